@@ -1,0 +1,35 @@
+# `make demo` shows the program at work on a photo, `make test` runs every check.
+# Both set up .venv on the first call and whenever pyproject.toml or constraints.txt has changed.
+
+PYTHON ?= python3
+PHOTO ?= examples/coffee.jpg
+TEXT ?= the cup
+
+# PyTorch's own index has the builds without CUDA. Where it does not answer, pip takes torch from its usual index,
+# and so it does with an empty TORCH_INDEX, which on Linux means a build for NVIDIA cards of several GB.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+PIP_INSTALL := .venv/bin/pip install --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test clean
+
+# The last line says where the overlay is. Another photo: make demo PHOTO=my.jpg TEXT="the dog on the left"
+demo: .venv/installed
+	.venv/bin/instructseg segment "$(PHOTO)" "$(TEXT)" -o demo-output
+
+test: .venv/installed-dev
+	.venv/bin/ruff check
+	.venv/bin/pytest
+
+clean:
+	rm -rf .venv demo-output
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) --no-deps --retries 1 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	$(PIP_INSTALL) --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP_INSTALL) --editable '.[dev]'
+	touch $@

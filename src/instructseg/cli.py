@@ -1,0 +1,56 @@
+"""The command line: one thin command for each thing the library does.
+
+Importing this file loads no numerical library, so that `instructseg --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from instructseg import __version__
+from instructseg.commands.segment import segment
+from instructseg.commands.train import train
+
+app = typer.Typer(
+    name="instructseg",
+    help="A photo and a sentence in, a mask out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(segment)
+app.command()(train)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"instructseg {__version__}")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A photo and a sentence in, a mask out."""
+
+
+def main() -> None:
+    """The console script `instructseg`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One file for each command of `instructseg`; `instructseg.cli` puts them together."""

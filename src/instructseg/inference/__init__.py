@@ -1,0 +1,1 @@
+"""What people call: the Segmenter, its sessions and its predictions."""

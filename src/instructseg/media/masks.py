@@ -1,0 +1,129 @@
+"""Masks in the forms other tools read: RLE, polygons, boxes, PNG.
+
+Coordinates are pixel edges: pixel column x covers x .. x + 1. A mask of one pixel at column 3, row 5 has the box
+(3, 5, 4, 6), and the box of a full picture is (0, 0, width, height). COCO's polygons and boxes mean the same.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from instructseg.errors import InputError
+from instructseg.media.files import write_bytes
+from instructseg.media.rle import decode_rle, encode_rle
+
+MAX_PALETTE_OBJECTS = 255
+
+
+def mask_to_rle(mask: np.ndarray) -> dict[str, Any]:
+    """bool (height, width) -> COCO's compressed RLE, {"size": [height, width], "counts": str}; JSON can hold it."""
+    return encode_rle(_checked(mask))
+
+
+def rle_to_mask(rle: Mapping[str, Any]) -> np.ndarray:
+    """COCO RLE, compressed or not -> bool (height, width). Raises InputError on damaged RLE."""
+    return decode_rle(rle)
+
+
+def mask_to_box(mask: np.ndarray) -> np.ndarray:
+    """The tightest box around bool (height, width): float32 (4,), xyxy pixel edges; all zeros for an empty mask."""
+    columns = np.flatnonzero(_checked(mask).any(axis=0))
+    if columns.size == 0:
+        return np.zeros(4, dtype=np.float32)
+    rows = np.flatnonzero(mask.any(axis=1))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+
+
+def masks_to_boxes(masks: np.ndarray) -> np.ndarray:
+    """bool (masks, height, width) -> float32 (masks, 4); see `mask_to_box`."""
+    boxes = [mask_to_box(mask) for mask in masks]
+    return np.stack(boxes) if boxes else np.zeros((0, 4), dtype=np.float32)
+
+
+def mask_to_polygons(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarray]:
+    """The outer outlines of bool (height, width), largest first: float32 (points, 2) each, xy pixel edges.
+
+    With `tolerance` 0 the outlines follow the pixel edges exactly; otherwise points are dropped as long as the
+    outline moves by no more than `tolerance` pixels. Polygons cannot say "hole": holes come out filled, so use RLE
+    where the exact mask matters. Pixels that touch at a corner share an outline.
+    """
+    import cv2
+
+    left, top, right, bottom = mask_to_box(mask).astype(int)
+    if right == left:
+        return []
+    doubled = mask[top:bottom, left:right].astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    polygons = [_edges(outline[:, 0]) + np.float32([left, top]) for outline in outlines]
+    if tolerance > 0:
+        polygons = [cv2.approxPolyDP(polygon[:, None], tolerance, True)[:, 0] for polygon in polygons]
+    polygons = [polygon for polygon in polygons if len(polygon) >= 3]
+    return sorted(polygons, key=cv2.contourArea, reverse=True)
+
+
+def masks_to_labels(masks: np.ndarray) -> np.ndarray:
+    """bool (masks, height, width) -> uint8 (height, width): 0 is background, i + 1 is mask i.
+
+    Where masks overlap the first one wins, since masks come best first. Raises InputError for more than 255 masks.
+    """
+    if len(masks) > MAX_PALETTE_OBJECTS:
+        raise InputError(f"{len(masks)} masks were given; a label picture holds at most {MAX_PALETTE_OBJECTS}")
+    labels = np.zeros(masks.shape[1:], dtype=np.uint8)
+    for index in reversed(range(len(masks))):
+        labels[masks[index]] = index + 1
+    return labels
+
+
+def write_mask_png(path: Path, mask: np.ndarray) -> None:
+    """Write bool (height, width) as 8-bit gray PNG: 0 = background, 255 = object. The file appears whole or not."""
+    _write_png(path, Image.fromarray(_checked(mask).astype(np.uint8) * 255))
+
+
+def write_palette_png(path: Path, labels: np.ndarray) -> None:
+    """Write uint8 (height, width) of object numbers as an indexed PNG with the colors DAVIS and PASCAL VOC use."""
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise InputError(f"labels have shape {labels.shape} and type {labels.dtype}; uint8 (height, width) was needed")
+    height, width = labels.shape
+    picture = Image.frombytes("P", (width, height), labels.tobytes())
+    picture.putpalette(voc_colormap().tobytes())
+    _write_png(path, picture)
+
+
+def voc_colormap() -> np.ndarray:
+    """The PASCAL VOC colors, uint8 (256, 3): the bits of the label, three at a time, become high bits of R, G, B."""
+    labels = np.arange(256)
+    colors = np.zeros((256, 3), dtype=np.uint8)
+    for group in range(8):
+        bits = labels[:, None] >> (3 * group + np.arange(3)) & 1
+        colors |= (bits << (7 - group)).astype(np.uint8)
+    return colors
+
+
+def _checked(mask: np.ndarray) -> np.ndarray:
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise InputError(f"the mask has shape {mask.shape} and type {mask.dtype}; bool (height, width) was needed")
+    return mask
+
+
+def _edges(outline: np.ndarray) -> np.ndarray:
+    """A traced outline (points, 2) of a mask drawn at double size -> the corners of the pixel edges it runs along.
+
+    At double size each point lies in one quarter of a pixel, and that quarter has one corner of the pixel.
+    """
+    corners = (outline + 1) // 2
+    corners = corners[(corners != np.roll(corners, 1, axis=0)).any(axis=1)]
+    before, after = corners - np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0) - corners
+    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
+    return corners[turns].astype(np.float32)
+
+
+def _write_png(path: Path, picture: Image.Image) -> None:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    write_bytes(Path(path), buffer.getvalue())

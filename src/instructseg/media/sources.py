@@ -1,0 +1,54 @@
+"""What a person types for PHOTO -> the list of files meant."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from instructseg.errors import InputError
+
+IMAGE_EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .tga".split()
+)
+_OWN_RESULTS = (".overlay.png", ".mask.png")
+
+
+def expand_photos(source: str) -> list[Path]:
+    """One file, the photos in a folder (top level only), or the photos that match a glob pattern ("**" goes deep).
+
+    A file named outright is taken whatever its extension. Folders and patterns are filtered by image extension,
+    hidden files and results of this package (.overlay.png, .mask.png) are left out, and the list is sorted.
+    Raises InputError when nothing is left.
+    """
+    path = Path(source).expanduser()
+    try:
+        if path.is_dir():
+            return _photos(path.iterdir(), f"folder {source}")
+        if path.exists():
+            return [path]
+        matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(source) else []
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{source!r} cannot be read: {reason}; check the path") from error
+    if not matches:
+        what = "matches no file" if glob.has_magic(source) else "does not exist"
+        raise InputError(f"{source} {what}; give a photo, a folder of photos, or a quoted pattern like 'photos/*.jpg'")
+    return _photos(map(Path, matches), f"pattern {source}")
+
+
+def _photos(paths: Iterable[Path], where: str) -> list[Path]:
+    files = [path for path in paths if path.is_file()]
+    photos = sorted(path for path in files if _is_photo(path.name))
+    if not photos:
+        raise InputError(f"{where} has {len(files)} files but no photo; known extensions: {_known_extensions()}")
+    return photos
+
+
+def _is_photo(name: str) -> bool:
+    name = name.lower()
+    return Path(name).suffix in IMAGE_EXTENSIONS and not name.startswith(".") and not name.endswith(_OWN_RESULTS)
+
+
+def _known_extensions() -> str:
+    return " ".join(sorted(IMAGE_EXTENSIONS))

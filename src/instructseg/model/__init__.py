@@ -1,0 +1,1 @@
+"""The paper's model: configuration, parts, processor and losses."""

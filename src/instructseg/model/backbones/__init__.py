@@ -1,0 +1,1 @@
+"""Fine-grained visual encoders that transformers' AutoBackbone does not have."""

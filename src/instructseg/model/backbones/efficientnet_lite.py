@@ -1,0 +1,159 @@
+"""EfficientNet-Lite as a transformers backbone with its ImageNet classifier, so that each grid cell can be named.
+
+Architecture facts: EfficientNet (Tan and Le, 2019) without squeeze-and-excitation, with ReLU6, and with stem and
+head widths that do not scale; the "Lite" variants of the TensorFlow TPU models.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
+from transformers.modeling_outputs import BackboneOutput
+
+# (kernel, stride, expansion, channels, repeats) of each stage at width 1 and depth 1.
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
+# Stages (1-based) after which the map has stride 4, 8, 16 and 32 for the last time.
+PYRAMID_STAGES = (2, 3, 5, 7)
+BATCH_NORM_EPS = 1e-3
+
+
+@strict
+class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
+    """Width and depth multipliers (Lite0: 1.0, 1.0; Lite2: 1.1, 1.2), the input side and the number of classes."""
+
+    model_type = "efficientnet_lite"
+
+    width: float = 1.0
+    depth: float = 1.0
+    image_size: int = 384
+    num_classes: int = 1000
+    _out_features: list[str] | None = None
+    _out_indices: list[int] | None = None
+
+    def __post_init__(self, **kwargs):
+        self.stage_names = ["stem"] + [f"stage{index}" for index in range(1, len(STAGES) + 1)]
+        self.set_output_features_output_indices(
+            out_indices=kwargs.pop("out_indices", None),
+            out_features=kwargs.pop("out_features", None) or [f"stage{index}" for index in PYRAMID_STAGES],
+        )
+        super().__post_init__(**kwargs)
+
+    def channels(self, channels: int) -> int:
+        """Scaled channel count, rounded to a multiple of 8 and never below 90 % of the scaled value."""
+        scaled = channels * self.width
+        rounded = max(8, int(scaled + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+    def repeats(self, stage: int) -> int:
+        """Blocks of stage `stage` (0-based); the first and the last stage do not scale."""
+        repeats = STAGES[stage][4]
+        return repeats if stage in (0, len(STAGES) - 1) else math.ceil(repeats * self.depth)
+
+
+class StridedSameConv2d(nn.Conv2d):
+    """A strided convolution padded as TensorFlow's "SAME": the odd pixel goes right and below, as the weights expect."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        padding = []
+        for size, kernel, stride in zip(inputs.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            padding += [total // 2, total - total // 2]
+        return super().forward(nn.functional.pad(inputs, padding))
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    if stride == 1:
+        convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+    else:
+        convolution = StridedSameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS))
+
+
+class InvertedResidual(nn.Module):
+    """Expand by a pointwise convolution, filter by a depthwise one, project back; residual when sizes agree."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = _convolution(inputs, hidden) if expansion > 1 else None
+        self.depthwise = _convolution(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = _convolution(hidden, outputs)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = inputs if self.expand is None else nn.functional.relu6(self.expand(inputs))
+        hidden = self.project(nn.functional.relu6(self.depthwise(hidden)))
+        return inputs + hidden if self.residual else hidden
+
+
+class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
+    """The convolutional pyramid and, through `name_cells`, the classifier read at every cell of its last map.
+
+    Input: pixels (batch, 3, height, width) with values (x - 127) / 128. `forward` returns the maps named in
+    `config.out_features`, by default strides 4, 8, 16 and 32.
+    """
+
+    config_class = EfficientNetLiteConfig
+    main_input_name = "pixel_values"
+    has_attentions = False
+    _no_split_modules = ["InvertedResidual"]
+
+    def __init__(self, config: EfficientNetLiteConfig):
+        super().__init__(config)
+        self.stem = _convolution(3, STEM_CHANNELS, 3, 2)
+        self.stages = nn.ModuleList()
+        self.num_features = [STEM_CHANNELS]
+        for index, (kernel, stride, expansion, channels, _) in enumerate(STAGES):
+            outputs = config.channels(channels)
+            blocks = [
+                InvertedResidual(outputs if block else self.num_features[-1], outputs, kernel,
+                                 1 if block else stride, expansion)
+                for block in range(config.repeats(index))
+            ]  # fmt: skip
+            self.stages.append(nn.Sequential(*blocks))
+            self.num_features.append(outputs)
+        self.head = _convolution(self.num_features[-1], HEAD_CHANNELS)
+        self.classifier = nn.Linear(HEAD_CHANNELS, config.num_classes)
+        self.post_init()
+
+    def forward(self, pixel_values: Tensor, **_: object) -> BackboneOutput:
+        hidden = nn.functional.relu6(self.stem(pixel_values))
+        maps = {"stem": hidden}
+        for index, stage in enumerate(self.stages, start=1):
+            hidden = stage(hidden)
+            maps[f"stage{index}"] = hidden
+        return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
+
+    def name_cells(self, last_map: Tensor) -> tuple[Tensor, Tensor]:
+        """Classifier features and class probabilities of each cell of the stride-32 map.
+
+        Shapes: (batch, channels, height, width) -> features (batch, height * width, 1280) and probabilities
+        (batch, height * width, num_classes), rows first.
+        """
+        features = nn.functional.relu6(self.head(last_map)).flatten(2).transpose(1, 2)
+        return features, self.classifier(features).float().softmax(-1)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        else:
+            super()._init_weights(module)
+
+
+AutoConfig.register("efficientnet_lite", EfficientNetLiteConfig, exist_ok=True)
+AutoBackbone.register(EfficientNetLiteConfig, EfficientNetLiteBackbone, exist_ok=True)

@@ -1,0 +1,68 @@
+"""Point sampling and Hungarian matching of mask proposals to targets (Mask2Former; released criterion facts A.5)."""
+
+from __future__ import annotations
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+
+def sample_points(maps: Tensor, points: Tensor) -> Tensor:
+    """Bilinear values of maps at points: (n, channels, h, w), (n, points, 2) in [0, 1] as (x, y) -> (n, channels, points)."""
+    return nn.functional.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False)[..., 0]
+
+
+def random_points(count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform points float32 (count, points, 2) in [0, 1] on the device of `like`, drawn on the CPU for repeatability."""
+    return torch.rand(count, points, 2, generator=generator).to(like.device)
+
+
+@torch.no_grad()
+def uncertain_points(
+    logits: Tensor, points: int, oversample: float, importance: float, generator: torch.Generator | None
+) -> Tensor:
+    """Points of which a share `importance` is where the mask is least sure (PointRend): (n, 1, h, w) -> (n, points, 2)."""
+    count = len(logits)
+    candidates = random_points(count, int(points * oversample), logits, generator)
+    sure = int(points * importance)
+    doubt = -sample_points(logits, candidates)[:, 0].abs()
+    chosen = doubt.topk(sure, dim=1).indices
+    hard = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
+    return torch.cat([hard, random_points(count, points - sure, logits, generator)], dim=1)
+
+
+def pairwise_costs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean binary cross-entropy and dice cost of each proposal with each target, on shared points.
+
+    Shapes: logits (n, queries, points), targets (n, objects, points) in [0, 1] -> two (n, queries, objects).
+    """
+    count = logits.shape[-1]
+    positive, negative = nn.functional.softplus(-logits), nn.functional.softplus(logits)
+    entropy = (positive @ targets.mT + negative @ (1 - targets).mT) / count
+    probabilities = logits.sigmoid()
+    overlap = 2 * probabilities @ targets.mT
+    total = probabilities.sum(-1)[..., None] + targets.sum(-1)[:, None]
+    return entropy, 1 - (overlap + 1) / (total + 1)
+
+
+@torch.no_grad()
+def match(
+    mask_logits: Tensor, masks: Tensor, valid: Tensor, points: Tensor, bce_weight: float, dice_weight: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Assign each valid target one proposal at the least total cost.
+
+    Shapes: mask_logits (n, queries, h, w), masks (n, objects, H, W), valid bool (n, objects), points (n, points, 2)
+    -> (sample, query, object) indices of the pairs, samples ascending.
+    """
+    entropy, dice = pairwise_costs(sample_points(mask_logits, points), sample_points(masks, points))
+    cost = bce_weight * entropy + dice_weight * dice
+    if valid.shape[1] == 1:  # one target: the assignment is an argmin
+        sample = valid[:, 0].nonzero()[:, 0]
+        return sample, cost[sample, :, 0].argmin(-1), torch.zeros_like(sample)
+    pairs = []
+    for index in range(len(cost)):
+        objects = valid[index].nonzero()[:, 0]
+        rows, columns = linear_sum_assignment(cost[index][:, objects].cpu().numpy())
+        pairs += [(index, row, int(objects[column])) for row, column in zip(rows, columns, strict=True)]
+    table = torch.tensor(pairs, dtype=torch.long, device=cost.device).view(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]

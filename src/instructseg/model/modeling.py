@@ -1,0 +1,340 @@
+"""InstructSegModel: the paper's overview (Fig. 2) as one forward made of five stages.
+
+    visual     = encode_image(pixels, clip_pixels)       visual tokens and decoder pyramid; the image only
+    references = perceive(visual, layout, ...)           OVP tokens of each (frame, instruction)
+    hidden     = reason(layout, visual, references)      the language model, once
+    text       = fuse(hidden, visual)                    VMTF -> class embedding
+    output     = decode(visual, hidden, text)            masks and scores
+
+Read this file first; each stage's module is in the file of its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.deformable_attention import MultiScaleDeformableAttention
+from instructseg.model.layout import BlockSizes, Layout
+from instructseg.model.losses import Criterion, Targets, text_loss
+from instructseg.model.perceiver import ObjectAwareVideoPerceiver
+from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, PixelFeatures, Proposals
+from instructseg.model.storage import load_int8
+from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion, pool_words
+from instructseg.model.vision_encoder import BackboneTokens, ClipTokens
+
+
+@dataclass(frozen=True)
+class VisualFeatures:
+    """All that depends on the images alone; sessions keep it.
+
+    tokens (frames, patches, dim): visual tokens of every frame, the batch's key frames first;
+    deepest (batch, channels, h, w): the backbone's last map of the key frames, for VMTF;
+    pixels: the pixel decoder's output for the key frames.
+    """
+
+    tokens: Tensor
+    deepest: Tensor
+    pixels: PixelFeatures
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The language model's hidden states and the two blocks the paper reads from them (E_m and E_d).
+
+    states (batch, length, dim); masks (batch, instructions, mask tokens, dim); words (batch, instructions, words,
+    dim) with word_mask bool (batch, instructions, words).
+    """
+
+    states: Tensor
+    masks: Tensor
+    words: Tensor
+    word_mask: Tensor
+
+
+@dataclass
+class InstructSegOutput(ModelOutput):
+    """loss and its weighted parts (training only), and the last head's proposals, see `Proposals`."""
+
+    loss: Tensor | None = None
+    parts: dict[str, Tensor] | None = None
+    mask_logits: Tensor | None = None
+    score_logits: Tensor | None = None
+
+
+class PixelNaming(nn.Module):
+    """Auxiliary head: name pixels by the similarity of their mask feature with the names' word embeddings."""
+
+    points_per_image = 1024
+
+    def __init__(self, mask_size: int, width: int):
+        super().__init__()
+        self.projection = nn.Linear(mask_size, width)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(
+        self, features: Tensor, names: Tensor, targets: Targets, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (points, names) and labels (points,) of random pixels.
+
+        Shapes: features (batch, channels, h, w), names (names, dim), targets.regions int (batch, h, w).
+        """
+        pixels, labels = features.flatten(2).transpose(1, 2), targets.regions.flatten(1)
+        shape = (len(labels), min(self.points_per_image, labels.shape[1]))
+        picked = torch.randint(labels.shape[1], shape, generator=generator).to(labels.device)
+        pixels = pixels.gather(1, picked[..., None].expand(-1, -1, pixels.shape[2]))
+        similarity = nn.functional.normalize(self.projection(pixels), dim=-1) @ nn.functional.normalize(names, dim=-1).T
+        logits = similarity.float() * (10 * self.log_scale.exp())
+        if targets.names_allowed is not None:
+            logits = logits.masked_fill(~targets.names_allowed[:, None], torch.finfo(logits.dtype).min)
+        return logits.flatten(0, 1), labels.gather(1, picked).flatten()
+
+
+def gather_slots(states: Tensor, slots: Tensor) -> Tensor:
+    """Read slots of each row: (batch, length, dim), int (batch, groups, n) -> (batch, groups, n, dim).
+
+    The dump slot `length` reads zeros.
+    """
+    padded = nn.functional.pad(states, (0, 0, 0, 1))
+    index = slots.flatten(1)[..., None].expand(-1, -1, states.shape[-1])
+    return padded.gather(1, index).unflatten(1, slots.shape[1:])
+
+
+class InstructSegModel(PreTrainedModel):
+    """Instructed visual segmentation: images or video frames and instructions in, mask proposals and scores out."""
+
+    config_class = InstructSegConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["LlamaDecoderLayer", "PhiDecoderLayer", "SiglipEncoderLayer", "SwinStage",
+                         "InvertedResidual", "DeformableEncoderLayer", "MaskedAttentionLayer", "PerceiverLayer"]  # fmt: skip
+    _tied_weights_keys = {"lm_head.weight": "language_model.embed_tokens.weight"}
+
+    def __init__(self, config: InstructSegConfig):
+        super().__init__(config)
+        text, decoder = config.text_config, config.decoder_config
+        width = text.hidden_size
+        self.language_model = AutoModel.from_config(text)
+        self.lm_head = nn.Linear(width, config.lm_head_size or text.vocab_size, bias=False)
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        channels = list(self.backbone.channels)
+        if config.vision_config is None:
+            self.vision_tokens: nn.Module = BackboneTokens(config, channels[-1])
+        else:
+            self.vision_tokens = ClipTokens(config)
+        self.perceiver = config.perceiver_config and ObjectAwareVideoPerceiver(config.perceiver_config, width)
+        self.text_fusion = config.text_fusion_config and VisionGuidedMultiGranularityTextFusion(
+            config.text_fusion_config, width, channels[-1], decoder.hidden_size
+        )
+        self.pooled_text = None if self.text_fusion else nn.Linear(width, decoder.hidden_size)
+        self.mask_tokens = nn.Parameter(torch.empty(config.num_mask_tokens, width))
+        self.query_projection = nn.Linear(width, decoder.hidden_size)
+        self.pixel_decoder = PixelDecoder(decoder, channels)
+        self.mask_decoder = MaskedAttentionDecoder(decoder, config.num_mask_tokens)
+        self.naming = PixelNaming(decoder.mask_size, width) if decoder.pixel_naming else None
+        self.criterion = Criterion()
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Fresh weights of our own modules; the parts built by transformers initialise themselves."""
+        std = self.config.initializer_range
+        if isinstance(module, InstructSegModel):
+            nn.init.normal_(module.mask_tokens, std=std)
+        elif isinstance(module, ObjectAwareVideoPerceiver):
+            nn.init.normal_(module.latents, std=1.0)
+        elif isinstance(module, PixelDecoder):
+            nn.init.normal_(module.level_embed)
+        elif isinstance(module, MaskedAttentionDecoder):
+            nn.init.normal_(module.query_embed)
+            nn.init.normal_(module.level_embed)
+            module.score_embed[-1].weight.mul_(0.1)  # scores start near 0, undecided
+        elif isinstance(module, PixelNaming):
+            module.log_scale.zero_()
+        elif isinstance(module, MultiScaleDeformableAttention):
+            module.reset_parameters()
+        elif isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                module.bias.zero_()
+        else:
+            super()._init_weights(module)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *args: object, **kwargs: object) -> InstructSegModel:
+        """As in transformers, and also from folders with compact weights (`storage.save_int8`)."""
+        folder = Path(str(pretrained_model_name_or_path))
+        if folder.is_dir() and "state_dict" not in kwargs:
+            config = kwargs.get("config") or cls.config_class.from_pretrained(folder)
+            if getattr(config, "weight_storage", None) == "int8":
+                kwargs |= {"config": config, "state_dict": load_int8(folder)}
+                return super().from_pretrained(None, *args, **kwargs)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        """The visual encoders, which the paper freezes (section 3.1)."""
+        return [self.backbone, *([self.vision_tokens.encoder] if isinstance(self.vision_tokens, ClipTokens) else [])]
+
+    def train(self, mode: bool = True) -> InstructSegModel:
+        """As usual, but a frozen encoder stays in eval mode: no drop-path, fixed batch norm."""
+        super().train(mode)
+        for encoder in self.encoders:
+            if not any(parameter.requires_grad for parameter in encoder.parameters()):
+                encoder.eval()
+        return self
+
+    def block_sizes(self, image_tokens: int) -> BlockSizes:
+        """How many embeddings fill each placeholder, for `build_layout`."""
+        latents = self.config.perceiver_config.num_latents if self.perceiver else 0
+        return BlockSizes(image=image_tokens, frame=latents, masks=self.config.num_mask_tokens)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        layout: Layout,
+        reference_index: Tensor,
+        clip_pixel_values: Tensor | None = None,
+        targets: Targets | None = None,
+        generator: torch.Generator | None = None,
+    ) -> InstructSegOutput:
+        """Segment a batch of visuals, each with its instructions; with `targets`, also the loss (Eq. 4).
+
+        Args:
+            pixel_values: (batch, 3, height, width), the key frames for the fine-grained encoder. A model without a
+                CLIP-type encoder takes every frame here, key frames first.
+            layout: where the blocks sit, from `build_layout`.
+            reference_index: int (batch, T_r), frames the perceiver reads for each visual; -1 = none.
+            clip_pixel_values: (frames, 3, h, w), every frame for the CLIP-type encoder, key frames first.
+            generator: random points of the loss; None uses torch's global generator.
+        """
+        visual = self.encode_image(pixel_values, clip_pixel_values, batch=len(reference_index))
+        return self.answer(visual, layout, reference_index, targets, generator)
+
+    def answer(
+        self,
+        visual: VisualFeatures,
+        layout: Layout,
+        reference_index: Tensor,
+        targets: Targets | None = None,
+        generator: torch.Generator | None = None,
+    ) -> InstructSegOutput:
+        """`forward` for images that are already encoded: the four stages that read the instructions."""
+        references = self.perceive(visual, layout, reference_index)
+        hidden = self.reason(layout, visual, references)
+        text = self.fuse(hidden, visual)
+        heads = self.decode(visual, hidden, text)
+        final = heads[-1]
+        output = InstructSegOutput(mask_logits=final.mask_logits, score_logits=final.score_logits)
+        if targets is not None:
+            output.loss, output.parts = self._loss(visual, hidden, text, heads, layout, targets, generator)
+        return output
+
+    def encode_image(
+        self, pixel_values: Tensor, clip_pixel_values: Tensor | None = None, batch: int | None = None
+    ) -> VisualFeatures:
+        """Visual tokens of every frame and the decoder's pyramid of the first `batch` (key) frames."""
+        batch = len(pixel_values) if batch is None else batch
+        pyramid = self.backbone(pixel_values).feature_maps
+        if clip_pixel_values is not None:
+            tokens = self.vision_tokens(clip_pixel_values)
+        else:
+            tokens = self.vision_tokens(pyramid[-1], self.backbone)
+        keys = tuple(level[:batch] for level in pyramid)
+        return VisualFeatures(tokens, keys[-1], self.pixel_decoder(keys))
+
+    def perceive(self, visual: VisualFeatures, layout: Layout, reference_index: Tensor) -> Tensor | None:
+        """OVP tokens of each visual's reference frames for each instruction (section 3.2).
+
+        Returns (batch, instructions, T_r * latents, dim), frames in the given order and padding frames last; None
+        without a perceiver.
+        """
+        if self.perceiver is None:
+            return None
+        frames = visual.tokens[reference_index.clamp(min=0)]
+        words = self.get_input_embeddings()(layout.word_ids)
+        return self.perceiver(frames, words, layout.word_mask).flatten(2, 3)
+
+    def embed(self, layout: Layout, visual: VisualFeatures, references: Tensor | None) -> Tensor:
+        """The language model's input (batch, length, dim): words, visual tokens, OVP tokens and mask tokens in place."""
+        words = self.get_input_embeddings()(layout.token_ids)
+        batch, length, width = words.shape
+        images = visual.tokens[:batch, None].expand(-1, layout.image_slots.shape[1], -1, -1)
+        masks = self.mask_tokens.expand(*layout.asked.shape, -1, -1)
+        blocks = [(layout.image_slots, images), (layout.mask_slots, masks)]
+        if references is not None:
+            slots = layout.reference_slots
+            blocks.append((slots, references[:, :, : slots.shape[2]]))
+        # One more row takes what belongs to padding (slot `length`), so that no branch or sync is needed.
+        embeddings = torch.cat([words, words.new_zeros(batch, 1, width)], dim=1)
+        for slots, block in blocks:
+            index = slots.flatten(1)[..., None].expand(-1, -1, width)
+            embeddings = embeddings.scatter(1, index, block.flatten(1, 2).to(embeddings.dtype))
+        return embeddings[:, :length]
+
+    def reason(self, layout: Layout, visual: VisualFeatures, references: Tensor | None) -> Hidden:
+        """Co-decoding (Eq. 2): one pass of the language model over all blocks."""
+        embeddings = self.embed(layout, visual, references)
+        blocked = torch.finfo(embeddings.dtype).min
+        mask = torch.zeros_like(layout.attention_mask(), dtype=embeddings.dtype)
+        mask = mask.masked_fill(~layout.attention_mask(), blocked)
+        states = self.language_model(
+            inputs_embeds=embeddings, attention_mask=mask, position_ids=layout.positions, use_cache=False
+        ).last_hidden_state
+        return Hidden(
+            states, gather_slots(states, layout.mask_slots), gather_slots(states, layout.word_slots), layout.word_mask
+        )
+
+    def fuse(self, hidden: Hidden, visual: VisualFeatures) -> Tensor:
+        """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder width)."""
+        shape = hidden.words.shape[:2]
+        words, mask = hidden.words.flatten(0, 1), hidden.word_mask.flatten(0, 1)
+        if self.text_fusion is None:
+            return self.pooled_text(pool_words(words, mask))[:, 0].unflatten(0, shape)
+        deepest = visual.deepest.repeat_interleave(shape[1], dim=0)
+        return self.text_fusion(words, mask, deepest).unflatten(0, shape)
+
+    def decode(self, visual: VisualFeatures, hidden: Hidden, text: Tensor) -> list[Proposals]:
+        """Masks and scores of every supervised head, the final one last (section 3.4, Eq. 3)."""
+        return self.mask_decoder(visual.pixels, self.query_projection(hidden.masks), text)
+
+    def _loss(
+        self,
+        visual: VisualFeatures,
+        hidden: Hidden,
+        text: Tensor,
+        heads: list[Proposals],
+        layout: Layout,
+        targets: Targets,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        parts = self.criterion.segmentation(heads, targets, layout.asked, generator)
+        if self.mask_decoder.text_to_pixel is not None:
+            logits = self.mask_decoder.text_masks(visual.pixels.mask_features, text)
+            parts |= self.criterion.text_to_pixel(logits, targets, layout.asked)
+        if self.naming is not None and targets.regions is not None:
+            words = self.get_input_embeddings()(targets.name_ids.clamp(min=0))
+            names = pool_words(words, targets.name_ids >= 0)[:, 0]
+            logits, labels = self.naming(visual.pixels.mask_features, names, targets, generator)
+            parts |= self.criterion.naming(logits, labels)
+        parts |= text_loss(hidden.states, layout.labels, self.lm_head)
+        return self.criterion.total(parts)

@@ -1,0 +1,223 @@
+"""InstructSegProcessor: photos and instructions to model inputs, and proposals back to masks at the photo's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoProcessor, PreTrainedTokenizerBase, ProcessorMixin
+
+from instructseg.errors import InputError
+from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
+from instructseg.model.layout import Block, BlockSizes, Layout, Piece, build_layout
+from instructseg.prompts import SEG_TOKEN, format_instruction, split_placeholders, template
+from instructseg.types import Task
+
+MAX_INSTRUCTION_TOKENS = 512
+DUPLICATE_IOU = 0.7
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """A prepared batch; `model_kwargs` is what `InstructSegModel.forward` takes."""
+
+    pixel_values: Tensor
+    clip_pixel_values: Tensor | None
+    reference_index: Tensor
+    layout: Layout
+    geometries: tuple[Geometry, ...]
+
+    @property
+    def model_kwargs(self) -> dict[str, object]:
+        names = ("pixel_values", "clip_pixel_values", "reference_index", "layout")
+        return {name: getattr(self, name) for name in names}
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ModelInputs:
+        clip = self.clip_pixel_values
+        return replace(
+            self,
+            pixel_values=self.pixel_values.to(device, dtype),
+            clip_pixel_values=None if clip is None else clip.to(device, dtype),
+            reference_index=self.reference_index.to(device),
+            layout=self.layout.to(device),
+        )
+
+
+class InstructSegProcessor(ProcessorMixin):
+    """Prepare frames and instructions for the model, and undo the preparation for its masks.
+
+    The sizes of the blocks, their order and the prompt set belong to a model: build one with `for_config`, or load
+    the one saved beside the weights.
+    """
+
+    def __init__(
+        self,
+        image_processor: InstructSegImageProcessor,
+        tokenizer: PreTrainedTokenizerBase,
+        image_tokens: int = 729,
+        frame_tokens: int = 128,
+        mask_tokens: int = 100,
+        block_order: str = "image_first",
+        prompt_set: str = "paper",
+        **kwargs: object,
+    ):
+        self.image_tokens, self.frame_tokens, self.mask_tokens = image_tokens, frame_tokens, mask_tokens
+        self.block_order, self.prompt_set = block_order, prompt_set
+        super().__init__(image_processor, tokenizer, **kwargs)
+        self._pieces: dict[Task, list[Piece]] = {}
+
+    @classmethod
+    def for_config(
+        cls, config: InstructSegConfig, tokenizer: PreTrainedTokenizerBase, **image_options: object
+    ) -> InstructSegProcessor:
+        """The processor that fits a model; `image_options` override `InstructSegImageProcessor`'s arguments."""
+        side = config.backbone_config.image_size
+        if config.vision_config is None:
+            tokens, clip_side = (side // 32) ** 2, None
+        else:
+            clip_side = config.vision_config.image_size
+            tokens = (clip_side // config.vision_config.patch_size) ** 2
+        if config.backbone_config.model_type == "efficientnet_lite":
+            image_options = {"resize": "stretch", "mean": (127.0,) * 3, "std": (128.0,) * 3} | image_options
+        latents = config.perceiver_config.num_latents if config.perceiver_config else 0
+        return cls(
+            InstructSegImageProcessor(side=side, clip_side=clip_side, **image_options), tokenizer, tokens, latents,
+            config.num_mask_tokens, config.block_order, config.prompt_set,
+        )  # fmt: skip
+
+    def __call__(
+        self,
+        frames: Sequence[Sequence[np.ndarray]],
+        instructions: Sequence[Sequence[str]],
+        tasks: Sequence[Task],
+        keys: Sequence[int] | None = None,
+    ) -> ModelInputs:
+        """Prepare a batch of visuals, each with its own instructions of one task.
+
+        Args:
+            frames: for each visual its frames, RGB uint8 (height, width, 3); a photo is one frame and its own
+                reference (section 3.2), of a video the frames other than the key frame are the references.
+            keys: index of each visual's key frame; default the first.
+
+        Raises InputError for an instruction that is empty or longer than 512 tokens.
+        """
+        keys = keys or [0] * len(frames)
+        images = [visual[key] for visual, key in zip(frames, keys, strict=True)]
+        table = []
+        for index, (visual, key) in enumerate(zip(frames, keys, strict=True)):
+            others = [frame for position, frame in enumerate(visual) if position != key]
+            table.append(list(range(len(images), len(images) + len(others))) or [index])
+            images += others
+        prepare, clip = self.image_processor.prepare, self.image_processor.clip_side
+        fine = images if clip is None else images[: len(frames)]
+        return ModelInputs(
+            pixel_values=torch.stack([prepare(image) for image in fine]),
+            clip_pixel_values=clip and torch.stack([self.image_processor.prepare_clip(image) for image in images]),
+            reference_index=_pad(table),
+            layout=self.layout(instructions, tasks, [len(line) for line in table]),
+            geometries=tuple(self.image_processor.geometry(*image.shape[:2]) for image in images[: len(frames)]),
+        )
+
+    def layout(
+        self, instructions: Sequence[Sequence[str]], tasks: Sequence[Task], references: Sequence[int]
+    ) -> Layout:
+        """The sequence layout alone, for sessions that keep the encoded image."""
+        prompts = [
+            [self.prompt(text, task) for text in asked] for asked, task in zip(instructions, tasks, strict=True)
+        ]
+        return build_layout(prompts, references, BlockSizes(self.image_tokens, self.frame_tokens, self.mask_tokens))
+
+    def prompt(self, instruction: str, task: Task) -> list[Piece]:
+        """The pieces of one instruction's prompt."""
+        words = self.instruction_ids(instruction)
+        return [
+            Piece(Block.INSTRUCTION, words) if piece.block is Block.INSTRUCTION else piece
+            for piece in self._template(task)
+        ]
+
+    def instruction_ids(self, instruction: str) -> tuple[int, ...]:
+        """Token ids of an instruction, special tokens in it read as plain text, with the [SEG] token at the end."""
+        if not instruction.strip():
+            raise InputError('the instruction is empty; say what to segment, e.g. "the dog on the left"')
+        text = format_instruction(instruction, self.prompt_set)
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        if len(ids) > MAX_INSTRUCTION_TOKENS:
+            raise InputError(
+                f"the instruction has {len(ids):,} tokens ({len(text.split()):,} words); "
+                f"at most {MAX_INSTRUCTION_TOKENS} tokens are read, shorten it"
+            )
+        return (*ids, self.tokenizer.convert_tokens_to_ids(SEG_TOKEN))
+
+    def _template(self, task: Task) -> list[Piece]:
+        if task not in self._pieces:
+            placeholders = {block.value: block for block in Block if block.value}
+            parts = split_placeholders(template(self.prompt_set, task, self.block_order))
+            skipped = [] if self.frame_tokens else [Block.REFERENCES.value]
+            self._pieces[task] = [
+                Piece(placeholders[part]) if part in placeholders else Piece(Block.TEXT, self._ids(part))
+                for part in parts
+                if part not in skipped
+            ]
+        return self._pieces[task]
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def post_process(
+        self,
+        mask_logits: Tensor,
+        score_logits: Tensor,
+        geometry: Geometry,
+        selection: str = "score",
+        max_masks: int = 1,
+        threshold: float = 0.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choose among one instruction's proposals and bring the masks to the photo's own size.
+
+        Args:
+            mask_logits: (queries, h, w); score_logits: (queries,).
+            selection: "score", or "score_x_quality" (times the mean foreground probability; released evaluators).
+            max_masks: at most so many masks; proposals that repeat a better one (IoU above 0.7) are passed over.
+            threshold: masks with a lower score are left out, so there may be none.
+
+        Returns masks bool (n, height, width) and scores float32 (n,), best first; empty masks are left out.
+        """
+        scores = score_logits.float().sigmoid()
+        if selection == "score_x_quality":
+            scores = scores * mask_quality(self.image_processor.restore(mask_logits, geometry))
+        chosen = _choose(mask_logits > 0, scores, max_masks, threshold)
+        masks = self.image_processor.restore(mask_logits[chosen].float(), geometry) > 0
+        keep = masks.flatten(1).any(1)
+        return masks[keep].cpu().numpy(), scores[chosen][keep].float().cpu().numpy()
+
+
+def mask_quality(mask_logits: Tensor) -> Tensor:
+    """Mean probability of each mask's own foreground, 0 when it has none: (n, h, w) -> (n,)."""
+    flat = mask_logits.flatten(1)
+    inside = (flat > 0).to(flat.dtype)
+    return (flat.sigmoid() * inside).sum(1) / (inside.sum(1) + 1e-6)
+
+
+def _choose(masks: Tensor, scores: Tensor, max_masks: int, threshold: float) -> list[int]:
+    """Indices of the best proposals above the threshold, duplicates passed over."""
+    flat, chosen = masks.flatten(1), []
+    for index in scores.argsort(descending=True).tolist():
+        if len(chosen) == max_masks or float(scores[index]) < threshold:
+            break
+        shared = (flat[chosen] & flat[index]).sum(1)
+        joined = (flat[chosen] | flat[index]).sum(1).clamp(min=1)
+        if not (shared / joined > DUPLICATE_IOU).any():
+            chosen.append(index)
+    return chosen
+
+
+def _pad(table: list[list[int]]) -> Tensor:
+    longest = max(len(line) for line in table)
+    return torch.tensor([line + [-1] * (longest - len(line)) for line in table])
+
+
+AutoProcessor.register(InstructSegConfig, InstructSegProcessor, exist_ok=True)

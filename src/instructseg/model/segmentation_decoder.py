@@ -1,0 +1,229 @@
+"""Segmentation decoder (section 3.4, supplement B): deformable pixel decoder and masked-attention decoder.
+
+The proposals' queries are the language model's mask embeddings, and a mask's score is its similarity with the
+multi-grained text embedding; otherwise the two parts follow Mask2Former.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from instructseg.model.configuration import SegmentationDecoderConfig
+from instructseg.model.deformable_attention import MultiScaleDeformableAttention
+from instructseg.model.position import sine_position
+
+
+@dataclass(frozen=True)
+class PixelFeatures:
+    """What the pixel decoder makes of one batch of images; it depends on the image only.
+
+    mask_features (batch, mask_size, H/4, W/4); levels: three maps (batch, hidden_size, h, w) of strides 32, 16, 8.
+    """
+
+    mask_features: Tensor
+    levels: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Masks and scores of one prediction head.
+
+    mask_logits (batch, instructions, queries, H/4, W/4), score_logits (batch, instructions, queries).
+    """
+
+    mask_logits: Tensor
+    score_logits: Tensor
+
+
+class DeformableEncoderLayer(nn.Module):
+    """Deformable self-attention over all levels, then a feed-forward block; norms after the residuals."""
+
+    def __init__(self, config: SegmentationDecoderConfig, num_levels: int):
+        super().__init__()
+        size = config.hidden_size
+        self.self_attn = MultiScaleDeformableAttention(size, config.num_heads, num_levels, config.num_points)
+        self.norm1, self.norm2 = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.linear1 = nn.Linear(size, config.pixel_ffn_size)
+        self.linear2 = nn.Linear(config.pixel_ffn_size, size)
+
+    def forward(self, tokens: Tensor, position: Tensor, reference: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+        tokens = self.norm1(tokens + self.self_attn(tokens + position, reference, tokens, sizes))
+        return self.norm2(tokens + self.linear2(self.linear1(tokens).relu()))
+
+
+class PixelDecoder(nn.Module):
+    """Mix strides 8, 16, 32 by deformable attention; fuse stride 4 as in a feature pyramid.
+
+    Input: the backbone's maps, strides 4, 8, 16, 32 in this order, each (batch, channels, height, width).
+    """
+
+    def __init__(self, config: SegmentationDecoderConfig, channels: list[int]):
+        super().__init__()
+        size, groups = config.hidden_size, min(32, config.hidden_size)
+        fine, *coarse = channels
+        coarse = coarse[::-1]
+        self.input_projections = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, size, 1), nn.GroupNorm(groups, size)) for width in coarse
+        )
+        self.level_embed = nn.Parameter(torch.empty(len(coarse), size))
+        self.layers = nn.ModuleList(DeformableEncoderLayer(config, len(coarse)) for _ in range(config.pixel_layers))
+        bias = config.fpn_bias_relu
+        self.lateral = nn.Sequential(nn.Conv2d(fine, size, 1, bias=bias), nn.GroupNorm(groups, size))
+        self.lateral_relu = config.fpn_bias_relu
+        self.fpn = nn.Sequential(nn.Conv2d(size, size, 3, padding=1, bias=bias), nn.GroupNorm(groups, size), nn.ReLU())
+        self.mask_projection = nn.Conv2d(size, config.mask_size, 1)
+        self.position_projection = nn.Linear(size, config.mask_size) if config.mask_position else None
+
+    def forward(self, pyramid: tuple[Tensor, ...]) -> PixelFeatures:
+        fine, *coarse = pyramid
+        maps = [project(level) for project, level in zip(self.input_projections, coarse[::-1], strict=True)]
+        sizes = [(level.shape[-2], level.shape[-1]) for level in maps]
+        tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
+        position = torch.cat(
+            [
+                sine_position(*size, tokens.shape[-1], tokens.device) + embed
+                for size, embed in zip(sizes, self.level_embed, strict=True)
+            ]
+        ).to(tokens.dtype)
+        reference = torch.cat([_cell_centres(*size, tokens.device) for size in sizes])
+        for layer in self.layers:
+            tokens = layer(tokens, position, reference, sizes)
+        levels = tuple(
+            part.transpose(1, 2).unflatten(-1, size)
+            for part, size in zip(tokens.split([h * w for h, w in sizes], dim=1), sizes, strict=True)
+        )
+        return PixelFeatures(self._mask_features(fine, levels[-1]), levels)
+
+    def _mask_features(self, fine: Tensor, finest_level: Tensor) -> Tensor:
+        lateral = self.lateral(fine)
+        if self.lateral_relu:
+            lateral = lateral.relu()
+        upsampled = nn.functional.interpolate(finest_level, size=lateral.shape[-2:], mode="bilinear")
+        features = self.mask_projection(self.fpn(lateral + upsampled))
+        if self.position_projection is None:
+            return features
+        height, width = features.shape[-2:]
+        position = sine_position(height, width, self.position_projection.in_features, features.device)
+        position = self.position_projection(position.to(features.dtype))
+        return features + position.t().unflatten(-1, (height, width))
+
+
+def _cell_centres(height: int, width: int, device: torch.device) -> Tensor:
+    """Centres of a map's cells in [0, 1] as (x, y): float32 (height * width, 2), rows first."""
+    y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
+    x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
+    return torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], dim=-1).flatten(0, 1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with separate projections: (batch, n, dim) over (batch, m, dim), mask True = attend."""
+
+    def __init__(self, size: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj, self.k_proj = nn.Linear(size, size), nn.Linear(size, size)
+        self.v_proj, self.out_proj = nn.Linear(size, size), nn.Linear(size, size)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        heads = lambda x: x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # noqa: E731
+        attended = nn.functional.scaled_dot_product_attention(
+            heads(self.q_proj(queries)), heads(self.k_proj(keys)), heads(self.v_proj(values)), attn_mask=mask
+        )
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+class MaskedAttentionLayer(nn.Module):
+    """Masked cross-attention to one level, self-attention among one instruction's queries, feed-forward."""
+
+    def __init__(self, config: SegmentationDecoderConfig):
+        super().__init__()
+        size = config.hidden_size
+        self.cross_attn, self.self_attn = Attention(size, config.num_heads), Attention(size, config.num_heads)
+        self.cross_attn_norm, self.self_attn_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.linear1, self.linear2 = nn.Linear(size, config.ffn_size), nn.Linear(config.ffn_size, size)
+        self.ffn_norm = nn.LayerNorm(size)
+
+    def forward(self, queries: Tensor, position: Tensor, memory: Tensor, memory_position: Tensor, mask: Tensor):
+        """queries (batch, instructions, queries, dim), memory (batch, cells, dim), mask bool over both."""
+        flat = (queries + position).flatten(1, 2)
+        crossed = self.cross_attn(flat, memory + memory_position, memory, mask).view_as(queries)
+        queries = self.cross_attn_norm(queries + crossed)
+        own = (queries + position).flatten(0, 1)
+        queries = self.self_attn_norm(queries + self.self_attn(own, own, queries.flatten(0, 1)).view_as(queries))
+        return self.ffn_norm(queries + self.linear2(self.linear1(queries).relu()))
+
+
+def _mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
+    widths = [inputs] + [hidden] * (layers - 1) + [outputs]
+    modules: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        modules += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
+
+
+class MaskedAttentionDecoder(nn.Module):
+    """Turn mask embeddings into masks and scores, predicting before the first layer and after each one.
+
+    Queries of different instructions about one image read the same memory but never each other.
+    """
+
+    def __init__(self, config: SegmentationDecoderConfig, num_queries: int, num_levels: int = 3):
+        super().__init__()
+        size = config.hidden_size
+        self.query_embed = nn.Parameter(torch.empty(num_queries, size))
+        self.level_embed = nn.Parameter(torch.empty(num_levels, size))
+        self.layers = nn.ModuleList(MaskedAttentionLayer(config) for _ in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(size)
+        self.mask_embed = _mlp(size, size, config.mask_size, 3)
+        self.score_embed = _mlp(size, size, size, 2)
+        self.text_to_pixel = nn.Linear(size, config.mask_size) if config.text_to_pixel else None
+
+    def forward(self, pixels: PixelFeatures, queries: Tensor, text: Tensor) -> list[Proposals]:
+        """Predictions of every head, the final one last.
+
+        Shapes: queries (batch, instructions, queries, hidden_size), text (batch, instructions, hidden_size).
+        """
+        memories = [
+            level.flatten(2).transpose(1, 2) + embed
+            for level, embed in zip(pixels.levels, self.level_embed, strict=True)
+        ]
+        positions = [
+            sine_position(*level.shape[-2:], level.shape[1], level.device).to(level.dtype) for level in pixels.levels
+        ]
+        predictions = [self.predict(pixels.mask_features, queries, text)]
+        for index, layer in enumerate(self.layers):
+            which = index % len(memories)
+            mask = attention_mask(predictions[-1].mask_logits, pixels.levels[which].shape[-2:])
+            queries = layer(queries, self.query_embed, memories[which], positions[which], mask)
+            predictions.append(self.predict(pixels.mask_features, queries, text))
+        return predictions
+
+    def predict(self, mask_features: Tensor, queries: Tensor, text: Tensor) -> Proposals:
+        """Masks and scores of the queries as they stand; a score is a plain dot product with the text."""
+        normed = self.norm(queries)
+        kernels = self.mask_embed(normed).flatten(1, 2)
+        masks = torch.bmm(kernels, mask_features.flatten(2)).float()
+        masks = masks.unflatten(1, queries.shape[1:3]).unflatten(-1, mask_features.shape[-2:])
+        scores = (self.score_embed(normed).float() * text[:, :, None].float()).sum(-1)
+        return Proposals(masks, scores)
+
+    def text_masks(self, mask_features: Tensor, text: Tensor) -> Tensor:
+        """Auxiliary masks straight from the text embedding: (batch, instructions, H/4, W/4) logits."""
+        kernels = self.text_to_pixel(text)
+        logits = torch.bmm(kernels, mask_features.flatten(2)).float() / mask_features.shape[1] ** 0.5
+        return logits.unflatten(-1, mask_features.shape[-2:])
+
+
+@torch.no_grad()
+def attention_mask(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where each query may look next: its own mask's foreground, or everywhere when that is empty at this level.
+
+    Shapes: (batch, instructions, queries, height, width) -> bool (batch, 1, instructions * queries, cells).
+    """
+    small = nn.functional.interpolate(mask_logits.flatten(1, 2), size=size, mode="bilinear").flatten(2)
+    allowed = small.sigmoid() >= 0.5
+    return (allowed | ~allowed.any(-1, keepdim=True))[:, None]

@@ -1,0 +1,81 @@
+"""Compact weights: large matrices as int8 with one scale a row, the rest in bfloat16; read back to full precision.
+
+It is storage only: the model computes as if the weights had been saved in full, with the rounding named in the
+model card. A folder written here says so in its config (`weight_storage: int8`) and loads by `from_pretrained`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from instructseg.errors import CheckpointError
+
+SCALE = ".row_scale"
+INDEX = "model.safetensors.index.json"
+SMALLEST = 65536
+SHARD_BYTES = 45_000_000
+
+
+def save_int8(model: PreTrainedModel, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write config and compact shards of at most `shard_bytes` each, with the usual index."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model.config.weight_storage = "int8"
+    model.config.save_pretrained(directory)
+    tied = set(model.all_tied_weights_keys) if model.config.tie_word_embeddings else set()
+    shards: list[dict[str, Tensor]] = [{}]
+    for name, tensor in model.state_dict().items():
+        if name in tied:
+            continue
+        packed = pack(name, tensor)
+        if _bytes(shards[-1]) + _bytes(packed) > shard_bytes and shards[-1]:
+            shards.append({})
+        shards[-1] |= packed
+    files = [f"model-{number + 1:05d}-of-{len(shards):05d}.safetensors" for number in range(len(shards))]
+    for file, shard in zip(files, shards, strict=True):
+        save_file(shard, directory / file, metadata={"format": "pt"})
+    index = {name: file for file, shard in zip(files, shards, strict=True) for name in shard}
+    total = sum(map(_bytes, shards))
+    (directory / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=1))
+
+
+def pack(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """One tensor as it is stored: int8 rows and their scales for large matrices, else bfloat16 (integers as they are)."""
+    tensor = tensor.detach().cpu().contiguous()
+    if not tensor.is_floating_point():
+        return {name: tensor}
+    if tensor.ndim != 2 or tensor.numel() < SMALLEST:
+        return {name: tensor.to(torch.bfloat16)}
+    scale = tensor.float().abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
+    return {name: (tensor.float() / scale).round().to(torch.int8), name + SCALE: scale}
+
+
+def load_int8(directory: Path) -> dict[str, Tensor]:
+    """The float32 state dict of a folder written by `save_int8`."""
+    try:
+        files = sorted(set(json.loads((directory / INDEX).read_text())["weight_map"].values()))
+        stored: dict[str, Tensor] = {}
+        for file in files:
+            with safe_open(directory / file, "pt") as shard:
+                stored |= {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"the weights in {directory} cannot be read: {error}; fetch the folder again") from error
+    return {
+        name: tensor.float() * stored[name + SCALE] if name + SCALE in stored else _widen(tensor)
+        for name, tensor in stored.items()
+        if not name.endswith(SCALE)
+    }
+
+
+def _widen(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _bytes(shard: dict[str, Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in shard.values())

@@ -1,0 +1,61 @@
+"""The MLLM's eyes: a CLIP-type encoder and the projection F_p into the language model's width (section 3.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel
+
+from instructseg.model.backbones.efficientnet_lite import HEAD_CHANNELS
+from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.position import sine_position
+
+POSITION_SIZE = 64
+
+
+class ClipTokens(nn.Module):
+    """Visual tokens of a CLIP-type encoder: one hidden state of it through a two-layer projector."""
+
+    def __init__(self, config: InstructSegConfig):
+        super().__init__()
+        width = config.text_config.hidden_size
+        self.layer = config.vision_feature_layer
+        self.encoder = AutoModel.from_config(config.vision_config)
+        self.projector = nn.Sequential(
+            nn.Linear(config.vision_config.hidden_size, width), nn.GELU(), nn.Linear(width, width)
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(frames, 3, height, width) -> (frames, patches, text hidden size)."""
+        states = self.encoder(pixels, output_hidden_states=True).hidden_states
+        return self.projector(states[self.layer])
+
+
+class BackboneTokens(nn.Module):
+    """Visual tokens from the backbone's deepest map, for models that run one encoder only.
+
+    With the "concept" projector each cell also arrives as words: the backbone's classifier says what the cell shows,
+    and its class probabilities weight the language model's own embeddings of the class names (`class_words`).
+    """
+
+    def __init__(self, config: InstructSegConfig, channels: int):
+        super().__init__()
+        width = config.text_config.hidden_size
+        self.concepts = config.projector == "concept"
+        inputs = HEAD_CHANNELS if self.concepts else channels
+        self.projector = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
+        self.position = nn.Linear(POSITION_SIZE, width) if config.token_position else None
+        if self.concepts:
+            self.register_buffer("class_words", torch.zeros(config.backbone_config.num_classes, width))
+
+    def forward(self, last_map: Tensor, backbone: nn.Module) -> Tensor:
+        """(frames, channels, height, width) -> (frames, height * width, text hidden size), rows first."""
+        if self.concepts:
+            features, probabilities = backbone.name_cells(last_map)
+            tokens = self.projector(features) + probabilities.to(self.class_words.dtype) @ self.class_words
+        else:
+            tokens = self.projector(last_map.flatten(2).transpose(1, 2))
+        if self.position is not None:
+            position = sine_position(*last_map.shape[-2:], POSITION_SIZE, last_map.device)
+            tokens = tokens + self.position(position.to(tokens.dtype))
+        return tokens

@@ -1,0 +1,1 @@
+"""Joint training: recipe, data, loop, checkpoints."""

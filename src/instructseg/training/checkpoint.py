@@ -1,0 +1,59 @@
+"""Training checkpoints: written whole or not at all, the one before kept until the new one stands."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from instructseg.errors import CheckpointError
+
+LAST, PREVIOUS = "last.pt", "previous.pt"
+
+
+def save(directory: Path, state: dict[str, Any]) -> None:
+    """Write `state` and the random states; a failure (a full disk, a kill) leaves the last good checkpoint."""
+    directory.mkdir(parents=True, exist_ok=True)
+    unfinished = directory / "unfinished.pt"
+    try:
+        torch.save(state | {"random": random_states()}, unfinished)
+    except (OSError, RuntimeError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise CheckpointError(f"cannot write a checkpoint to {directory}: {error}; the last good one is kept") from error
+    if (directory / LAST).exists():
+        os.replace(directory / LAST, directory / PREVIOUS)
+    os.replace(unfinished, directory / LAST)
+
+
+def load(directory: Path) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read, or None if there is none; restores the random states."""
+    for name in (LAST, PREVIOUS):
+        if (directory / name).exists():
+            try:
+                state = torch.load(directory / name, weights_only=True, map_location="cpu")
+            except (OSError, RuntimeError, EOFError):
+                continue
+            restore_random(state.pop("random"))
+            return state
+    return None
+
+
+def random_states() -> dict[str, Any]:
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        "python": random.getstate(),
+    }
+
+
+def restore_random(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    kind, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, internal, gauss_next = states["python"]
+    random.setstate((version, tuple(internal), gauss_next))

@@ -1,0 +1,58 @@
+"""Score a model on held-out samples while it trains: the chosen mask, and the best of all its masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from instructseg.evaluation.metrics import ExpressionScores
+from instructseg.model.modeling import InstructSegModel, InstructSegOutput
+from instructseg.training.data import Batch, Collator
+from instructseg.types import Sample
+
+
+@torch.no_grad()
+def validate(
+    model: InstructSegModel, collate: Collator, samples: Sequence[Sample], batch_photos: int, autocast: bool
+) -> dict[str, dict[str, float]]:
+    """Scores by kind of expression, and under "best_of_all" those of the best proposal of each (an upper bound)."""
+    chosen, best = ExpressionScores(), ExpressionScores()
+    device = model.device
+    model.eval()
+    for start in range(0, len(samples), batch_photos):
+        batch = collate(samples[start : start + batch_photos])
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            output = model(**batch.inputs.to(device).model_kwargs)
+        _score(collate, batch, output, model.config.score_threshold, chosen, best)
+    model.train()
+    scores = chosen.compute()
+    scores["best_of_all"] = best.compute().get("all", {})
+    return scores
+
+
+def _score(
+    collate: Collator,
+    batch: Batch,
+    output: InstructSegOutput,
+    threshold: float,
+    chosen: ExpressionScores,
+    best: ExpressionScores,
+) -> None:
+    restore = collate.processor.image_processor.restore
+    for row, sample in enumerate(batch.samples):
+        for column, expression in enumerate(sample.expressions):
+            scores = output.score_logits[row, column].float().sigmoid()
+            masks = (restore(output.mask_logits[row, column].float(), batch.inputs.geometries[row]) > 0).cpu().numpy()
+            top = int(scores.argmax())
+            answer = masks[top] if float(scores[top]) >= threshold else None
+            chosen.update(expression.kind, answer, expression.mask)
+            if expression.mask is not None:
+                best.update(expression.kind, _closest(masks, expression.mask), expression.mask)
+
+
+def _closest(masks: np.ndarray, target: np.ndarray) -> np.ndarray:
+    shared = (masks & target).sum((1, 2))
+    joined = (masks | target).sum((1, 2))
+    return masks[int(np.argmax(shared / np.maximum(joined, 1)))]

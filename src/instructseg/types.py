@@ -1,0 +1,96 @@
+"""The types that travel between the rooms of the package; they import nothing of ours.
+
+Conventions everywhere: images are RGB uint8 (height, width, 3); masks are bool (height, width), True = object;
+sizes are (height, width); boxes are xyxy in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+
+class Task(str, Enum):
+    """The four instructed visual segmentation tasks of the paper (section 1), and plain conversation."""
+
+    RES = "res"
+    REASON_SEG = "reason_seg"
+    RVOS = "rvos"
+    REASON_VOS = "reason_vos"
+    CHAT = "chat"
+
+    @property
+    def is_video(self) -> bool:
+        return self in (Task.RVOS, Task.REASON_VOS)
+
+    @property
+    def is_reasoning(self) -> bool:
+        return self in (Task.REASON_SEG, Task.REASON_VOS)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One annotated object: its noun (singular unless the noun has none) and its exact mask in the photo."""
+
+    name: str
+    mask: np.ndarray
+    crowd: bool = False
+
+
+@dataclass(frozen=True)
+class InstancePhoto:
+    """A photo with every annotated instance; what readers of instance datasets yield and `compose` builds from."""
+
+    id: str
+    image: np.ndarray
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One instruction about one visual, with its answer.
+
+    `mask` is the union of all referred pixels in the key frame, bool (height, width); None means "no target": the
+    instruction names nothing that is there, and the model should answer with no mask.
+    `kind` says how the expression was made ("unique", "position", "absent", "human", ...) so that scores can be
+    reported by kind. `area` is derived: the share of the frame the target covers.
+    """
+
+    text: str
+    mask: np.ndarray | None
+    kind: str = "human"
+
+    @property
+    def area(self) -> float:
+        return 0.0 if self.mask is None else float(self.mask.mean())
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One visual (a photo, or the frames of a clip) with one or more instructions of the same task.
+
+    `frames` are RGB uint8 (height, width, 3), all of one size; a photo has one. `key` is the index of the frame that
+    the expressions' masks belong to; the others are reference frames (section 3.2). `regions` optionally labels
+    the key frame's pixels: int16 (height, width) indices into `region_names`, -1 where nothing is known.
+    """
+
+    id: str
+    task: Task
+    frames: tuple[np.ndarray, ...]
+    expressions: tuple[Expression, ...]
+    key: int = 0
+    regions: np.ndarray | None = None
+    region_names: tuple[str, ...] = field(default=())
+
+    @property
+    def image(self) -> np.ndarray:
+        """The key frame."""
+        return self.frames[self.key]
+
+    @property
+    def references(self) -> tuple[np.ndarray, ...]:
+        """The frames other than the key frame; a photo is its own reference (section 3.2)."""
+        others = tuple(frame for index, frame in enumerate(self.frames) if index != self.key)
+        return others or (self.image,)

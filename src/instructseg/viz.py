@@ -1,0 +1,255 @@
+"""Pictures for people: masks over photos, and contact sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from instructseg.errors import InputError
+from instructseg.media.masks import mask_to_box
+from instructseg.media.text import Color, panel
+
+PALETTE: tuple[Color, ...] = (
+    (0, 140, 245),
+    (235, 75, 0),
+    (240, 200, 40),
+    (0, 160, 115),
+    (205, 110, 170),
+    (100, 205, 245),
+    (240, 150, 0),
+    (60, 80, 190),
+)
+"""Okabe and Ito's colors, which people with any color vision can tell apart, a little stronger. Mask i always has
+color i modulo 8."""
+
+NO_TARGET = "no target"
+
+_CAPTION_FILL: Color = (18, 18, 22)
+_CAPTION_OPACITY = 0.72
+_CAPTION_LINES = 3
+
+
+def overlay(
+    image: np.ndarray,
+    masks: np.ndarray,
+    labels: Sequence[str] | None = None,
+    scores: Sequence[float] | None = None,
+    alpha: float = 0.5,
+    caption: str | None = None,
+) -> np.ndarray:
+    """Draw masks over a photo: a tint, a crisp outline, a tag for each mask, a caption for the whole.
+
+    `image` is RGB uint8 (height, width, 3), `masks` bool (masks, height, width), best first: where masks overlap, the
+    first gives the tint. Mask i always has the same color, `color_of(i)`.
+    A mask's tag shows its label and its score, where given. Without any masked pixel the caption says "no target".
+    Lines and letters follow the size of the photo; text that has no room is left out.
+
+    Returns a new RGB uint8 (height, width, 3). Raises InputError when the shapes do not fit together.
+    """
+    _check(image, masks, labels, scores, alpha)
+    page = _Page(image)
+    shown = [index for index in range(len(masks)) if masks[index].any()]
+    free = np.ones(image.shape[:2], dtype=bool)
+    for index in shown:
+        _tint(page.canvas, masks[index] & free, color_of(index), alpha)
+        free &= ~masks[index]
+    for index in reversed(shown):
+        _outline(page.canvas, masks[index], color_of(index), page.line)
+    if not shown:
+        caption = f"{NO_TARGET}: {caption}" if caption else NO_TARGET
+    if caption:
+        page.draw_caption(caption, masks[shown])
+    for index in shown:
+        page.draw_tag(_tag(index, labels, scores), masks[index], color_of(index))
+    return page.canvas
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    columns: int = 4,
+    captions: Sequence[str] | None = None,
+    tile: int = 320,
+) -> np.ndarray:
+    """Lay photos of any sizes out on one white page, row by row, each scaled so that its longer side is `tile`.
+
+    `images` are RGB uint8 (height, width, 3); captions stand under them, one line each.
+    Returns RGB uint8 (page height, page width, 3).
+    Raises InputError without images, or when the number of captions differs.
+    """
+    if len(images) == 0 or columns < 1 or tile < 1:
+        raise InputError(f"{len(images)} images, {columns} columns, tiles of {tile} pixels; at least 1 each was needed")
+    if captions is not None and len(captions) != len(images):
+        raise InputError(f"{len(captions)} captions were given for {len(images)} images; one each was needed")
+    names = captions if captions is not None else [None] * len(images)
+    starts = range(0, len(images), columns)
+    gap = max(2, tile // 32)
+    rows = [_row(images[i : i + columns], names[i : i + columns], tile, gap) for i in starts]
+    width = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.pad(np.concatenate(rows), ((gap, 0), (gap, 0), (0, 0)), constant_values=255)
+
+
+def color_of(index: int) -> Color:
+    """The color of mask `index`."""
+    return PALETTE[index % len(PALETTE)]
+
+
+@dataclass(frozen=True)
+class _Box:
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def overlaps(self, other: _Box) -> bool:
+        across = self.left < other.right and other.left < self.right
+        return across and self.top < other.bottom and other.top < self.bottom
+
+
+class _Page:
+    """A photo being drawn on, and the places where text already stands."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.canvas = image.copy()
+        self.height, self.width = image.shape[:2]
+        short = min(self.height, self.width)
+        self.line = max(1.0, short / 300)
+        self.font = int(np.clip(round(short * 0.036), 11, 160))
+        self.margin = round(self.font * 0.5)
+        self._taken: list[_Box] = []
+
+    def draw_caption(self, text: str, masks: np.ndarray) -> None:
+        """At the bottom left, or at the top left when the masks (masks, height, width) have fewer pixels there."""
+        room = self.width - 2 * self.margin
+        picture = panel(text, self.font, room, _CAPTION_FILL, _CAPTION_OPACITY, _CAPTION_LINES)
+        high, wide = picture.shape[:2]
+        left, bottom = self.margin, self.height - self.margin - high
+        places = [(left, bottom), (left, self.margin)]
+        covered = [masks[:, max(0, y) : y + high, x : x + wide].sum() for x, y in places]
+        self._draw(picture, *places[int(np.argmin(covered))])
+
+    def draw_tag(self, text: str, mask: np.ndarray, color: Color) -> None:
+        """Above, inside or below the mask's box, at the first place that is free; the first one if none is."""
+        picture = panel(text, self.font, self.width, color)
+        high, wide = picture.shape[:2]
+        left, top, _, bottom = mask_to_box(mask).astype(int)
+        left = int(np.clip(left, 0, max(0, self.width - wide)))
+        gap = round(2 * self.line)
+        tops = [top - high - gap, top + gap, bottom + gap, bottom - high - gap]
+        tops = [y for y in tops if 0 <= y <= self.height - high]
+        free = [y for y in tops if not any(_Box(left, y, left + wide, y + high).overlaps(box) for box in self._taken)]
+        for y in (free or tops)[:1]:
+            self._draw(picture, left, y)
+
+    def _draw(self, picture: np.ndarray, left: int, top: int) -> None:
+        high, wide = picture.shape[:2]
+        if high == 0 or left < 0 or top < 0 or left + wide > self.width or top + high > self.height:
+            return
+        place = self.canvas[top : top + high, left : left + wide]
+        _blend(place, picture[..., :3], picture[..., 3:] / np.float32(255))
+        self._taken.append(_Box(left, top, left + wide, top + high))
+
+
+def _check(
+    image: np.ndarray, masks: np.ndarray, labels: Sequence[str] | None, scores: Sequence[float] | None, alpha: float
+) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InputError(f"the image has shape {image.shape} and type {image.dtype}; uint8 (height, width, 3) needed")
+    if masks.ndim != 3 or masks.dtype != np.bool_ or masks.shape[1:] != image.shape[:2]:
+        needed = f"bool (masks, {image.shape[0]}, {image.shape[1]})"
+        raise InputError(f"the masks have shape {masks.shape} and type {masks.dtype}; {needed} was needed")
+    for name, values in (("labels", labels), ("scores", scores)):
+        if values is not None and len(values) != len(masks):
+            raise InputError(f"{len(values)} {name} were given for {len(masks)} masks; one each was needed")
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha}; 0 (no tint) to 1 (solid color) was needed")
+
+
+def _tag(index: int, labels: Sequence[str] | None, scores: Sequence[float] | None) -> str:
+    label = [labels[index]] if labels is not None else []
+    score = [f"{scores[index]:.2f}"] if scores is not None else []
+    return " ".join(label + score)
+
+
+def _tint(canvas: np.ndarray, mask: np.ndarray, color: Color, alpha: float) -> None:
+    rows, columns = _around(mask, 0)
+    inside, part = mask[rows, columns], canvas[rows, columns]
+    mixed = part[inside] * np.float32(1 - alpha) + np.float32(alpha) * np.array(color, np.float32)
+    part[inside] = np.rint(mixed).astype(np.uint8)
+
+
+def _outline(canvas: np.ndarray, mask: np.ndarray, color: Color, line: float) -> None:
+    """A line of `line` pixels in `color` along the edge, with a thin white one outside it that parts it from the photo.
+
+    Both come from the distance to the edge, which makes them smooth at every width.
+    """
+    rows, columns = _around(mask, int(np.ceil(2 * line)) + 2)
+    distance = _distance_outside(mask[rows, columns])
+    part = canvas[rows, columns]
+    _blend(part, np.float32((255, 255, 255)), 0.85 * _band(distance, 0, line * 1.4))
+    _blend(part, np.array(color, np.float32), _band(distance, -line, 0.4 * line))
+
+
+def _distance_outside(mask: np.ndarray) -> np.ndarray:
+    """float32 (height, width): pixels to the mask's edge, positive outside and negative inside."""
+    inside = mask.astype(np.uint8)
+    outwards = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    inwards = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    edge = np.float32(0.5)
+    return cv2.GaussianBlur(np.where(mask, edge - inwards, outwards - edge), (0, 0), 0.7)
+
+
+def _band(distance: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Opacity (height, width, 1): 1 where low < distance < high, falling to 0 over one pixel."""
+    return np.clip(np.minimum(distance - low, high - distance) + 0.5, 0, 1)[..., None]
+
+
+def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
+    """The rows and columns of the mask's box, `border` pixels wider on each side."""
+    left, top, right, bottom = mask_to_box(mask).astype(int)
+    return slice(max(0, top - border), bottom + border), slice(max(0, left - border), right + border)
+
+
+def _blend(part: np.ndarray, color: np.ndarray, opacity: np.ndarray) -> None:
+    """Lay `color` over `part` (height, width, 3) in place; `opacity` (height, width, 1) in 0..1."""
+    part[...] = np.rint(part + (color - part.astype(np.float32)) * opacity).astype(np.uint8)
+
+
+def _row(images: Sequence[np.ndarray], captions: Sequence[str | None], tile: int, gap: int) -> np.ndarray:
+    """Photos side by side, as high as the highest of them, with a gap right of each and below."""
+    small = [_fitted(image, tile) for image in images]
+    high = max(image.shape[0] for image in small)
+    cells = [
+        np.concatenate([_centered(image, high, tile), _strip(caption, tile)])
+        for image, caption in zip(small, captions, strict=True)
+    ]
+    return np.concatenate([np.pad(cell, ((0, gap), (0, gap), (0, 0)), constant_values=255) for cell in cells], axis=1)
+
+
+def _fitted(image: np.ndarray, tile: int) -> np.ndarray:
+    """The photo scaled so that its longer side is `tile`."""
+    height, width = image.shape[:2]
+    scale = tile / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _strip(caption: str | None, tile: int) -> np.ndarray:
+    """The line under a photo; no pixels without a caption."""
+    if caption is None:
+        return np.zeros((0, tile, 3), dtype=np.uint8)
+    size = int(np.clip(round(tile / 20), 10, 40))
+    text = panel(caption, size, tile, fill=(255, 255, 255))[..., :3]
+    return _centered(text, max(2 * size, text.shape[0]), tile)
+
+
+def _centered(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`picture` in the middle of a white page (height, width, 3)."""
+    page = np.full((height, width, 3), 255, dtype=np.uint8)
+    high, wide = picture.shape[:2]
+    top, left = (height - high) // 2, (width - wide) // 2
+    page[top : top + high, left : left + wide] = picture
+    return page

@@ -1,0 +1,208 @@
+"""Masks: RLE, boxes, polygons and PNG against slow references, pycocotools and OpenCV."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+
+from instructseg.errors import InputError
+from instructseg.media.masks import (
+    mask_to_box,
+    mask_to_polygons,
+    mask_to_rle,
+    masks_to_boxes,
+    masks_to_labels,
+    rle_to_mask,
+    voc_colormap,
+    write_mask_png,
+    write_palette_png,
+)
+
+
+def ring() -> np.ndarray:
+    mask = np.zeros((30, 40), bool)
+    mask[5:25, 5:35] = True
+    mask[10:20, 12:28] = False
+    return mask
+
+
+def blobs(seed: int, height: int = 61, width: int = 47) -> np.ndarray:
+    noise = np.random.default_rng(seed).random((height, width), np.float32)
+    return cv2.GaussianBlur(noise, (0, 0), 3) > 0.5
+
+
+def corner() -> np.ndarray:
+    mask = np.zeros((6, 7), bool)
+    mask[1, 1] = mask[2, 2] = mask[3, 1] = mask[5, 6] = True
+    return mask
+
+
+MASKS = {
+    "empty": np.zeros((4, 6), bool),
+    "full": np.ones((4, 6), bool),
+    "one pixel": np.ones((1, 1), bool),
+    "one row": np.eye(1, 9, 3, dtype=bool),
+    "ring": ring(),
+    "corners that touch": corner(),
+    "checkerboard": np.indices((9, 8)).sum(0) % 2 == 0,
+    "large": np.pad(np.ones((700, 900), bool), 150),
+    **{f"blobs {seed}": blobs(seed) for seed in range(5)},
+}
+every_mask = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+
+
+@every_mask
+def test_rle_round_trip_and_pycocotools_agree(mask):
+    rle = mask_to_rle(mask)
+    assert isinstance(rle["counts"], str) and rle["size"] == list(mask.shape)
+    assert (rle_to_mask(rle) == mask).all()
+    assert (coco.decode(rle) == mask).all()
+    assert rle_to_mask({**rle, "counts": rle["counts"].encode()}).dtype == np.bool_
+
+
+@every_mask
+def test_uncompressed_rle(mask):
+    column_by_column = mask.T.ravel()
+    changes = np.flatnonzero(np.diff(column_by_column)) + 1
+    starts = [0, *changes] if not column_by_column[0] else [0, 0, *changes]
+    counts = np.diff([*starts, mask.size]).tolist()
+    assert (rle_to_mask({"size": mask.shape, "counts": counts}) == mask).all()
+
+
+@pytest.mark.parametrize(
+    "rle",
+    [
+        {"size": [4, 4], "counts": ""},
+        {"size": [4, 4], "counts": b""},
+        {"size": [4, 4], "counts": "zzzz"},
+        {"size": [4, 4], "counts": "0P4"},
+        {"size": [4, 4], "counts": "ÿ!"},
+        {"size": [4, 4], "counts": "o" * 40 + "0"},
+        {"size": [4, 5], "counts": mask_to_rle(np.ones((4, 4), bool))["counts"]},
+        {"size": [3, 4], "counts": mask_to_rle(np.ones((4, 4), bool))["counts"]},
+        {"size": [4, 4], "counts": [20, -4]},
+        {"size": [4, 4], "counts": [3]},
+        {"size": [4, 4], "counts": ["a"]},
+        {"size": [4], "counts": "0"},
+        {"size": [-4, -4], "counts": [16]},
+        {"size": [4, 4], "counts": None},
+        {"counts": "0"},
+        None,
+    ],
+)
+def test_damaged_rle_is_refused(rle):
+    with pytest.raises(InputError, match="RLE"):
+        rle_to_mask(rle)
+
+
+@every_mask
+def test_boxes_are_pixel_edges(mask):
+    box = mask_to_box(mask)
+    points = np.argwhere(mask)
+    expected = [*points.min(0)[::-1], *(points.max(0)[::-1] + 1)] if len(points) else [0, 0, 0, 0]
+    assert box.dtype == np.float32 and box.tolist() == expected
+
+
+def test_boxes_of_many_masks():
+    masks = np.stack([ring(), np.zeros_like(ring())])
+    assert masks_to_boxes(masks).tolist() == [[5, 5, 35, 25], [0, 0, 0, 0]]
+    assert masks_to_boxes(masks[:0]).shape == (0, 4)
+
+
+def filled(polygons: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Slow: a pixel is inside when its middle is, by the even-odd rule."""
+    y, x = np.indices(shape) + 0.5
+    mask = np.zeros(shape, bool)
+    for polygon in polygons:
+        inside = np.zeros(shape, bool)
+        for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+            if y0 != y1:
+                inside ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) / (y1 - y0) * (x1 - x0))
+        mask |= inside
+    return mask
+
+
+def without_holes(mask: np.ndarray) -> np.ndarray:
+    """Fill what a 4-connected walk from outside cannot reach."""
+    outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, parts = cv2.connectedComponents(outside, connectivity=4)
+    return (parts != parts[0, 0])[1:-1, 1:-1]
+
+
+@every_mask
+def test_polygons_follow_the_pixel_edges_exactly(mask):
+    polygons = mask_to_polygons(mask)
+    assert all(polygon.dtype == np.float32 and polygon.shape[1] == 2 for polygon in polygons)
+    assert (filled(polygons, mask.shape) == without_holes(mask)).all()
+
+
+def test_polygons_are_few_points_largest_first():
+    mask = np.zeros((20, 20), bool)
+    mask[1, 1] = True
+    mask[5:15, 5:18] = True
+    large, small = mask_to_polygons(mask)
+    assert sorted(map(tuple, large.tolist())) == [(5, 5), (5, 15), (18, 5), (18, 15)]
+    assert sorted(map(tuple, small.tolist())) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+def test_polygons_mean_the_same_to_coco():
+    mask = MASKS["large"]
+    flat = [polygon.ravel().tolist() for polygon in mask_to_polygons(mask)]
+    assert (coco.decode(coco.merge(coco.frPyObjects(flat, *mask.shape))) == mask).all()
+
+
+def test_tolerance_drops_points_and_keeps_the_shape():
+    y, x = np.indices((200, 200))
+    disk = (x - 100) ** 2 + (y - 100) ** 2 < 80**2
+    (exact,), (rough,) = mask_to_polygons(disk), mask_to_polygons(disk, tolerance=1.5)
+    assert len(rough) < len(exact) / 4
+    again = filled([rough], disk.shape)
+    assert (again & disk).sum() / (again | disk).sum() > 0.97
+
+
+@pytest.mark.parametrize("mask", [np.zeros((4, 4), np.uint8), np.zeros((2, 4, 4), bool)])
+@pytest.mark.parametrize("function", [mask_to_rle, mask_to_box, mask_to_polygons])
+def test_other_arrays_are_refused(function, mask):
+    with pytest.raises(InputError, match=r"bool \(height, width\) was needed"):
+        function(mask)
+
+
+def test_mask_png(tmp_path):
+    write_mask_png(tmp_path / "mask.png", ring())
+    picture = Image.open(tmp_path / "mask.png")
+    assert picture.mode == "L"
+    assert (np.asarray(picture) == ring() * 255).all()
+
+
+def test_palette_png_holds_numbers_and_voc_colors(tmp_path):
+    labels = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    write_palette_png(tmp_path / "labels.png", labels)
+    picture = Image.open(tmp_path / "labels.png")
+    assert picture.mode == "P" and (np.asarray(picture) == labels).all()
+    assert (np.asarray(picture.convert("RGB")) == voc_colormap()[labels]).all()
+    with pytest.raises(InputError, match="uint8"):
+        write_palette_png(tmp_path / "labels.png", labels.astype(int))
+
+
+def test_voc_colors():
+    """The first colors as every VOC and DAVIS file has them, and all of them by the loop of the VOC toolkit."""
+    assert voc_colormap()[:5].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128]]
+    for label in range(256):
+        red = green = blue = 0
+        rest = label
+        for shift in range(7, -1, -1):
+            red |= (rest >> 0 & 1) << shift
+            green |= (rest >> 1 & 1) << shift
+            blue |= (rest >> 2 & 1) << shift
+            rest >>= 3
+        assert voc_colormap()[label].tolist() == [red, green, blue]
+
+
+def test_labels_the_best_mask_wins():
+    masks = np.zeros((2, 1, 3), bool)
+    masks[0, 0, :2] = masks[1, 0, 1:] = True
+    assert masks_to_labels(masks).tolist() == [[1, 1, 2]]
+    assert not masks_to_labels(masks[:0]).any()
+    with pytest.raises(InputError, match="256"):
+        masks_to_labels(np.zeros((256, 1, 1), bool))

@@ -1,0 +1,171 @@
+"""Who may import whom, and what `import instructseg` may cost: docs/architecture.md, held by a test."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import instructseg
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = REPOSITORY / "src" / "instructseg"
+
+# Room -> the rooms it may import from besides itself. A dotted room is a part with rules of its own. A room that is
+# not in the table fails the test: give it a row.
+BASE = {"types", "errors", "prompts"}
+MIDDLE = BASE | {"model", "media", "viz", "data", "evaluation.metrics", "inference"}
+TOP = {"serve", "cli", "commands", "__main__"}
+ROOMS = {
+    "types": set(),
+    "errors": set(),
+    "prompts": {"types"},
+    "model": BASE,
+    "media": BASE,
+    "viz": BASE | {"media"},
+    "data": {"media", "types", "errors"},
+    "evaluation.metrics": {"media", "types", "errors"},
+    "inference": BASE | {"model", "media", "viz"},
+    "training": MIDDLE,
+    "evaluation": MIDDLE,
+    "conversion": MIDDLE,
+}
+ROOMS |= {room: {*ROOMS, *TOP} for room in TOP}
+
+# Packages that are slow to import or come with an extra, and the room whose modules may import them at the top.
+# Everywhere else the import stands in the function that needs it.
+HEAVY = {
+    "av": None,
+    "fastapi": "serve",
+    "gradio": "serve",
+    "matplotlib": None,
+    "peft": "training",
+    "ray": None,
+    "supervision": None,
+}
+
+
+def module_name(path: Path) -> str:
+    """The name inside the package, without `instructseg.`; the package's own __init__ is the empty name."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def room_of(module: str) -> str:
+    two = ".".join(module.split(".")[:2])
+    return two if two in ROOMS else module.split(".")[0]
+
+
+def imports_of(tree: ast.AST, package: str) -> Iterator[str]:
+    """Absolute names that a tree imports, wherever the statement stands; `from a import b` gives a.b.
+
+    `package` is the full name of the package the module is in: relative imports start there.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")
+            base = above[: len(above) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def own_imports(name: str, path: Path) -> set[str]:
+    """Modules of ours that a module imports, without `instructseg.`; a name in a module stands for its module."""
+    inside = name if path.stem == "__init__" else name.rpartition(".")[0]
+    package = f"instructseg.{inside}".rstrip(".")
+    found = set()
+    for target in imports_of(ast.parse(path.read_text()), package):
+        if target.split(".")[0] == "instructseg" and target != "instructseg.__version__":
+            inner = target.removeprefix("instructseg").lstrip(".")
+            found.add(inner if inner in MODULES else inner.rpartition(".")[0])
+    return found
+
+
+def imports_at_top(tree: ast.Module) -> Iterator[str]:
+    """Top-level packages that importing the module loads: not those in functions or under TYPE_CHECKING."""
+    waiting: list[ast.AST] = [*tree.body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name])
+def test_imports_point_one_way(name):
+    room = room_of(name)
+    assert room in ROOMS, f"instructseg.{name}: no row in ROOMS says what this module may import"
+    imported = own_imports(name, MODULES[name])
+    assert "" not in imported, f"instructseg.{name} imports from the package's front door; import from the real module"
+    wrong = sorted(target for target in imported if room_of(target) not in {room, *ROOMS[room]})
+    assert not wrong, f"instructseg.{name} ({room}) may not import {wrong}; it may import {sorted(ROOMS[room])}"
+
+
+def test_front_door_does_not_open_the_top_rooms():
+    assert not {target for target in own_imports("", MODULES[""]) if room_of(target) in TOP}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room_of(name) == "evaluation"])
+def test_evaluation_does_not_know_the_segmenter(name):
+    assert "inference.segmenter" not in own_imports(name, MODULES[name])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_heavy_packages_stay_in_their_room(name):
+    loaded = HEAVY.keys() & set(imports_at_top(ast.parse(MODULES[name].read_text())))
+    assert not {package for package in loaded if HEAVY[package] != room_of(name)}
+
+
+def test_import_is_light():
+    script = (
+        "import sys, time; start = time.perf_counter(); import instructseg; seconds = time.perf_counter() - start;"
+        "print(seconds, *sorted({'torch', 'numpy', 'transformers', 'PIL', 'cv2', *sys.argv[1:]} & sys.modules.keys()))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-c", script, *HEAVY]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    seconds, *loaded = done.stdout.split()
+    assert loaded == []
+    assert float(seconds) < 0.5
+
+
+def test_front_door_names():
+    assert set(instructseg.__all__) == {*instructseg._HOMES, "__version__"}
+    assert set(instructseg.__all__) <= set(dir(instructseg))
+    with pytest.raises(AttributeError, match="Segmentor"):
+        _ = instructseg.Segmentor
+
+
+@pytest.mark.parametrize("name", instructseg._HOMES)
+def test_front_door_opens(name):
+    assert getattr(instructseg, name).__name__ == name
+
+
+def test_no_path_of_a_developers_machine():
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    if listing.returncode:
+        pytest.skip(f"not a git checkout: {listing.stderr.strip()}")
+    folder = re.compile(rb"(?<![\w.}])/(?:work|home|root|Users)/\w")
+    binary = {".jpg", ".png", ".mp4", ".safetensors"}
+    paths = [REPOSITORY / name for name in listing.stdout.split("\0") if name]
+    texts = [path for path in paths if path.is_file() and path.suffix not in binary]
+    assert not [str(path.relative_to(REPOSITORY)) for path in texts if folder.search(path.read_bytes())]
