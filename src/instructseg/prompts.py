@@ -67,7 +67,7 @@ def split_placeholders(text: str) -> list[str]:
 
 
 def format_instruction(text: str, prompt_set: str) -> str:
-    """The instruction as it fills <refer>: whitespace collapsed; in the paper set a space makes the first word whole."""
+    """The text of <refer>: whitespace collapsed; in the paper set a leading space makes the first word whole."""
     text = " ".join(text.split())
     return text if prompt_set == "released" else f" {text}"
 

@@ -208,6 +208,8 @@ def tiny() -> InstructSegConfig:
     )  # fmt: skip
 
 
+AutoConfig.register("instructseg", InstructSegConfig, exist_ok=True)
+
 __all__ = [
     "EfficientNetLiteConfig",
     "InstructSegConfig",

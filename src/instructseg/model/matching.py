@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear values of maps at points: (n, channels, h, w), (n, points, 2) in [0, 1] as (x, y) -> (n, channels, points)."""
+    """Bilinear values at points: (n, channels, h, w), (n, points, 2) in [0, 1] as (x, y) -> (n, channels, points)."""
     return nn.functional.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False)[..., 0]
 
 
 def random_points(count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform points float32 (count, points, 2) in [0, 1] on the device of `like`, drawn on the CPU for repeatability."""
+    """Uniform points float32 (count, points, 2) in [0, 1], drawn on the CPU to be repeatable, for `like`'s device."""
     return torch.rand(count, points, 2, generator=generator).to(like.device)
 
 
@@ -21,7 +21,7 @@ def random_points(count: int, points: int, like: Tensor, generator: torch.Genera
 def uncertain_points(
     logits: Tensor, points: int, oversample: float, importance: float, generator: torch.Generator | None
 ) -> Tensor:
-    """Points of which a share `importance` is where the mask is least sure (PointRend): (n, 1, h, w) -> (n, points, 2)."""
+    """Points, a share `importance` of them where the mask is least sure: (n, 1, h, w) -> (n, points, 2) (PointRend)."""
     count = len(logits)
     candidates = random_points(count, int(points * oversample), logits, generator)
     sure = int(points * importance)

@@ -30,6 +30,11 @@ from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion
 from instructseg.model.vision_encoder import BackboneTokens, ClipTokens
 
 
+# Standard deviation, roughly, of a language model's word embeddings: fresh tokens that enter its sequence start at this
+# scale, or they would drown the words beside them (here: the concept words of a visual token).
+WORD_SCALE = 0.1
+
+
 @dataclass(frozen=True)
 class VisualFeatures:
     """All that depends on the images alone; sessions keep it.
@@ -89,7 +94,8 @@ class PixelNaming(nn.Module):
         shape = (len(labels), min(self.points_per_image, labels.shape[1]))
         picked = torch.randint(labels.shape[1], shape, generator=generator).to(labels.device)
         pixels = pixels.gather(1, picked[..., None].expand(-1, -1, pixels.shape[2]))
-        similarity = nn.functional.normalize(self.projection(pixels), dim=-1) @ nn.functional.normalize(names, dim=-1).T
+        pixels = nn.functional.normalize(self.projection(pixels), dim=-1)
+        similarity = pixels @ nn.functional.normalize(names, dim=-1).T
         logits = similarity.float() * (10 * self.log_scale.exp())
         if targets.names_allowed is not None:
             logits = logits.masked_fill(~targets.names_allowed[:, None], torch.finfo(logits.dtype).min)
@@ -116,8 +122,10 @@ class InstructSegModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
-    _no_split_modules = ["LlamaDecoderLayer", "PhiDecoderLayer", "SiglipEncoderLayer", "SwinStage",
-                         "InvertedResidual", "DeformableEncoderLayer", "MaskedAttentionLayer", "PerceiverLayer"]  # fmt: skip
+    _no_split_modules = [
+        "LlamaDecoderLayer", "PhiDecoderLayer", "SiglipEncoderLayer", "SwinStage", "InvertedResidual",
+        "DeformableEncoderLayer", "MaskedAttentionLayer", "PerceiverLayer",
+    ]  # fmt: skip
     _tied_weights_keys = {"lm_head.weight": "language_model.embed_tokens.weight"}
 
     def __init__(self, config: InstructSegConfig):
@@ -153,12 +161,18 @@ class InstructSegModel(PreTrainedModel):
             nn.init.normal_(module.mask_tokens, std=std)
         elif isinstance(module, ObjectAwareVideoPerceiver):
             nn.init.normal_(module.latents, std=1.0)
+            nn.init.constant_(module.norm.weight, WORD_SCALE)
+        elif isinstance(module, BackboneTokens):
+            module.projector[-1].weight.mul_(WORD_SCALE)
+            if module.position is not None:
+                module.position.weight.mul_(2 * WORD_SCALE)
         elif isinstance(module, PixelDecoder):
             nn.init.normal_(module.level_embed)
         elif isinstance(module, MaskedAttentionDecoder):
             nn.init.normal_(module.query_embed)
             nn.init.normal_(module.level_embed)
-            module.score_embed[-1].weight.mul_(0.1)  # scores start near 0, undecided
+            module.score_embed[-1].weight.mul_(0.1)  # scores and masks start near 0, undecided
+            module.mask_embed[-1].weight.mul_(0.25)
         elif isinstance(module, PixelNaming):
             module.log_scale.zero_()
         elif isinstance(module, MultiScaleDeformableAttention):
@@ -275,7 +289,7 @@ class InstructSegModel(PreTrainedModel):
         return self.perceiver(frames, words, layout.word_mask).flatten(2, 3)
 
     def embed(self, layout: Layout, visual: VisualFeatures, references: Tensor | None) -> Tensor:
-        """The language model's input (batch, length, dim): words, visual tokens, OVP tokens and mask tokens in place."""
+        """The language model's input (batch, length, dim): words, visual, OVP and mask tokens in their places."""
         words = self.get_input_embeddings()(layout.token_ids)
         batch, length, width = words.shape
         images = visual.tokens[:batch, None].expand(-1, layout.image_slots.shape[1], -1, -1)

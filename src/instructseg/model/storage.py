@@ -46,7 +46,7 @@ def save_int8(model: PreTrainedModel, directory: Path, shard_bytes: int = SHARD_
 
 
 def pack(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """One tensor as it is stored: int8 rows and their scales for large matrices, else bfloat16 (integers as they are)."""
+    """One tensor as stored: int8 rows and their scales for large matrices, else bfloat16; integers as they are."""
     tensor = tensor.detach().cpu().contiguous()
     if not tensor.is_floating_point():
         return {name: tensor}

@@ -23,7 +23,7 @@ def save(directory: Path, state: dict[str, Any]) -> None:
         torch.save(state | {"random": random_states()}, unfinished)
     except (OSError, RuntimeError) as error:
         unfinished.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write a checkpoint to {directory}: {error}; the last good one is kept") from error
+        raise CheckpointError(f"cannot write a checkpoint to {directory}: {error}; the last one is kept") from error
     if (directory / LAST).exists():
         os.replace(directory / LAST, directory / PREVIOUS)
     os.replace(unfinished, directory / LAST)

@@ -51,8 +51,8 @@ def open_photos(recipe: DataRecipe, validation: bool) -> Photos:
     for source in recipe.label_maps:
         names = json.loads((root / source["names"]).read_text())
         prefix = source.get("prefix", "labels")
-        maps = LabelMaps(root / source["images"], root / source["masks"], names, max_side=compose.cache_side, prefix=prefix)
-        readers.append(maps)
+        folders = root / source["images"], root / source["masks"]
+        readers.append(LabelMaps(*folders, names, max_side=compose.cache_side, prefix=prefix))
     if not readers:
         raise RecipeError("the recipe names no data; give data.coco or data.label_maps")
     return Photos(
@@ -116,7 +116,8 @@ class Collator:
         Only names of a photo's own dataset compete for its pixels: another dataset's may be there unannotated.
         """
         datasets = [sample.id.split("/")[0] for sample in samples]
-        pairs = [(BACKGROUND, ""), *sorted({(name, data) for sample, data in zip(samples, datasets, strict=True) for name in sample.region_names})]
+        owned = {(name, data) for sample, data in zip(samples, datasets, strict=True) for name in sample.region_names}
+        pairs = [(BACKGROUND, ""), *sorted(owned)]
         index = {pair: position for position, pair in enumerate(pairs)}
         labels = torch.zeros(len(samples), self.cells, self.cells, dtype=torch.long)
         for row, (sample, data) in enumerate(zip(samples, datasets, strict=True)):

@@ -65,7 +65,7 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
 
 
 class StridedSameConv2d(nn.Conv2d):
-    """A strided convolution padded as TensorFlow's "SAME": the odd pixel goes right and below, as the weights expect."""
+    """A strided convolution padded as TensorFlow's "SAME", as the weights expect: odd pixels go right and below."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         padding = []
