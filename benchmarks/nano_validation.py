@@ -31,6 +31,7 @@ from instructseg.types import Sample
 STOP_WORDS = set("a an the in on of to at is are it find segment show where picture photo image please which".split())
 OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "nano_validation.json"
 Answer = Callable[[ImageSession, str, Sample], np.ndarray | None]
+Scores = dict[str, dict[str, ExpressionScores]]
 
 
 def centre_box(session: ImageSession, text: str, sample: Sample) -> np.ndarray:
@@ -57,7 +58,7 @@ def concept_heat_map(session: ImageSession, text: str, sample: Sample) -> np.nda
     return heat > (heat.min() + heat.max()) / 2
 
 
-def gather(segmenter: Segmenter, samples: Iterable[Sample]) -> tuple[list[dict], dict[str, dict[str, ExpressionScores]]]:
+def gather(segmenter: Segmenter, samples: Iterable[Sample]) -> tuple[list[dict], Scores]:
     """Every expression's best score and IoU without a threshold; and the scores of each way to answer, by dataset."""
     ways: dict[str, Answer] = {"centre box": centre_box, "concept heat map": concept_heat_map}
     scores = {name: defaultdict(ExpressionScores) for name in ("model", *ways)}
@@ -95,7 +96,7 @@ def best_threshold(records: list[dict]) -> dict[str, float]:
     for threshold in np.linspace(0, 0.95, 96):
         hits = [r["iou"] if r["score"] >= threshold else 0.0 for r in records if r["target"]]
         refusals = [r["score"] < threshold for r in records if not r["target"]]
-        table.append((float(np.mean(hits + refusals)), float(threshold), float(np.mean(hits)), float(np.mean(refusals))))
+        table.append(tuple(float(np.mean(values)) for values in (hits + refusals, [threshold], hits, refusals)))
     together, threshold, miou, refused = max(table)
     return {"threshold": threshold, "mean": together, "miou_of_targets": miou, "right_refusals": refused}
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from instructseg.model import configuration
 from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.losses import Targets
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor, ModelInputs
 from instructseg.prompts import SEG_TOKEN
@@ -22,6 +23,15 @@ WORDS = (
     "please doing following instruction Sure segmentation result there are reference frames key frame all dog cat cup "
     "kite clock zebra big small red green blue left right of which one what can fly tell time background"
 )
+
+# Changes that turn tiny() into a model built like nano(): one encoder, whose classifier names the cells.
+LIKE_NANO = {
+    "vision_config": None,
+    "backbone_config": {"model_type": "efficientnet_lite", "width": 0.25, "depth": 0.5, "image_size": 64},
+    "projector": "concept",
+    "token_position": True,
+    "tie_word_embeddings": True,
+}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -35,35 +45,56 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def config(**changes: object) -> InstructSegConfig:
-    """tiny() with fields replaced; a dict for a part changes only the fields it names, None removes the part."""
+    """tiny() with fields replaced; a dict changes fields of a part, unless it names another model type."""
     tree = configuration.tiny().to_dict()
     for key, value in changes.items():
-        tree[key] = {**tree[key], **value} if isinstance(value, dict) else value
+        part = isinstance(value, dict) and "model_type" not in value
+        tree[key] = {**tree[key], **value} if part else value
     return InstructSegConfig.from_dict(tree)
 
 
 def build(seed: int = 0, **changes: object) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A model in eval mode whose random weights are large enough for every input to be felt, and its processor."""
+    """A model in eval mode, its random weights large enough for every input to be felt, and its processor."""
     torch.manual_seed(seed)
     chosen = config(**changes)
     model = InstructSegModel(chosen).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in model.parameters():  # zero biases and zero offsets would hide wiring faults
+        for parameter in model.parameters():  # biases, offsets and scores start at zero and would hide wiring faults
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     return model, InstructSegProcessor.for_config(chosen, tokenizer())
 
 
 def photo(height: int = 40, width: int = 56, seed: int = 0) -> np.ndarray:
     """Blocks of random colours, uint8 (height, width, 3)."""
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), np.uint8).repeat(8, 0).repeat(8, 1)[
-        :height, :width
-    ]
+    blocks = np.random.default_rng(seed).integers(0, 256, (-(-height // 8), -(-width // 8), 3), np.uint8)
+    return blocks.repeat(8, axis=0).repeat(8, axis=1)[:height, :width].copy()
 
 
-def inputs(
-    processor: InstructSegProcessor, visuals: Sequence[tuple[Sequence[np.ndarray], Sequence[str]]], task: Task = Task.RES
+def prepare(
+    processor: InstructSegProcessor, *visuals: tuple[Sequence[np.ndarray], Sequence[str]], task: Task = Task.RES
 ) -> ModelInputs:
     """A batch of (frames, instructions)."""
-    return processor([frames for frames, _ in visuals], [texts for _, texts in visuals], [task] * len(visuals))
+    frames, instructions = zip(*visuals, strict=True)
+    return processor(frames, instructions, [task] * len(visuals))
+
+
+def targets(inputs: ModelInputs, seed: int = 0, share_without: float = 0.0) -> Targets:
+    """Random rectangles as targets of every asked instruction, and two named regions in every photo.
+
+    A share `share_without` of the instructions has no target, from the first one on.
+    """
+    rng = np.random.default_rng(seed)
+    side = inputs.pixel_values.shape[-1]
+    asked = inputs.layout.asked
+    masks = torch.zeros(*asked.shape, 1, side, side, dtype=torch.uint8)
+    for row, column in asked.nonzero().tolist():
+        top, left = rng.integers(0, side // 2, 2)
+        masks[row, column, 0, top : top + side // 2, left : left + side // 3] = 1
+    valid = asked[..., None].clone()
+    without = asked.nonzero()[: round(share_without * int(asked.sum()))]
+    valid[without[:, 0], without[:, 1]] = False
+    masks *= valid[..., None, None]
+    regions = torch.from_numpy(rng.integers(-1, 2, (len(asked), side // 4, side // 4)))
+    regions[regions < 0] = -100
+    return Targets(masks, valid, regions, torch.tensor([[60, -1], [40, 41]]), torch.ones(len(asked), 2).bool())

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from transformers import Cache
 
 from instructseg.errors import CheckpointError, InputError
 from instructseg.inference.checkpoints import find
@@ -53,7 +55,7 @@ class Segmenter:
         try:
             loaded = InstructSegModel.from_pretrained(folder, dtype=kind, **options)
             processor = InstructSegProcessor.from_pretrained(folder)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise CheckpointError(f"cannot load {model}: {error}") from error
         return cls(loaded.to(where), processor, str(model))
 
@@ -111,11 +113,16 @@ class Segmenter:
 
 
 class ImageSession:
-    """One photo that is asked again and again; what depends on the photo alone is computed once."""
+    """One photo that is asked again and again; what depends on the photo alone is computed once.
+
+    That is the encoders' features, the pixel decoder's, and for each task the language model's keys and values of the
+    part of the prompt before the instruction (with the image-first order: all the visual tokens).
+    """
 
     def __init__(self, segmenter: Segmenter, image: np.ndarray, source: str | None = None):
         self.segmenter, self.image, self.source = segmenter, image, source
         self._visual: VisualFeatures | None = None
+        self._prefixes: dict[Task, Cache] = {}
 
     def segment(
         self,
@@ -130,7 +137,10 @@ class ImageSession:
         layout = processor.layout([[instruction]], [kind], [1]).to(model.device)
         reference = torch.zeros(1, 1, dtype=torch.long, device=model.device)
         with torch.inference_mode():
-            output = model.answer(self._encode(), layout, reference)
+            visual = self._encode()
+            if kind not in self._prefixes:
+                self._prefixes[kind] = model.read_prefix(layout, visual)
+            output = model.answer(visual, layout, reference, prefix=self._prefixes[kind])
         return self.read(output, 0, instruction, kind, max_masks, threshold)
 
     @torch.inference_mode()
@@ -179,6 +189,8 @@ def _device(name: str) -> torch.device:
         raise InputError(f"device {name!r} is not one torch knows; use auto, cpu, cuda, cuda:0 or mps") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {name!r} was asked for, but torch sees no CUDA GPU here; use device='cpu'")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device {name!r} was asked for, but torch sees no Apple GPU here; use device='cpu'")
     return device
 
 

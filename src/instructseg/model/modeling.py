@@ -11,24 +11,23 @@ Read this file first; each stage's module is in the file of its name.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoModel, PreTrainedModel
+from transformers import AutoBackbone, AutoModel, Cache, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from instructseg.model.configuration import InstructSegConfig
-from instructseg.model.deformable_attention import MultiScaleDeformableAttention
-from instructseg.model.layout import BlockSizes, Layout
+from instructseg.model.layout import PREFIX, BlockSizes, Layout
 from instructseg.model.losses import Criterion, Targets, text_loss
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, PixelFeatures, Proposals
 from instructseg.model.storage import load_int8
 from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion, pool_words
 from instructseg.model.vision_encoder import BackboneTokens, ClipTokens
-
 
 # Standard deviation, roughly, of a language model's word embeddings: fresh tokens that enter its sequence start at this
 # scale, or they would drown the words beside them (here: the concept words of a visual token).
@@ -155,32 +154,37 @@ class InstructSegModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Fresh weights of our own modules; the parts built by transformers initialise themselves."""
+        """Fresh weights of our own modules; the parts built by transformers initialise themselves.
+
+        Functions of nn.init leave loaded weights alone here (transformers sees to that), in-place methods would not.
+        Modules without parameters of their own are passed over by transformers: their parent sets them up.
+        """
         std = self.config.initializer_range
         if isinstance(module, InstructSegModel):
             nn.init.normal_(module.mask_tokens, std=std)
+            if isinstance(module.vision_tokens, BackboneTokens):
+                nn.init.xavier_uniform_(module.vision_tokens.projector[-1].weight, gain=WORD_SCALE)
+                if module.vision_tokens.position is not None:
+                    nn.init.xavier_uniform_(module.vision_tokens.position.weight, gain=2 * WORD_SCALE)
         elif isinstance(module, ObjectAwareVideoPerceiver):
             nn.init.normal_(module.latents, std=1.0)
             nn.init.constant_(module.norm.weight, WORD_SCALE)
-        elif isinstance(module, BackboneTokens):
-            module.projector[-1].weight.mul_(WORD_SCALE)
-            if module.position is not None:
-                module.position.weight.mul_(2 * WORD_SCALE)
         elif isinstance(module, PixelDecoder):
             nn.init.normal_(module.level_embed)
+            for layer in module.layers:
+                layer.self_attn.reset_parameters()
         elif isinstance(module, MaskedAttentionDecoder):
             nn.init.normal_(module.query_embed)
             nn.init.normal_(module.level_embed)
-            module.score_embed[-1].weight.mul_(0.1)  # scores and masks start near 0, undecided
-            module.mask_embed[-1].weight.mul_(0.25)
+            # Scores and masks start near 0, undecided.
+            nn.init.xavier_uniform_(module.score_embed[-1].weight, gain=0.1)
+            nn.init.xavier_uniform_(module.mask_embed[-1].weight, gain=0.25)
         elif isinstance(module, PixelNaming):
-            module.log_scale.zero_()
-        elif isinstance(module, MultiScaleDeformableAttention):
-            module.reset_parameters()
+            nn.init.zeros_(module.log_scale)
         elif isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
-                module.bias.zero_()
+                nn.init.zeros_(module.bias)
         else:
             super()._init_weights(module)
 
@@ -189,8 +193,10 @@ class InstructSegModel(PreTrainedModel):
         """As in transformers, and also from folders with compact weights (`storage.save_int8`)."""
         folder = Path(str(pretrained_model_name_or_path))
         if folder.is_dir() and "state_dict" not in kwargs:
-            config = kwargs.get("config") or cls.config_class.from_pretrained(folder)
-            if getattr(config, "weight_storage", None) == "int8":
+            stored = cls.config_class.from_pretrained(folder)
+            if getattr(stored, "weight_storage", None) == "int8":
+                config = copy.deepcopy(kwargs.get("config") or stored)
+                vars(config).pop("weight_storage", None)  # loaded weights are full, and are saved so
                 kwargs |= {"config": config, "state_dict": load_int8(folder)}
                 return super().from_pretrained(None, *args, **kwargs)
         return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
@@ -251,10 +257,11 @@ class InstructSegModel(PreTrainedModel):
         reference_index: Tensor,
         targets: Targets | None = None,
         generator: torch.Generator | None = None,
+        prefix: Cache | None = None,
     ) -> InstructSegOutput:
         """`forward` for images that are already encoded: the four stages that read the instructions."""
         references = self.perceive(visual, layout, reference_index)
-        hidden = self.reason(layout, visual, references)
+        hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
         heads = self.decode(visual, hidden, text)
         final = heads[-1]
@@ -305,18 +312,38 @@ class InstructSegModel(PreTrainedModel):
             embeddings = embeddings.scatter(1, index, block.flatten(1, 2).to(embeddings.dtype))
         return embeddings[:, :length]
 
-    def reason(self, layout: Layout, visual: VisualFeatures, references: Tensor | None) -> Hidden:
-        """Co-decoding (Eq. 2): one pass of the language model over all blocks."""
+    def reason(
+        self, layout: Layout, visual: VisualFeatures, references: Tensor | None, prefix: Cache | None = None
+    ) -> Hidden:
+        """Co-decoding (Eq. 2): one pass of the language model over all blocks.
+
+        With `prefix`, from `read_prefix` for the same visuals and task, only what comes after it is computed.
+        """
         embeddings = self.embed(layout, visual, references)
-        blocked = torch.finfo(embeddings.dtype).min
-        mask = torch.zeros_like(layout.attention_mask(), dtype=embeddings.dtype)
-        mask = mask.masked_fill(~layout.attention_mask(), blocked)
+        known = prefix.get_seq_length() if prefix is not None else 0
+        allowed = layout.attention_mask()[:, :, known:]
+        mask = torch.zeros_like(allowed, dtype=embeddings.dtype)
+        mask = mask.masked_fill(~allowed, torch.finfo(embeddings.dtype).min)
         states = self.language_model(
-            inputs_embeds=embeddings, attention_mask=mask, position_ids=layout.positions, use_cache=False
-        ).last_hidden_state
+            inputs_embeds=embeddings[:, known:], attention_mask=mask, position_ids=layout.positions[:, known:],
+            past_key_values=copy.deepcopy(prefix), use_cache=prefix is not None,
+        ).last_hidden_state  # fmt: skip
+        states = nn.functional.pad(states, (0, 0, known, 0))  # slots count from the row's start
         return Hidden(
             states, gather_slots(states, layout.mask_slots), gather_slots(states, layout.word_slots), layout.word_mask
         )
+
+    def read_prefix(self, layout: Layout, visual: VisualFeatures) -> Cache:
+        """Keys and values of the part of the prompt that all instructions about a visual share.
+
+        All rows of the layout must have a prefix of one length, as rows of one task do.
+        """
+        length = int((layout.segments[0] == PREFIX).sum())
+        return self.language_model(
+            inputs_embeds=self.embed(layout, visual, None)[:, :length],
+            position_ids=layout.positions[:, :length],
+            use_cache=True,
+        ).past_key_values
 
     def fuse(self, hidden: Hidden, visual: VisualFeatures) -> Tensor:
         """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder width)."""
@@ -352,3 +379,6 @@ class InstructSegModel(PreTrainedModel):
             parts |= self.criterion.naming(logits, labels)
         parts |= text_loss(hidden.states, layout.labels, self.lm_head)
         return self.criterion.total(parts)
+
+
+AutoModel.register(InstructSegConfig, InstructSegModel, exist_ok=True)

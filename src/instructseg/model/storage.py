@@ -6,11 +6,12 @@ model card. A folder written here says so in its config (`weight_storage: int8`)
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -26,8 +27,9 @@ SHARD_BYTES = 45_000_000
 def save_int8(model: PreTrainedModel, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write config and compact shards of at most `shard_bytes` each, with the usual index."""
     directory.mkdir(parents=True, exist_ok=True)
-    model.config.weight_storage = "int8"
-    model.config.save_pretrained(directory)
+    config = copy.deepcopy(model.config)
+    config.weight_storage = "int8"
+    config.save_pretrained(directory)
     tied = set(model.all_tied_weights_keys) if model.config.tie_word_embeddings else set()
     shards: list[dict[str, Tensor]] = [{}]
     for name, tensor in model.state_dict().items():
@@ -64,7 +66,7 @@ def load_int8(directory: Path) -> dict[str, Tensor]:
         for file in files:
             with safe_open(directory / file, "pt") as shard:
                 stored |= {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"the weights in {directory} cannot be read: {error}; fetch the folder again") from error
     return {
         name: tensor.float() * stored[name + SCALE] if name + SCALE in stored else _widen(tensor)

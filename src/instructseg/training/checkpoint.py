@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def load(directory: Path) -> dict[str, Any] | None:
         if (directory / name).exists():
             try:
                 state = torch.load(directory / name, weights_only=True, map_location="cpu")
-            except (OSError, RuntimeError, EOFError):
+            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
                 continue
             restore_random(state.pop("random"))
             return state

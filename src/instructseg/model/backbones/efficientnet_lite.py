@@ -110,6 +110,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
     config_class = EfficientNetLiteConfig
     main_input_name = "pixel_values"
     has_attentions = False
+    _supports_sdpa = _supports_flash_attn = _supports_attention_backend = True  # nothing here depends on which one
     _no_split_modules = ["InvertedResidual"]
 
     def __init__(self, config: EfficientNetLiteConfig):

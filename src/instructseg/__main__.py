@@ -1,0 +1,6 @@
+"""`python -m instructseg`, the same as the console script."""
+
+from instructseg.cli import main
+
+if __name__ == "__main__":
+    main()

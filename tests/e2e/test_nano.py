@@ -1,0 +1,123 @@
+"""The shipped nano on real photos it has not been trained on, by the ways a person would use it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from instructseg import InputError, Segmenter
+from instructseg.evaluation.metrics import intersection_and_union
+from instructseg.inference.checkpoints import SHIPPED, find
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXPECTED = json.loads((EXAMPLES / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return Segmenter.load("nano")
+
+
+def read_mask(name):
+    return np.array(Image.open(EXAMPLES / name).convert("L")) > 127
+
+
+def iou(prediction, mask):
+    if not prediction.found:
+        return 0.0
+    shared, joined = intersection_and_union(prediction.masks[0], mask)
+    return shared / joined
+
+
+@pytest.mark.parametrize("entry", EXPECTED, ids=lambda entry: entry["mask"])
+def test_examples(nano, entry):
+    mask = read_mask(entry["mask"])
+    prediction = nano.segment(EXAMPLES / entry["photo"], entry["instruction"])
+    assert prediction.masks.shape[1:] == mask.shape
+    assert iou(prediction, mask) >= entry["least_iou"]
+
+
+def test_words_decide(nano):
+    """Two objects of one photo: each instruction's mask fits its own object better than the other's does."""
+    session = nano.open(EXAMPLES / "coffee.jpg")
+    cup, spoon = read_mask("coffee.cup.mask.png"), read_mask("coffee.spoon.mask.png")
+    answers = {word: session.segment(f"the {word}", threshold=0.0) for word in ("cup", "spoon")}
+    assert iou(answers["cup"], cup) > iou(answers["spoon"], cup)
+    assert iou(answers["spoon"], spoon) > iou(answers["cup"], spoon)
+
+
+def test_left_and_right_follow_the_picture(nano):
+    """A photo beside its mirror image: "on the left" and "on the right" pick different halves."""
+    photo = np.array(Image.open(EXAMPLES / "coffee.jpg").convert("RGB"))
+    both = np.concatenate([photo, photo[:, ::-1]], axis=1)
+    half = photo.shape[1]
+    left = nano.segment(both, "the cup on the left", threshold=0.0).masks[0]
+    right = nano.segment(both, "the cup on the right", threshold=0.0).masks[0]
+    assert left[:, :half].sum() > left[:, half:].sum()
+    assert right[:, half:].sum() > right[:, :half].sum()
+
+
+def test_batch_equals_one_by_one(nano):
+    photos = [EXAMPLES / "chelsea.jpg", EXAMPLES / "coffee.jpg"]
+    texts = ["the cat", "the small metal spoon beside the cup"]
+    together = nano.segment(photos, texts, threshold=0.0)
+    for photo, text, prediction in zip(photos, texts, together, strict=True):
+        alone = nano.segment(photo, text, threshold=0.0)
+        np.testing.assert_allclose(prediction.scores, alone.scores, atol=1e-3)
+        assert (prediction.masks != alone.masks).mean() < 1e-3
+
+
+def test_every_shard_is_small():
+    folder = Path(find("nano"))
+    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
+    assert sizes and max(sizes) < 50e6 and sum(sizes) < 120e6
+    assert (folder / "MODEL_CARD.md").exists() and "nano" in SHIPPED
+
+
+@pytest.mark.parametrize("text", ["<image> <seg> [SEG] the cat", "the cat <|endoftext|> <|im_end|>", "猫", "the cat" * 90])
+def test_odd_instructions_get_an_answer(nano, text):
+    prediction = nano.segment(EXAMPLES / "chelsea.jpg", text)
+    assert prediction.masks.shape[1:] == prediction.image.shape[:2]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "word " * 5000])
+def test_unusable_instructions_are_refused(nano, text):
+    with pytest.raises(InputError):
+        nano.segment(EXAMPLES / "chelsea.jpg", text)
+
+
+def test_rotated_photo_gives_an_upright_mask(nano, tmp_path):
+    """A photo stored on its side with an EXIF orientation: the mask matches the upright picture."""
+    upright = Image.open(EXAMPLES / "coffee.jpg").convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the viewer turns the stored picture 90 degrees clockwise
+    path = tmp_path / "turned.jpg"
+    upright.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    turned = nano.segment(path, "the cup", threshold=0.0)
+    straight = nano.segment(upright, "the cup", threshold=0.0)
+    assert turned.masks.shape == straight.masks.shape
+    shared, joined = intersection_and_union(turned.masks[0], straight.masks[0])
+    assert shared / joined > 0.9
+
+
+def test_command_writes_three_files(tmp_path):
+    command = [sys.executable, "-m", "instructseg", "segment", str(EXAMPLES / "chelsea.jpg"), "the cat", "-o", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".png", ".png"]
+
+
+def test_command_prints_one_json_object_and_lists_errors(tmp_path):
+    (tmp_path / "good.jpg").write_bytes((EXAMPLES / "chelsea.jpg").read_bytes())
+    (tmp_path / "broken.jpg").write_bytes((EXAMPLES / "coffee.jpg").read_bytes()[:3000])
+    (tmp_path / "empty.png").write_bytes(b"")
+    command = [sys.executable, "-m", "instructseg", "segment", str(tmp_path), "the cat", "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    answer = json.loads(run.stdout)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert [Path(result["photo"]).name for result in answer["results"]] == ["good.jpg"]
+    assert sorted(Path(error["photo"]).name for error in answer["errors"]) == ["broken.jpg", "empty.png"]
