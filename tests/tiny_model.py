@@ -62,6 +62,8 @@ def build(seed: int = 0, **changes: object) -> tuple[InstructSegModel, InstructS
     with torch.no_grad():
         for parameter in model.parameters():  # biases, offsets and scores start at zero and would hide wiring faults
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+        if chosen.projector == "concept":
+            model.vision_tokens.class_words.normal_(generator=generator)
     return model, InstructSegProcessor.for_config(chosen, tokenizer())
 
 

@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from instructseg import __version__
+from instructseg.commands import convert
+from instructseg.commands.export import export
 from instructseg.commands.segment import segment
 from instructseg.commands.train import train
+from instructseg.commands.verify import verify
 
 app = typer.Typer(
     name="instructseg",
@@ -24,6 +27,9 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(train)
+app.command()(export)
+app.command()(verify)
+app.add_typer(convert.app, name="convert")
 
 
 @app.command()

@@ -8,6 +8,7 @@ instruction that contains one of them is read as plain words.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from instructseg.types import Task
 
@@ -28,7 +29,7 @@ TASK_NAMES = {
 
 _RELEASED_IMAGE = (
     "This is an image <temporal>\n<image>\n, please doing {kind} Segmentation according to the following "
-    "instruction:\n<refer>"
+    "instruction{why}:\n<refer>"
 )
 _RELEASED_VIDEO = (
     "There are reference frames and key frame <temporal>\n<image>\n. Please doing {kind} Segmentation according to "
@@ -36,11 +37,12 @@ _RELEASED_VIDEO = (
 )
 
 
-def template(prompt_set: str, task: Task, block_order: str, answer: str = SEG_TOKEN) -> str:
+def template(prompt_set: str, task: Task, block_order: str, answer: str = SEG_TOKEN, explain: bool = False) -> str:
     """The whole prompt of a segmentation task up to its mask tokens, with placeholders.
 
     `prompt_set` is "paper" or "released", `block_order` "released" or "image_first". The released set exists in its
-    own order only; asking it image-first raises ValueError. Sources: Table 10; released code facts 1.3.
+    own order only; asking it image-first raises ValueError. `explain` asks for a reason too; only the released set
+    has words for that, on photos. Sources: Table 10; released code facts 1.3.
     """
     if task is Task.CHAT:
         raise ValueError("conversation has no mask tokens; use chat_template()")
@@ -48,7 +50,8 @@ def template(prompt_set: str, task: Task, block_order: str, answer: str = SEG_TO
         if block_order != "released":
             raise ValueError("the released templates put the references first; set block_order='released'")
         human = _RELEASED_VIDEO if task.is_video else _RELEASED_IMAGE
-        human = human.format(kind="Reasoning" if task.is_reasoning else "Referring")
+        why = " and explain why" if explain else ""
+        human = human.format(kind="Reasoning" if task.is_reasoning else "Referring", why=why)
         return f"{RELEASED_SYSTEM} USER: {human} ASSISTANT: \nSure, the segmentation result is {answer}<seg>"
     task_line = f"You need to perform {TASK_NAMES[task]} according to the Text Prompt.\n"
     blocks = f"<image>\n{task_line}<temporal>" if block_order == "image_first" else f"<temporal><image>\n{task_line}"
@@ -59,6 +62,17 @@ def chat_template(prompt_set: str = "paper") -> str:
     """A one-turn conversation about the image: <refer> is the question, the assistant's answer follows."""
     system = f"{RELEASED_SYSTEM} " if prompt_set == "released" else ""
     return f"{system}USER: <image>\n<refer> ASSISTANT:"
+
+
+def join_expressions(expressions: Sequence[str], task: Task) -> str:
+    """The released wording of an object's expressions as one instruction.
+
+    Referring tasks join all of them, each with a full stop; reasoning tasks ask the first as it is, on videos without
+    the "(s)" of its authors.
+    """
+    if task.is_reasoning:
+        return expressions[0].replace("(s)", "") if task.is_video else expressions[0]
+    return " ".join(f"{expression}." for expression in expressions)
 
 
 def split_placeholders(text: str) -> list[str]:

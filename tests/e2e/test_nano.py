@@ -78,7 +78,10 @@ def test_every_shard_is_small():
     assert (folder / "MODEL_CARD.md").exists() and "nano" in SHIPPED
 
 
-@pytest.mark.parametrize("text", ["<image> <seg> [SEG] the cat", "the cat <|endoftext|> <|im_end|>", "猫", "the cat" * 90])
+ODD = ("<image> <seg> [SEG] the cat", "the cat <|endoftext|> <|im_end|>", "猫", "the cat " * 90)
+
+
+@pytest.mark.parametrize("text", ODD)
 def test_odd_instructions_get_an_answer(nano, text):
     prediction = nano.segment(EXAMPLES / "chelsea.jpg", text)
     assert prediction.masks.shape[1:] == prediction.image.shape[:2]
@@ -104,9 +107,13 @@ def test_rotated_photo_gives_an_upright_mask(nano, tmp_path):
     assert shared / joined > 0.9
 
 
+def segment_command(*arguments):
+    command = [sys.executable, "-m", "instructseg", "segment", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
 def test_command_writes_three_files(tmp_path):
-    command = [sys.executable, "-m", "instructseg", "segment", str(EXAMPLES / "chelsea.jpg"), "the cat", "-o", str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    run = segment_command(EXAMPLES / "chelsea.jpg", "the cat", "-o", tmp_path)
     assert run.returncode == 0, run.stderr
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".png", ".png"]
 
@@ -115,8 +122,7 @@ def test_command_prints_one_json_object_and_lists_errors(tmp_path):
     (tmp_path / "good.jpg").write_bytes((EXAMPLES / "chelsea.jpg").read_bytes())
     (tmp_path / "broken.jpg").write_bytes((EXAMPLES / "coffee.jpg").read_bytes()[:3000])
     (tmp_path / "empty.png").write_bytes(b"")
-    command = [sys.executable, "-m", "instructseg", "segment", str(tmp_path), "the cat", "--json"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    run = segment_command(tmp_path, "the cat", "--json")
     answer = json.loads(run.stdout)
     assert run.returncode == 1 and "Traceback" not in run.stderr
     assert [Path(result["photo"]).name for result in answer["results"]] == ["good.jpg"]

@@ -88,21 +88,28 @@ def test_forward_is_its_stages_one_by_one(pair):
     assert torch.equal(heads[-1].score_logits, whole.score_logits)
 
 
-def test_a_session_gives_the_answers_of_forward(pair):
+@torch.no_grad()
+def test_a_kept_image_and_a_kept_prefix_give_the_answers_of_forward(pair):
+    """Asked one after the other and back again: what is kept must not be changed by using it."""
     model, processor = pair
     image = tiny_model.photo()
     inputs = tiny_model.prepare(processor, ([image], ["zebra"]))
-    with torch.no_grad():
-        visual = model.encode_image(inputs.pixel_values, inputs.clip_pixel_values)
-        for text in DOGS:
-            layout = processor.layout([[text]], [Task.RES], [1])
-            answer = model.answer(visual, layout, torch.zeros(1, 1, dtype=torch.long))
-            assert_same(answer, 0, 0, run(model, tiny_model.prepare(processor, ([image], [text]))))
+    visual = model.encode_image(inputs.pixel_values, inputs.clip_pixel_values)
+    prefix, reference = model.read_prefix(inputs.layout, visual), torch.zeros(1, 1, dtype=torch.long)
+    assert prefix.get_seq_length() == (inputs.layout.segments == 0).sum()
+    for text in [*DOGS, DOGS[0]]:
+        layout = processor.layout([[text]], [Task.RES], [1])
+        expected = run(model, tiny_model.prepare(processor, ([image], [text])))
+        assert_same(model.answer(visual, layout, reference), 0, 0, expected)
+        assert_same(model.answer(visual, layout, reference, prefix=prefix), 0, 0, expected)
+    layout = processor.layout([DOGS], [Task.RES], [1])
+    packed = model.answer(visual, layout, reference, prefix=prefix)
+    assert_same(packed, 0, 2, run(model, tiny_model.prepare(processor, ([image], DOGS[2:]))))
 
 
-@pytest.mark.parametrize("changes", [{}, {"block_order": "released"}, tiny_model.LIKE_NANO], ids=list(ORDERS)[:2] + ["like_nano"])
-def test_videos_with_different_counts_of_references(changes):
-    model, processor = tiny_model.build(**changes)
+@pytest.mark.parametrize("name", ["image_first", "references_first", "like_nano"])
+def test_videos_with_different_counts_of_references(name):
+    model, processor = tiny_model.build(**ORDERS[name])
     frames = [tiny_model.photo(seed=seed) for seed in range(7)]
     visuals = [(frames[:3], DOGS[:2]), (frames[3:5], DOGS), (frames[5:6], KITES)]
     inputs = tiny_model.prepare(processor, *visuals, task=Task.RVOS)

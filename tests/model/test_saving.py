@@ -118,7 +118,15 @@ def test_processor_prepares_the_same_after_loading(tiny, folder):
     assert torch.equal(first.clip_pixel_values, second.clip_pixel_values)
     assert first.geometries == second.geometries
     assert all(torch.equal(one, vars(second.layout)[name]) for name, one in vars(first.layout).items())
-    assert vars(loaded.image_processor).items() >= vars(tiny[1].image_processor).items()
+
+
+@pytest.mark.parametrize("changes", [{}, tiny_model.LIKE_NANO], ids=["tiny", "like_nano"])
+def test_image_options_are_kept(changes, tmp_path):
+    _, processor = tiny_model.build(**changes)
+    processor.save_pretrained(tmp_path)
+    loaded = InstructSegProcessor.from_pretrained(tmp_path).image_processor
+    names = ("side", "resize", "mean", "std", "clip_side", "clip_mean", "clip_std")
+    assert [getattr(loaded, name) for name in names] == [getattr(processor.image_processor, name) for name in names]
 
 
 def test_processor_options_are_kept(tmp_path):

@@ -97,6 +97,7 @@ class InstructSegConfig(PreTrainedConfig):
         selection: how proposals are ranked. "score": sigmoid of the similarity; "score_x_quality": times the mean
             foreground probability (released evaluators).
         score_threshold: a mask whose score is below is not answered; 0 always answers (released behaviour).
+        converted_from: where converted weights come from: tables and sha256 of the source files.
     """
 
     model_type = "instructseg"
@@ -126,6 +127,7 @@ class InstructSegConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
     selection: Literal["score", "score_x_quality"] = "score"
     score_threshold: float = 0.0
+    converted_from: dict | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):

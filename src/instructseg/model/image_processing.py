@@ -44,7 +44,7 @@ class InstructSegImageProcessor(BaseImageProcessor):
         resize: Literal["stretch", "pad"] = "pad",
         mean: tuple[float, ...] = (123.675, 116.28, 103.53),
         std: tuple[float, ...] = (58.395, 57.12, 57.375),
-        clip_side: int | None = 384,
+        clip_side: int | None = None,  # must stay the default: transformers leaves None out of the saved file
         clip_mean: tuple[float, ...] = (127.5, 127.5, 127.5),
         clip_std: tuple[float, ...] = (127.5, 127.5, 127.5),
         **kwargs: object,
@@ -84,8 +84,10 @@ class InstructSegImageProcessor(BaseImageProcessor):
 
     def restore(self, mask_logits: Tensor, geometry: Geometry) -> Tensor:
         """Mask logits (n, h, w) of the square input -> (n, height, width) at the photo's own size."""
+        if not len(mask_logits):  # torch does not resize nothing
+            return mask_logits.new_zeros(0, *geometry.original)
         resize = lambda x, size: nn.functional.interpolate(x[None], size=size, mode="bilinear")[0]  # noqa: E731
-        if geometry.covered != (geometry.side, geometry.side):
+        if self.resize == "pad":  # through the whole square, as the released code does even when all of it is covered
             mask_logits = resize(mask_logits, (geometry.side, geometry.side))
             mask_logits = mask_logits[:, : geometry.covered[0], : geometry.covered[1]]
         return resize(mask_logits, geometry.original)

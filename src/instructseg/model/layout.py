@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 IGNORE = -100
-PREFIX, PADDING = 0, -1
+PREFIX, PADDING, UNSEEN = 0, -1, -2
 
 
 class Block(Enum):
@@ -30,11 +30,16 @@ class Block(Enum):
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of one block: token ids for TEXT and INSTRUCTION (labels likewise, for the text loss), else empty."""
+    """A run of one block: token ids for TEXT and INSTRUCTION (labels likewise, for the text loss), else empty.
+
+    `seen`: False hides the run's tokens from all, themselves too, while they see what others would there. The
+    released code hides every end-of-text token so, because it is its padding too.
+    """
 
     block: Block
     ids: tuple[int, ...] = ()
     labels: tuple[int, ...] | None = None
+    seen: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class BlockSizes:
 class Layout:
     """Index tensors of a batch of rows. Slots index the row's tokens; the slot `length` is a dump for padding.
 
+    A token's segment is PREFIX, 1 + its instruction, PADDING, or UNSEEN - segment when no token may see it.
     token_ids, segments, positions, labels: (batch, length); image_slots (batch, images, image tokens);
     reference_slots (batch, instructions, OVP tokens); word_ids, word_slots, word_mask (batch, instructions, words);
     mask_slots (batch, instructions, mask tokens); asked bool (batch, instructions), False = padding.
@@ -77,11 +83,14 @@ class Layout:
 
     def attention_mask(self) -> Tensor:
         """Bool (batch, 1, length, length), True = attend: causal, within the own segment and the prefix."""
-        query, key = self.segments[:, :, None], self.segments[:, None]
+        unseen = self.segments <= UNSEEN
+        own = torch.where(unseen, UNSEEN - self.segments, self.segments)
+        query, key = own[:, :, None], self.segments[:, None]
         order = torch.arange(self.length, device=query.device)
         causal = order[:, None] >= order
-        allowed = causal & (key != PADDING) & ((key == PREFIX) | (key == query))
-        return (allowed | torch.eye(self.length, dtype=torch.bool, device=query.device))[:, None]
+        allowed = causal & (key >= PREFIX) & ((key == PREFIX) | (key == query))
+        itself = torch.eye(self.length, dtype=torch.bool, device=query.device) & ~unseen[:, :, None]
+        return (allowed | itself)[:, None]
 
 
 class _Row:
@@ -156,7 +165,8 @@ def _lay_row(asked: Sequence[Sequence[Piece]], counts: dict[Block, int]) -> tupl
     def write(pieces: Sequence[Piece], segment: int, position: int) -> int:
         for piece in pieces:
             ids = piece.ids if piece.block in (Block.TEXT, Block.INSTRUCTION) else (0,) * counts[piece.block]
-            found[piece.block].append((row.add(ids, segment, position, piece.labels), ids))
+            own = segment if piece.seen else UNSEEN - segment
+            found[piece.block].append((row.add(ids, own, position, piece.labels), ids))
             position += len(ids)
         return position
 

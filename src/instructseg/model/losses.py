@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from instructseg.model.layout import IGNORE
-from instructseg.model.matching import match, random_points, sample_points, uncertain_points
+from instructseg.model.matching import PointSource, match, random_points, sample_points, uncertain_points
 from instructseg.model.segmentation_decoder import Proposals
 
 
@@ -16,6 +17,8 @@ from instructseg.model.segmentation_decoder import Proposals
 class LossWeights:
     """Weight of each part of the loss. The paper sets all to 1; the released code uses 2, 5, 5 (class, mask, dice).
 
+    `every`: weight of mask plus dice loss of every proposal, matched or not, against the whole answer (mean over
+    proposals): with few mask tokens it makes each of them follow the words, instead of sharing out the places.
     `class_positive`: weight of a matched proposal in the class loss; None balances it against the others, as the
     released code does (unmatched / matched).
     """
@@ -26,6 +29,7 @@ class LossWeights:
     text: float = 1.0
     pixel: float = 1.0
     naming: float = 1.0
+    every: float = 0.0
     class_positive: float | None = None
 
 
@@ -56,6 +60,8 @@ class Criterion:
 
     Points: `num_points` shared by proposals and target for matching; as many again for the loss, a share
     `importance` of them the least sure out of `oversample` times as many (released facts 1.10).
+    `score_target`: what a proposal's score should say. "matched": whether it was matched to a target (released);
+    "iou": its IoU with the whole answer, 0 for an instruction without target. `draw` makes them.
     """
 
     def __init__(
@@ -64,9 +70,12 @@ class Criterion:
         num_points: int = 12544,
         oversample: float = 3.0,
         importance: float = 0.75,
+        draw: PointSource = random_points,
+        score_target: Literal["matched", "iou"] = "matched",
     ):
         self.weights = weights or LossWeights()
-        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+        self.num_points, self.oversample, self.importance, self.draw = num_points, oversample, importance, draw
+        self.score_target = score_target
 
     def segmentation(
         self, heads: list[Proposals], targets: Targets, asked: Tensor, generator: torch.Generator | None = None
@@ -74,7 +83,7 @@ class Criterion:
         masks = targets.masks.flatten(0, 1).float()
         valid = (targets.valid & asked[..., None]).flatten(0, 1)
         parts: dict[str, Tensor] = {}
-        for head in reversed(heads):  # the final head first, as the released code draws its random points
+        for head in (heads[-1], *heads[:-1]):  # the released code draws its random points in this order
             for name, value in self._one_head(head, masks, valid, asked.flatten(), generator).items():
                 parts[name] = parts.get(name, 0) + value
         return parts
@@ -83,28 +92,35 @@ class Criterion:
         self, head: Proposals, masks: Tensor, valid: Tensor, asked: Tensor, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         logits, scores = head.mask_logits.flatten(0, 1), head.score_logits.flatten(0, 1)
-        points = random_points(len(masks), self.num_points, masks, generator)
+        points = self.draw(len(masks), self.num_points, masks, generator)
         samples, queries, objects = match(logits.detach(), masks, valid, points, self.weights.mask, self.weights.dice)
         pairs = valid.sum().clamp(min=1)
         matched = logits[samples, queries][:, None]
         entropy, dice = self._mask_losses(matched, masks[samples, objects][:, None], generator)
-        return {
-            "mask": entropy.sum() / pairs,
-            "dice": dice.sum() / pairs,
-            "score": self._score_loss(scores, samples, queries, asked, pairs),
-        }
+        parts = {"mask": entropy.sum() / pairs, "dice": dice.sum() / pairs}
+        quality = None
+        if self.weights.every or self.score_target == "iou":
+            answers = (masks * valid[..., None, None]).amax(1, keepdim=True)
+            sampled, wanted = sample_points(logits, points), sample_points(answers, points)
+            quality = _point_iou(sampled.detach() > 0, wanted > 0.5)
+            if self.weights.every:
+                present = valid.any(-1)
+                spread = wanted.expand_as(sampled)[present].flatten(0, 1)
+                every_entropy, every_dice = point_losses(sampled[present].flatten(0, 1), spread)
+                parts["every"] = (every_entropy + every_dice).sum() / max(len(every_dice), 1)
+        if self.score_target == "matched":
+            quality = torch.zeros_like(scores)
+            quality[samples, queries] = 1
+        return parts | {"score": self._score_loss(scores[asked], quality[asked], pairs)}
 
     def _mask_losses(
         self, logits: Tensor, masks: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Per-pair binary cross-entropy and dice on sampled points: (pairs, 1, h, w) and (pairs, 1, H, W)."""
-        points = uncertain_points(logits, self.num_points, self.oversample, self.importance, generator)
+        points = uncertain_points(logits, self.num_points, self.oversample, self.importance, generator, self.draw)
         return point_losses(sample_points(logits, points)[:, 0], sample_points(masks, points)[:, 0])
 
-    def _score_loss(self, scores: Tensor, samples: Tensor, queries: Tensor, asked: Tensor, pairs: Tensor) -> Tensor:
-        wanted = torch.zeros_like(scores)
-        wanted[samples, queries] = 1
-        scores, wanted = scores[asked], wanted[asked]
+    def _score_loss(self, scores: Tensor, wanted: Tensor, pairs: Tensor) -> Tensor:
         weight = self.weights.class_positive
         positive = (scores.numel() - pairs) / pairs if weight is None else scores.new_tensor(weight)
         return nn.functional.binary_cross_entropy_with_logits(scores, wanted, pos_weight=positive.to(scores.dtype))
@@ -126,6 +142,12 @@ class Criterion:
         """The weighted sum and its weighted parts."""
         weighted = {name: getattr(self.weights, name) * value for name, value in parts.items()}
         return sum(weighted.values()), weighted
+
+
+def _point_iou(predicted: Tensor, wanted: Tensor) -> Tensor:
+    """IoU over sampled points: bool (n, queries, points), (n, 1, points) -> (n, queries); 0 where nothing is wanted."""
+    shared = (predicted & wanted).sum(-1)
+    return shared / (predicted | wanted).sum(-1).clamp(min=1)
 
 
 def point_losses(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:

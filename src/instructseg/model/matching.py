@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
@@ -17,18 +19,25 @@ def random_points(count: int, points: int, like: Tensor, generator: torch.Genera
     return torch.rand(count, points, 2, generator=generator).to(like.device)
 
 
+class PointSource(Protocol):
+    """Where a criterion's random points come from: `random_points`, or recorded ones."""
+
+    def __call__(self, count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor: ...
+
+
 @torch.no_grad()
 def uncertain_points(
-    logits: Tensor, points: int, oversample: float, importance: float, generator: torch.Generator | None
-) -> Tensor:
+    logits: Tensor, points: int, oversample: float, importance: float, generator: torch.Generator | None,
+    draw: PointSource = random_points,
+) -> Tensor:  # fmt: skip
     """Points, a share `importance` of them where the mask is least sure: (n, 1, h, w) -> (n, points, 2) (PointRend)."""
     count = len(logits)
-    candidates = random_points(count, int(points * oversample), logits, generator)
+    candidates = draw(count, int(points * oversample), logits, generator)
     sure = int(points * importance)
     doubt = -sample_points(logits, candidates)[:, 0].abs()
     chosen = doubt.topk(sure, dim=1).indices
     hard = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
-    return torch.cat([hard, random_points(count, points - sure, logits, generator)], dim=1)
+    return torch.cat([hard, draw(count, points - sure, logits, generator)], dim=1)
 
 
 def pairwise_costs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -158,14 +158,15 @@ class InstructSegProcessor(ProcessorMixin):
             parts = split_placeholders(template(self.prompt_set, task, self.block_order))
             skipped = [] if self.frame_tokens else [Block.REFERENCES.value]
             self._pieces[task] = [
-                Piece(placeholders[part]) if part in placeholders else Piece(Block.TEXT, self._ids(part))
+                Piece(placeholders[part]) if part in placeholders else Piece(Block.TEXT, self.text_ids(part))
                 for part in parts
                 if part not in skipped
             ]
         return self._pieces[task]
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+    def text_ids(self, text: str, plain: bool = False) -> tuple[int, ...]:
+        """Token ids of a text; `plain` reads special tokens in it as words."""
+        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids)
 
     def post_process(
         self,

@@ -61,6 +61,7 @@ class LossRecipe:
     num_points: int = 12544
     oversample: float = 3.0
     importance: float = 0.75
+    score_target: str = "matched"
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,18 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         tree = yaml.safe_load(Path(path).read_text()) or {}
     except FileNotFoundError:
         raise RecipeError(f"recipe {path} does not exist") from None
+    except OSError as error:
+        raise RecipeError(f"recipe {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"recipe {path} is not valid YAML: {error}") from None
     for override in overrides:
         key, found, value = override.partition("=")
         if not found:
             raise RecipeError(f"{override!r} is not an override; write key=value, e.g. steps=100")
-        _put(tree, key.split("."), yaml.safe_load(value))
+        try:
+            _put(tree, key.split("."), yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"the value of {override!r} is not valid YAML: {error}") from None
     return _build(Recipe, tree, "")
 
 
@@ -114,11 +120,13 @@ def with_root(recipe: Recipe, root: str) -> Recipe:
 
 
 def _put(tree: dict, keys: list[str], value: object) -> None:
-    for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
+    for depth, key in enumerate(keys):
         if not isinstance(tree, dict):
-            raise RecipeError(f"cannot set {'.'.join(keys)}: {key} is not a section")
-    tree[keys[-1]] = value
+            raise RecipeError(f"cannot set {'.'.join(keys)}: {'.'.join(keys[:depth]) or 'the recipe'} is not a section")
+        if depth == len(keys) - 1:
+            tree[key] = value
+        else:
+            tree = tree.setdefault(key, {})
 
 
 def _build(kind: type, tree: object, where: str) -> Any:

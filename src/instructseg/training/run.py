@@ -79,7 +79,9 @@ class Run:
         add_lora(self.model, recipe.lora)
         self.groups = choose_trainable(self.model)
         loss = recipe.loss
-        self.model.criterion = Criterion(loss.weights, loss.num_points, loss.oversample, loss.importance)
+        self.model.criterion = Criterion(
+            loss.weights, loss.num_points, loss.oversample, loss.importance, score_target=loss.score_target
+        )
         self.model.to(self.accelerator.device).train()
         self.model.backbone.to(memory_format=torch.channels_last)
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -112,6 +114,7 @@ class Run:
         return DataLoader(
             batches, batch_size=None, shuffle=False, num_workers=data.workers,
             prefetch_factor=4 if data.workers else None, worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # it draws one number when it starts: not one of the model's, for resuming
         )  # fmt: skip
 
     def _loop(self, loader: DataLoader) -> None:
@@ -155,8 +158,8 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(self.step)
-        values = {name: float(value) for name, value in output.parts.items()}
-        return values | {"total": float(output.loss), "gradient_norm": float(norm)}
+        values = {name: value.item() for name, value in output.parts.items()}
+        return values | {"total": output.loss.item(), "gradient_norm": norm.item()}
 
     def _log_window(self, window: Window) -> None:
         self.log.write(

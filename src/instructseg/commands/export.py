@@ -1,0 +1,31 @@
+"""`instructseg export`: a trained model's folder in, a compact folder to ship out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from instructseg.commands.report import errors_in_one_line, say
+
+
+def export(
+    source: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, e.g. runs/nano/model.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the compact model goes.")],
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help='Score below which to answer "no target".')
+    ] = None,
+) -> None:
+    """Write MODEL with int8 weights, and optionally another score threshold, to DIR."""
+    with errors_in_one_line():
+        from instructseg.inference.segmenter import Segmenter
+        from instructseg.model.storage import save_int8
+
+        segmenter = Segmenter.load(source, device="cpu", dtype="float32")
+        if threshold is not None:
+            segmenter.model.config.score_threshold = threshold
+        save_int8(segmenter.model, target)
+        segmenter.processor.save_pretrained(target)
+        size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
+        say(f"{target}: {size / 1e6:.1f} MB of weights")

@@ -1,0 +1,25 @@
+"""`instructseg verify`: our modules against recorded tensors of the released code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from instructseg.commands.report import FAILED, errors_in_one_line
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with recorded tensors (*.safetensors).")],
+) -> None:
+    """Compare every recorded file in DIR with our modules; exit code 1 if one differs."""
+    failed = False
+    with errors_in_one_line():
+        from instructseg.conversion.verify import verify as check
+
+        for line in check(folder):
+            typer.echo(str(line))
+            failed |= line.failed
+    if failed:
+        raise typer.Exit(FAILED)

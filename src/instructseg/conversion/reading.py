@@ -1,0 +1,163 @@
+"""Weights files of other projects, read tensor by tensor and without running anything that is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from instructseg.conversion.rename import Shape
+from instructseg.errors import CheckpointError
+
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+SINGLES = ("model.safetensors", "pytorch_model.bin")
+HASH_CHUNK = 1 << 22
+
+
+class Weights:
+    """The tensors of one or several files: names and shapes first, the tensors themselves one at a time.
+
+    `path` is a folder (sharded or not) or one file: .safetensors, .bin or .pt (torch), .pkl (detectron2).
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.files = _files(path)
+
+    def shapes(self) -> dict[str, Shape]:
+        """Every tensor's shape, in the order of the files; CheckpointError when two files hold the same name."""
+        found: dict[str, Shape] = {}
+        for file in self.files:
+            shapes = _shapes(file)
+            twice = found.keys() & shapes.keys()
+            if twice:
+                raise CheckpointError(f"{file} and another file beside it both hold {min(twice)}")
+            found |= shapes
+        return found
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for file in self.files:
+            yield from _tensors(file)
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of every file."""
+        return {file.name: _sha256(file) for file in self.files}
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise CheckpointError(f"{path} does not exist; give a folder or a file with weights")
+    for name in INDEXES:
+        if (path / name).is_file():
+            names = _weight_map(path / name).values()
+            return [_present(path / file) for file in sorted(set(names))]
+    for name in SINGLES:
+        if (path / name).is_file():
+            return [path / name]
+    raise CheckpointError(f"{path} holds no weights; one of {', '.join((*INDEXES, *SINGLES))} was needed")
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        names = json.loads(index.read_text())["weight_map"]
+        inside = all(Path(file).name == file for file in names.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} cannot be read: {error}; fetch it again") from error
+    if not inside:
+        raise CheckpointError(f"{index} names files outside its folder; do not use it")
+    return names
+
+
+def _present(file: Path) -> Path:
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing, though the index beside it names it; fetch it again")
+    return file
+
+
+def _shapes(file: Path) -> dict[str, Shape]:
+    if file.suffix == ".safetensors":
+        try:
+            with safe_open(file, "pt") as shard:
+                return {key: tuple(shard.get_slice(key).get_shape()) for key in shard.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{file} cannot be read: {error}; fetch it again") from error
+    return {key: tuple(value.shape) for key, value in _load(file).items()}
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
+    if file.suffix == ".safetensors":
+        with safe_open(file, "pt") as shard:
+            for key in shard.keys():  # noqa: SIM118
+                yield key, shard.get_tensor(key)
+        return
+    for key, value in _load(file).items():
+        yield key, value if isinstance(value, Tensor) else torch.from_numpy(value)
+
+
+def _load(file: Path) -> dict[str, Any]:
+    """A torch or detectron2 file whose values are tensors or arrays."""
+    try:
+        if file.suffix == ".pkl":
+            with file.open("rb") as stream:
+                tree = ArraysOnly(stream).load()
+        else:
+            tree = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{file} cannot be read as weights: {error}") from error
+    tree = tree.get("model", tree) if isinstance(tree, dict) else tree
+    wanted = np.ndarray if file.suffix == ".pkl" else Tensor
+    good = isinstance(tree, dict) and all(
+        isinstance(key, str) and isinstance(value, wanted) and value.dtype != object for key, value in tree.items()
+    )
+    if not good:
+        raise CheckpointError(f"{file} is no table of named tensors")
+    return tree
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Unpickles dicts, lists, numbers, strings and numpy arrays; anything else a pickle asks for is refused."""
+
+    _ALLOWED = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+        ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
+        ("numpy._core.multiarray", "scalar"): np._core.multiarray.scalar,
+        ("numpy.core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
+        ("numpy._core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
+        ("_codecs", "encode"): lambda text, codec: _latin1(text, codec),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self._ALLOWED[module, name]
+        except KeyError:
+            raise CheckpointError(f"asks for {module}.{name}; only numpy arrays are read from a pickle") from None
+
+
+def _latin1(text: str, codec: str) -> bytes:
+    """How old pickles write an array's bytes."""
+    if codec != "latin1" or not isinstance(text, str):
+        raise CheckpointError(f"holds bytes coded as {codec!r}; only latin1 is read")
+    return text.encode("latin1")
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(HASH_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

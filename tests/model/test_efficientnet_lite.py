@@ -1,0 +1,96 @@
+"""The EfficientNet-Lite backbone: TensorFlow's padding, strides, names of cells."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import AutoBackbone
+
+from instructseg.model.backbones.efficientnet_lite import (
+    HEAD_CHANNELS,
+    EfficientNetLiteConfig,
+    InvertedResidual,
+    StridedSameConv2d,
+)
+
+
+def same_convolution(image, weight, stride):
+    """TensorFlow's documentation of "SAME": out = ceil(in / stride), the odd pixel of padding below and right."""
+    channels, height, width = image.shape
+    outputs, _, kernel, _ = weight.shape
+    rows, columns = -(-height // stride), -(-width // stride)
+    down, across = (max((count - 1) * stride + kernel - size, 0) for count, size in ((rows, height), (columns, width)))
+    padded = np.zeros((channels, height + down, width + across))
+    padded[:, down // 2 : down // 2 + height, across // 2 : across // 2 + width] = image
+    result = np.zeros((outputs, rows, columns))
+    for out in range(outputs):
+        for row in range(rows):
+            for column in range(columns):
+                top, left = row * stride, column * stride
+                result[out, row, column] = (padded[:, top : top + kernel, left : left + kernel] * weight[out]).sum()
+    return result
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("height, width", [(8, 8), (7, 9), (6, 5), (1, 2)])
+def test_same_padding_at_stride_2(kernel, height, width):
+    torch.manual_seed(0)
+    convolution = StridedSameConv2d(2, 3, kernel, 2, bias=False)
+    image = torch.randn(1, 2, height, width)
+    expected = same_convolution(image[0].numpy(), convolution.weight.detach().numpy(), 2)
+    np.testing.assert_allclose(convolution(image)[0].detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    torch.manual_seed(0)
+    config = EfficientNetLiteConfig(width=0.25, depth=0.5, image_size=64, num_classes=7)
+    return AutoBackbone.from_config(config).eval()
+
+
+@pytest.mark.parametrize("height, width", [(64, 64), (96, 64), (65, 33)])
+@torch.no_grad()
+def test_strides(backbone, height, width):
+    maps = backbone(torch.randn(2, 3, height, width)).feature_maps
+    assert len(maps) == len(backbone.channels) == 4
+    for stride, channels, each in zip((4, 8, 16, 32), backbone.channels, maps, strict=True):
+        assert each.shape == (2, channels, -(-height // stride), -(-width // stride))
+
+
+def test_published_widths_and_repeats():
+    lite0, lite2 = EfficientNetLiteConfig(), EfficientNetLiteConfig(width=1.1, depth=1.2)
+    assert [lite0.channels(each) for each in (16, 24, 40, 80, 112, 192, 320)] == [16, 24, 40, 80, 112, 192, 320]
+    assert [lite2.channels(each) for each in (16, 24, 40, 80, 112, 192, 320)] == [16, 24, 48, 88, 120, 208, 352]
+    assert [lite0.repeats(stage) for stage in range(7)] == [1, 2, 2, 3, 3, 4, 1]
+    assert [lite2.repeats(stage) for stage in range(7)] == [1, 3, 3, 4, 4, 5, 1]
+
+
+@torch.no_grad()
+def test_cells_are_named_by_the_classifier_of_the_whole_picture(backbone):
+    """On a map that is the same everywhere each cell says what global pooling would."""
+    last = torch.rand(1, backbone.channels[-1], 1, 1).expand(-1, -1, 3, 2)
+    features, probabilities = backbone.name_cells(last)
+    assert features.shape == (1, 6, HEAD_CHANNELS) and probabilities.shape == (1, 6, 7)
+    pooled = nn.functional.relu6(backbone.head(last)).mean((2, 3))
+    expected = backbone.classifier(pooled).softmax(-1)
+    torch.testing.assert_close(probabilities, expected[:, None].expand(-1, 6, -1))
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(1, 6))
+
+
+@torch.no_grad()
+def test_cells_are_named_in_reading_order(backbone):
+    last = torch.rand(1, backbone.channels[-1], 2, 3)
+    _, whole = backbone.name_cells(last)
+    _, one = backbone.name_cells(last[:, :, 1:, 2:])
+    torch.testing.assert_close(whole[:, 5], one[:, 0])
+
+
+@pytest.mark.parametrize("inputs, outputs, stride, residual", [(8, 8, 1, True), (8, 16, 1, False), (8, 8, 2, False)])
+@torch.no_grad()
+def test_residual_only_where_sizes_agree(inputs, outputs, stride, residual):
+    block = InvertedResidual(inputs, outputs, 3, stride, 6).eval()
+    block.project[1].weight.zero_()
+    image = torch.randn(1, inputs, 6, 6)
+    result = block(image)
+    assert result.shape == (1, outputs, 6 // stride, 6 // stride)
+    assert torch.equal(result, image) if residual else not result.any()

@@ -1,0 +1,115 @@
+"""Compact weights: small rounding, small files, and nothing left of them in the model."""
+
+import json
+
+import pytest
+import tiny_model
+import torch
+
+from instructseg.errors import CheckpointError
+from instructseg.model import storage
+from instructseg.model.modeling import InstructSegModel
+
+
+@pytest.fixture(autouse=True)
+def small_matrices_too(monkeypatch):
+    monkeypatch.setattr(storage, "SMALLEST", 256)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_model.build()
+
+
+def test_each_row_is_rounded_by_half_a_step_at_most():
+    torch.manual_seed(0)
+    matrix = torch.randn(40, 30) * torch.logspace(-6, 3, 40)[:, None]
+    matrix[3] = 0
+    packed = storage.pack("w", matrix)
+    assert packed["w"].dtype == torch.int8 and packed["w" + storage.SCALE].shape == (40, 1)
+    back = packed["w"].float() * packed["w" + storage.SCALE]
+    steps = matrix.abs().amax(1, keepdim=True) / 127
+    assert ((back - matrix).abs() <= 0.5001 * steps).all() and not back[3].any()
+
+
+def test_the_rest_is_bfloat16_or_as_it_is():
+    vector, image, counts = torch.randn(300), torch.randn(4, 4, 4, 8), torch.arange(3)
+    assert storage.pack("v", vector)["v"].dtype == storage.pack("i", image)["i"].dtype == torch.bfloat16
+    assert torch.equal(storage.pack("c", counts)["c"], counts)
+
+
+@pytest.mark.parametrize("changes", [{}, tiny_model.LIKE_NANO], ids=["tiny", "like_nano"])
+def test_round_trip(changes, tmp_path):
+    model, processor = tiny_model.build(**changes)
+    storage.save_int8(model, tmp_path / "new" / "folder")
+    loaded, info = InstructSegModel.from_pretrained(tmp_path / "new" / "folder", output_loading_info=True)
+    assert not any(info.values()), info
+    saved = model.state_dict()
+    for name, value in loaded.state_dict().items():
+        error = (value - saved[name]).abs()
+        assert (error <= saved[name].abs().amax(-1, keepdim=True) / 127).all() if value.ndim else error < 0.01, name
+        assert value.dtype == saved[name].dtype
+    inputs = tiny_model.prepare(processor, ([tiny_model.photo()], ["the dog", "a red cup"]))
+    with torch.no_grad():
+        first, second = (each.encode_image(inputs.pixel_values, inputs.clip_pixel_values) for each in (model, loaded))
+        queries, text = torch.randn(1, 2, 4, 32), torch.randn(1, 2, 32)
+        heads = [each.mask_decoder.predict(first.pixels.mask_features, queries, text) for each in (model, loaded)]
+        rest = [each.reason(inputs.layout, first, each.perceive(first, inputs.layout, inputs.reference_index)).masks
+                for each in (model, loaded)]  # fmt: skip
+    # Stage by stage: masked attention switches pixels on and off, which random weights answer wildly.
+    pairs = [(getattr(heads[0], name), getattr(heads[1], name)) for name in ("mask_logits", "score_logits")]
+    pairs += [(first.tokens, second.tokens), (first.pixels.mask_features, second.pixels.mask_features), rest]
+    for one, two in pairs:
+        assert (one - two).abs().mean() < 0.03 * one.abs().mean()
+
+
+def test_no_file_is_larger_than_asked(tiny, tmp_path):
+    storage.save_int8(tiny[0], tmp_path, shard_bytes=60_000)
+    files = list(tmp_path.glob("*.safetensors"))
+    header = 20_000
+    assert len(files) > 3 and all(file.stat().st_size < 60_000 + header for file in files)
+    index = json.loads((tmp_path / storage.INDEX).read_text())
+    assert set(index["weight_map"].values()) == {file.name for file in files}
+    InstructSegModel.from_pretrained(tmp_path)
+
+
+def test_what_was_compact_is_saved_in_full(tiny, tmp_path):
+    storage.save_int8(tiny[0], tmp_path / "compact")
+    loaded = InstructSegModel.from_pretrained(tmp_path / "compact")
+    for model in (loaded, tiny[0]):
+        model.save_pretrained(tmp_path / "full")
+        again = InstructSegModel.from_pretrained(tmp_path / "full")
+        assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_a_configuration_of_ones_own_does_not_hide_how_weights_are_stored(tiny, tmp_path):
+    storage.save_int8(tiny[0], tmp_path)
+    plain = InstructSegModel.from_pretrained(tmp_path)
+    config = tiny_model.config(score_threshold=0.5)
+    loaded = InstructSegModel.from_pretrained(tmp_path, config=config)
+    assert loaded.config.score_threshold == 0.5
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_precision_is_chosen_at_loading(tiny, dtype, tmp_path):
+    storage.save_int8(tiny[0], tmp_path)
+    assert InstructSegModel.from_pretrained(tmp_path, dtype=dtype).dtype == dtype
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "gone", "no index", "index of something else"])
+def test_damaged_folders_are_named(tiny, damage, tmp_path):
+    storage.save_int8(tiny[0], tmp_path, shard_bytes=100_000)
+    file, index = sorted(tmp_path.glob("*.safetensors"))[1], tmp_path / storage.INDEX
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-100])
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "gone":
+        file.unlink()
+    elif damage == "no index":
+        index.unlink()
+    else:
+        index.write_text("{}")
+    with pytest.raises(CheckpointError, match=r"cannot be read: .*; fetch the folder again"):
+        InstructSegModel.from_pretrained(tmp_path)

@@ -1,0 +1,120 @@
+"""From samples to batches: targets lie where the processor puts the photo, names compete within their dataset."""
+
+import numpy as np
+import pytest
+import tiny_model
+import torch
+
+from instructseg.errors import RecipeError
+from instructseg.model.processing import InstructSegProcessor
+from instructseg.training.data import BACKGROUND, Collator, Photos, TrainingBatches, compose_config, open_photos
+from instructseg.training.recipe import DataRecipe
+from instructseg.types import Expression, Sample, Task
+
+
+@pytest.fixture(scope="module", params=["pad", "stretch"])
+def collate(request):
+    return Collator(InstructSegProcessor.for_config(tiny_model.config(), tiny_model.tokenizer(), resize=request.param))
+
+
+def sample(name, height, width, masks, seed=0, **changes):
+    expressions = tuple(Expression("the dog" if mask is None else "the red cup", mask) for mask in masks)
+    return Sample(name, Task.RES, (tiny_model.photo(height, width, seed),), expressions, **changes)
+
+
+def corner(height, width):
+    mask = np.zeros((height, width), bool)
+    mask[: height // 2, : width // 2] = True
+    return mask
+
+
+def test_targets_are_the_prepared_masks(collate):
+    regions = np.full((40, 80), -1, np.int16)
+    regions[:, 40:] = 0
+    first = sample("coco/1", 40, 80, [corner(40, 80), None], regions=regions, region_names=("cup",))
+    second = sample("ccp/2", 60, 30, [corner(60, 30)], seed=1)
+    batch = collate([first, second])
+    targets, processor = batch.targets, collate.processor.image_processor
+    assert targets.masks.shape == (2, 2, 1, 64, 64)
+    assert torch.equal(targets.masks[0, 0, 0], processor.prepare_mask(corner(40, 80)))
+    assert torch.equal(targets.masks[1, 0, 0], processor.prepare_mask(corner(60, 30)))
+    assert targets.valid[..., 0].tolist() == [[True, False], [True, False]]
+    assert batch.inputs.layout.asked.tolist() == [[True, True], [True, False]] and batch.samples == (first, second)
+    alone = tiny_model.prepare(collate.processor, ([first.image], ["the red cup", "the dog"]))
+    assert torch.equal(batch.inputs.pixel_values[0], alone.pixel_values[0])
+
+
+def test_a_mask_too_small_to_be_seen_is_no_target(collate):
+    speck = np.zeros((900, 900), bool)
+    speck[1, 1] = True
+    valid = collate([sample("coco/1", 900, 900, [speck, corner(900, 900)])]).targets.valid
+    assert valid[0, :, 0].tolist() == [False, True]
+
+
+def test_the_masks_of_a_clip_belong_to_its_key_frame():
+    collate = Collator(InstructSegProcessor.for_config(tiny_model.config(), tiny_model.tokenizer()))
+    frames = tuple(tiny_model.photo(seed=seed) for seed in range(3))
+    clip = Sample("coco/1", Task.RVOS, frames, (Expression("the dog", corner(40, 56)),), key=1)
+    inputs = collate([clip]).inputs
+    assert torch.equal(inputs.pixel_values[0], collate.processor.image_processor.prepare(frames[1]))
+    assert inputs.reference_index.tolist() == [[1, 2]]
+
+
+def test_names_of_pixels():
+    collate = Collator(InstructSegProcessor.for_config(tiny_model.config(), tiny_model.tokenizer(), resize="stretch"))
+    regions = np.full((64, 64), -1, np.int16)
+    regions[:, 32:], regions[32:, :32] = 0, 1
+    first = sample("coco/1", 64, 64, [corner(64, 64)], regions=regions, region_names=("cup", "dog"))
+    second = sample("ccp/2", 64, 64, [corner(64, 64)], regions=np.zeros((64, 64), np.int16), region_names=("red cup",))
+    third = sample("web/3", 64, 64, [corner(64, 64)])
+    targets = collate([first, second, third]).targets
+    words = collate.processor.tokenizer
+    names = [" ".join(words.convert_ids_to_tokens(row[row >= 0].tolist())) for row in targets.name_ids]
+    assert names[0] == BACKGROUND and sorted(names[1:]) == ["cup", "dog", "red cup"]
+    labels = np.array([*names, "unknown"])[np.where(targets.regions < 0, len(names), targets.regions)]
+    assert labels.shape == (3, 16, 16)
+    assert (labels[0, :, 8:] == "cup").all() and (labels[0, 8:, :8] == "dog").all()
+    assert (labels[0, :8, :8] == BACKGROUND).all()
+    assert (labels[1] == "red cup").all() and (labels[2] == "unknown").all()
+    allowed = [{name for name, yes in zip(names, row, strict=True) if yes} for row in targets.names_allowed.tolist()]
+    assert allowed == [{BACKGROUND, "cup", "dog"}, {BACKGROUND, "red cup"}, {BACKGROUND}]
+
+
+def test_one_name_of_two_datasets_is_two_names():
+    """A dog of one dataset does not compete for the pixels of a dataset that never looked for dogs."""
+    collate = Collator(InstructSegProcessor.for_config(tiny_model.config(), tiny_model.tokenizer()))
+    regions = np.zeros((40, 56), np.int16)
+    samples = [
+        sample(f"{data}/1", 40, 56, [corner(40, 56)], regions=regions, region_names=("dog",)) for data in ("a", "b")
+    ]
+    targets = collate(samples).targets
+    assert targets.names_allowed.sum().item() == 4 and len(targets.name_ids) == 3
+
+
+class Numbers:
+    """A composer whose samples only say their index."""
+
+    def sample(self, epoch, index):
+        return (epoch, index)
+
+
+def test_the_place_in_the_data_is_the_step():
+    batches = TrainingBatches(Numbers(), list, batch_photos=3, first=0, steps=5)
+    assert len(batches) == 5
+    rest = TrainingBatches(Numbers(), list, batch_photos=3, first=2, steps=5)
+    assert len(rest) == 3 and [rest[at] for at in range(3)] == [batches[at] for at in (2, 3, 4)]
+    drawn = [index for at in range(5) for _, index in batches[at]]
+    assert drawn == list(range(15))
+    assert len(TrainingBatches(Numbers(), list, 3, first=9, steps=5)) == 0
+
+
+def test_photos_of_several_readers():
+    photos = Photos([("abc", 2), ("xy", 0)])
+    assert len(photos) == 2 and list(photos) == ["c", "x"]
+
+
+def test_recipes_that_name_no_data_or_unknown_settings():
+    with pytest.raises(RecipeError, match=r"names no data; give data\.coco or data\.label_maps"):
+        open_photos(DataRecipe(), validation=False)
+    with pytest.raises(RecipeError, match=r"data\.compose: .*'sise'"):
+        compose_config(DataRecipe(compose={"sise": 3}))

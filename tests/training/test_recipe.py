@@ -1,0 +1,119 @@
+"""Recipes: one schema, and errors that name the key."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from instructseg.errors import RecipeError
+from instructseg.training.recipe import Recipe, load_recipe
+from instructseg.training.run import learning_rate
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def write(text="", *overrides):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return load_recipe(path, overrides)
+
+    return write
+
+
+def test_an_empty_recipe_is_the_defaults(recipe):
+    assert recipe() == Recipe()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_can_be_read(path):
+    loaded = load_recipe(path)
+    assert loaded.steps > 0 and (loaded.data.coco or loaded.data.label_maps)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_what_a_run_writes_down_is_the_recipe(path, recipe):
+    loaded = load_recipe(path, ["model.config.decoder_config={pixel_layers: 3}", "loss.weights.class_positive=null"])
+    assert recipe(loaded.as_yaml()) == loaded
+
+
+def test_values_and_overrides(recipe):
+    loaded = recipe(
+        "steps: 7\nlora: {rank: 2, targets: [q_proj]}\nlearning_rate: 1e-4\nloss: {weights: {mask: 5}}",
+        "steps=9", "data.root=/data/a b", "loss.weights.class_positive=4", "data.compose.size=64", "model.init=null",
+    )  # fmt: skip
+    assert (loaded.steps, loaded.lora.rank, loaded.lora.targets) == (9, 2, ("q_proj",))
+    assert loaded.learning_rate == 1e-4 and loaded.loss.weights.mask == 5.0
+    assert isinstance(loaded.loss.weights.mask, float) and loaded.loss.weights.class_positive == 4.0
+    assert loaded.data.root == "/data/a b" and loaded.data.compose == {"size": 64} and loaded.model.init is None
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("step: 5", "unknown key step; did you mean steps?"),
+        ("lora: {rnak: 5}", "unknown key lora.rnak; did you mean rank?"),
+        ("loss: {weights: {masks: 5}}", "unknown key loss.weights.masks; did you mean mask?"),
+        ("xyz: 5", "unknown key xyz; known keys: output, seed, steps"),
+        ("steps: 1.5", "steps must be int, got 1.5"),
+        ("steps: true", "steps must be int, got True"),
+        ("steps: '5'", "steps must be int, got '5'"),
+        ("steps: null", "steps must be int, got None"),
+        ("learning_rate: fast", "learning_rate must be float, got 'fast'"),
+        ("learning_rate: true", "learning_rate must be float, got True"),
+        ("output: 5", "output must be str, got 5"),
+        ("lora: 5", "lora. must be a section of keys, got 5"),
+        ("lora: {targets: q_proj}", "lora.targets must be a list, got 'q_proj'"),
+        ("data: {coco: {a: b}}", "data.coco must be a list"),
+        ("model: {config: 5}", "model.config must be a section, got 5"),
+        ("model: {init: 5}", "model.init must be str, got 5"),
+        ("- 1\n- 2", "the recipe must be a section of keys"),
+        ("a: [", "is not valid YAML"),
+    ],
+)
+def test_what_does_not_fit_is_named(recipe, text, message):
+    with pytest.raises(RecipeError) as error:
+        recipe(text)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("steps", "'steps' is not an override; write key=value"),
+        ("stepps=3", "unknown key stepps; did you mean steps?"),
+        ("steps.more=3", "cannot set steps.more: steps is not a section"),
+        ("steps=many", "steps must be int, got 'many'"),
+        ("steps=[", "is not valid YAML"),
+    ],
+)
+def test_overrides_that_do_not_fit(recipe, override, message):
+    with pytest.raises(RecipeError) as error:
+        recipe("steps: 5", override)
+    assert message in str(error.value)
+
+
+def test_a_recipe_that_is_not_there(tmp_path):
+    with pytest.raises(RecipeError, match=r"none\.yaml does not exist"):
+        load_recipe(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(RecipeError, match="cannot set steps: the recipe is not a section"):
+        load_recipe(tmp_path / "list.yaml", ["steps=3"])
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(tmp_path)
+
+
+def test_learning_rate_rises_then_falls_to_zero():
+    recipe = Recipe(learning_rate=0.5, warmup_steps=10, steps=110)
+    rates = [learning_rate(step, recipe) for step in range(111)]
+    assert rates[:10] == pytest.approx([0.5 * (step + 1) / 10 for step in range(10)])
+    assert rates[10] == 0.5 == max(rates) and rates[60] == pytest.approx(0.25)
+    assert rates[10:] == sorted(rates[10:], reverse=True) and rates[110] == pytest.approx(0, abs=1e-12)
+    assert rates[35] == pytest.approx(0.25 * (1 + math.cos(math.pi / 4)))
+
+
+@pytest.mark.parametrize("warmup, steps", [(0, 5), (5, 5), (9, 5)])
+def test_odd_schedules(warmup, steps):
+    recipe = Recipe(learning_rate=1.0, warmup_steps=warmup, steps=steps)
+    assert all(0 <= learning_rate(step, recipe) <= 1 for step in range(steps + 1))

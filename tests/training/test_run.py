@@ -1,0 +1,268 @@
+"""A whole training run on a painted world: it learns, survives interruptions, and leaves a model that loads."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny_model
+import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
+
+from instructseg.conversion import nano_base
+from instructseg.data.readers.split import is_validation
+from instructseg.errors import InputError, RecipeError
+from instructseg.inference.segmenter import Segmenter
+from instructseg.model import configuration
+from instructseg.model.modeling import InstructSegModel
+from instructseg.model.processing import InstructSegProcessor
+from instructseg.training import run as training
+from instructseg.training.recipe import ModelRecipe, Recipe, load_recipe
+from instructseg.training.report import RunLog, Window, read_log
+
+PAINT = {"dog": (220, 20, 20), "zebra": (30, 170, 40), "kite": (30, 60, 220), "clock": (230, 210, 30)}
+TRAINED_ON, HELD_OUT = (0, 2), (1,)  # ids by the hash that splits them, see the test below
+
+RECIPE = """
+seed: 3
+steps: 12
+batch_photos: 2
+learning_rate: 3.0e-3
+warmup_steps: 3
+weight_decay: 0.01
+clip_norm: 5.0
+ema_decay: 0.9
+checkpoint_minutes: 1000
+validate_every: 10
+lora: {rank: 2, dropout: 0.1}
+loss: {num_points: 200, weights: {mask: 5, dice: 5, score: 2, class_positive: 4}}
+data:
+  coco: [{annotations: instances.json, images: .}]
+  workers: 0
+  compose: {size: 64, cache_side: 64, expressions_per_photo: 3, paste_probability: 0.0, whole_probability: 1.0}
+"""
+
+
+def paint(folder):
+    """Photos of four painted squares each, with COCO annotations."""
+    images, annotations = [], []
+    for seed in (*TRAINED_ON, *HELD_OUT):
+        rng = np.random.default_rng(seed)
+        photo = np.full((64, 64, 3), 128, np.uint8)
+        for corner, name in enumerate(rng.permutation(list(PAINT)).tolist()):
+            top, left = 32 * (corner // 2) + int(rng.integers(2, 8)), 32 * (corner % 2) + int(rng.integers(2, 8))
+            side = int(rng.integers(16, 22))
+            photo[top : top + side, left : left + side] = PAINT[name]
+            right, bottom = left + side, top + side
+            polygon = [left, top, right, top, right, bottom, left, bottom]
+            annotations.append({"id": len(annotations), "image_id": seed, "category_id": list(PAINT).index(name),
+                                "segmentation": [polygon], "iscrowd": 0})  # fmt: skip
+        Image.fromarray(photo).save(folder / f"{seed}.png")
+        images.append({"id": seed, "file_name": f"{seed}.png", "height": 64, "width": 64})
+    categories = [{"id": at, "name": name} for at, name in enumerate(PAINT)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "instances.json").write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    paint(folder)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def tiny_instead_of_pretrained(monkeypatch):
+    def build(recipe):
+        config = tiny_model.config()
+        return InstructSegModel(config), InstructSegProcessor.for_config(config, tiny_model.tokenizer())
+
+    monkeypatch.setattr(training, "build_model", build)
+    AcceleratorState._reset_state(True)
+
+
+def start(world, output, *overrides):
+    return training.Run(load_recipe(world / "recipe.yaml", [f"data.root={world}", f"output={output}", *overrides]))
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory):
+    """The output folder of a run that nothing interrupted, and the run."""
+    with pytest.MonkeyPatch.context() as patch:
+        config = tiny_model.config()
+        processor = InstructSegProcessor.for_config(config, tiny_model.tokenizer())
+        patch.setattr(training, "build_model", lambda recipe: (InstructSegModel(config), processor))
+        run = start(world, tmp_path_factory.mktemp("finished"))
+        run.train()
+        return run
+
+
+def weights_of(output):
+    return InstructSegModel.from_pretrained(output / "model").state_dict()
+
+
+def test_the_split_of_the_painted_world():
+    assert not any(is_validation(f"coco/{seed}") for seed in TRAINED_ON)
+    assert all(is_validation(f"coco/{seed}") for seed in HELD_OUT)
+
+
+def test_it_learns_two_photos_by_heart(world, tmp_path):
+    run = start(world, tmp_path, "steps=60", "learning_rate=5e-3", "validate_every=1000", "lora.dropout=0")
+    run.train()
+    totals = [line["losses"]["total"] for line in read_log(tmp_path / "log.jsonl") if "losses" in line]
+    assert len(totals) == 6 and totals[-1] < 0.75 * totals[0], totals
+    assert all(line["losses"]["gradient_norm"] > 0 for line in read_log(tmp_path / "log.jsonl") if "losses" in line)
+
+
+def test_frozen_weights_stay_and_trained_ones_move(world, finished):
+    torch.manual_seed(3)
+    fresh = InstructSegModel(tiny_model.config()).state_dict()
+    saved = weights_of(finished.output)
+    for name, value in saved.items():
+        frozen = name in finished.groups["frozen encoder"] or name == "lm_head.weight" or "embed_tokens" in name
+        assert not frozen or torch.equal(value, fresh[name]), name
+    moved = {name for name, value in saved.items() if not torch.equal(value, fresh[name])}
+    assert {name for name in finished.groups["trained"]} <= moved
+    assert {f"language_model.layers.{layer}.self_attn.{part}_proj.weight" for layer in (0, 1) for part in "qv"} <= moved
+
+
+@pytest.mark.parametrize("saved_at, killed_at", [(7, 7), (5, 11)])
+def test_interrupted_and_resumed_is_as_never_interrupted(saved_at, killed_at, world, finished, tmp_path, monkeypatch):
+    """Killed after the log has gone on: lines after the checkpoint are told again, once."""
+    step_of = training.Run._one_step
+
+    def step(self, batch):
+        if self.step == saved_at:
+            self._save()
+        if self.step == killed_at:
+            raise KeyboardInterrupt
+        return step_of(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Run, "_one_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            start(world, tmp_path).train()
+    torch.rand(5)  # what happens in between must not matter
+    np.random.rand(5)
+    resumed = start(world, tmp_path)
+    assert resumed.step == saved_at
+    resumed.train()
+    expected, found = weights_of(finished.output), weights_of(tmp_path)
+    assert found.keys() == expected.keys()
+    assert not [name for name, value in found.items() if not torch.equal(value, expected[name])]
+    told, once = (
+        [(line["step"], "losses" in line) for line in read_log(folder / "log.jsonl")]
+        for folder in (tmp_path, finished.output)
+    )
+    assert told == once == [(10, True), (10, False), (12, False)]
+    first, again = (
+        [{key: line[key] for key in ("instructions", "validation") if key in line} for line in read_log(path)]
+        for path in (tmp_path / "log.jsonl", finished.output / "log.jsonl")
+    )
+    assert first == again
+
+
+def test_a_finished_run_started_again_only_writes_its_model(world, finished, tmp_path):
+    before = (finished.output / "model" / "model.safetensors").read_bytes()
+    log = (finished.output / "log.jsonl").read_text()
+    again = start(world, finished.output)
+    assert again.step == 12
+    again.train()
+    assert (finished.output / "model" / "model.safetensors").read_bytes() == before
+    assert (finished.output / "log.jsonl").read_text() == log
+
+
+def test_the_exported_model_is_the_trained_one(finished):
+    segmenter = Segmenter.load(finished.output / "model")
+    assert (finished.output / "curves.png").stat().st_size > 1000
+    assert not [name for name in segmenter.model.state_dict() if "lora" in name or "base_layer" in name]
+    inputs = tiny_model.prepare(finished.processor, ([tiny_model.photo(64, 64)], ["the dog", "the kite"]))
+    finished.model.eval()
+    with torch.no_grad():
+        ours, loaded = finished.model(**inputs.model_kwargs), segmenter.model(**inputs.model_kwargs)
+    assert torch.equal(ours.mask_logits, loaded.mask_logits) and torch.equal(ours.score_logits, loaded.score_logits)
+    direct = Segmenter(finished.model, finished.processor)
+    photo = tiny_model.photo(50, 70)
+    first, second = (each.segment(photo, "the dog") for each in (segmenter, direct))
+    assert (first.masks == second.masks).all() and (first.scores == second.scores).all()
+
+
+def test_what_a_run_writes_down(finished):
+    assert load_recipe(finished.output / "recipe.yaml") == finished.recipe
+    scores = [line["validation"] for line in read_log(finished.output / "log.jsonl") if "validation" in line]
+    assert len(scores) == 2 and all(score["all"]["count"] > 0 for score in scores)
+    assert all(0 <= score["all"]["miou"] <= score["best_of_all"]["miou"] <= 1 for score in scores)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_samples_names(world, tmp_path):
+    run = start(world, tmp_path)
+    with torch.no_grad():
+        run.model.mask_tokens.fill_(float("nan"))
+    with pytest.raises(InputError, match=r"the loss is nan at step 0 on samples coco/\d#0\.0, coco/\d#0\.1"):
+        run.train()
+    assert not (tmp_path / "model").exists()
+
+
+def test_validation_leaves_the_run_as_it_was(world, tmp_path):
+    run = start(world, tmp_path)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    state = torch.get_rng_state()
+    run.collate = training.Collator(run.processor)
+    held_out = training.open_photos(run.recipe.data, validation=True)
+    run.validation = training.validation_set(held_out, training.compose_config(run.recipe.data), seed=0)
+    run.log = RunLog(tmp_path / "log.jsonl", 0)
+    assert run.validation and run.model.training
+    run._validate()
+    assert run.model.training and torch.equal(torch.get_rng_state(), state)
+    assert not [name for name, value in run.model.state_dict().items() if not torch.equal(value, before[name])]
+
+
+class TestStart:
+    """What a run starts from: the real `build_model`."""
+
+    @pytest.fixture
+    def build(self, monkeypatch):
+        monkeypatch.undo()
+        return training.build_model
+
+    def test_a_saved_model(self, build, finished):
+        model, processor = build(Recipe(model=ModelRecipe(init=str(finished.output / "model"))))
+        saved = weights_of(finished.output)
+        assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+        assert processor.mask_tokens == 4
+
+    def test_presets_without_pretrained_parts(self, build):
+        with pytest.raises(RecipeError, match=r"'paper' has no pretrained parts here; use nano or model\.init"):
+            build(Recipe(model=ModelRecipe(preset="paper")))
+
+    def test_changes_of_the_preset(self, build, monkeypatch):
+        monkeypatch.setattr(nano_base, "build", lambda config, seed: (config, seed))
+        changes = {"decoder_config": {"pixel_layers": 1}, "perceiver_config": None, "num_mask_tokens": 5}
+        config, seed = build(Recipe(seed=7, model=ModelRecipe(config=changes)))
+        preset = configuration.nano()
+        assert (config.decoder_config.pixel_layers, config.perceiver_config, config.num_mask_tokens) == (1, None, 5)
+        assert config.decoder_config.decoder_layers == preset.decoder_config.decoder_layers and seed == 7
+        assert config.text_config.hidden_size == preset.text_config.hidden_size
+        with pytest.raises(RecipeError, match="pixel_layer is not a field"):
+            build(Recipe(model=ModelRecipe(config={"decoder_config": {"pixel_layer": 1}})))
+
+
+class TestReport:
+    def test_log_drops_what_comes_after_the_resumed_step(self, tmp_path):
+        path = tmp_path / "new" / "log.jsonl"
+        log = RunLog(path, 0)
+        for step in (10, 20, 30):
+            log.write(step=step, losses={})
+        with path.open("a") as file:
+            file.write('{"step": 40, "los')  # a kill while writing
+        RunLog(path, 20).write(step=25)
+        assert [line["step"] for line in read_log(path)] == [10, 20, 25]
+
+    def test_window_means(self):
+        window = Window()
+        window.add({"a": 1.0, "b": 4.0}, 3)
+        window.add({"a": 2.0}, 5)
+        assert window.means() == {"a": 1.5, "b": 2.0} and window.instructions == 8 and window.rate > 0
+        window.clear()
+        assert window.means() == {} and window.instructions == 0
