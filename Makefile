@@ -2,8 +2,8 @@
 # Both set up .venv on the first call and whenever pyproject.toml or constraints.txt has changed.
 
 PYTHON ?= python3
-PHOTO ?= examples/coffee.jpg
-TEXT ?= the cup
+PHOTO ?= examples/camera.jpg
+TEXT ?= the man
 
 # PyTorch's own index has the builds without CUDA. Where it does not answer, pip takes torch from its usual index,
 # and so it does with an empty TORCH_INDEX, which on Linux means a build for NVIDIA cards of several GB.

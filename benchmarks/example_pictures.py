@@ -20,7 +20,7 @@ from instructseg.evaluation.metrics import intersection_and_union
 from instructseg.viz import contact_sheet
 
 ROOT = Path(__file__).parents[1]
-SHEET = ("coffee.cup", "chelsea.cat", "astronaut.woman")
+SHEET = ("camera: the man", "chelsea: the cat", "raccoon: the raccoon")
 
 
 def iou(prediction: Prediction, mask: np.ndarray) -> float:
@@ -40,9 +40,9 @@ def main() -> None:
     for entry in json.loads((ROOT / "examples" / "expected.json").read_text()):
         prediction = segmenter.segment(ROOT / "examples" / entry["photo"], entry["instruction"])
         mask = np.array(Image.open(ROOT / "examples" / entry["mask"]).convert("L")) > 127
-        name = entry["mask"].removesuffix(".mask.png")
+        name = f"{Path(entry['photo']).stem}: {entry['instruction']}"
         drawn[name] = prediction.overlay()
-        Image.fromarray(drawn[name]).save(pictures / f"{name}.jpg", quality=88)
+        Image.fromarray(drawn[name]).save(pictures / f"{name.replace(': the ', '.')}.jpg", quality=88)
         answered = [round(float(score), 3) for score in prediction.scores]
         scores.append({"answer": name, "iou": round(iou(prediction, mask), 3), "scores": answered})
     sheet = contact_sheet([drawn[name] for name in SHEET], columns=len(SHEET))

@@ -155,7 +155,8 @@ def resampler(root: str, width: int, s: Sizes) -> dict[str, Shape]:
     found: dict[str, Shape] = norm(f"{root}.norm", width)
     for index in range(s.resampler_layers):
         attention, ffn = f"{root}.layers.{index}.0", f"{root}.layers.{index}.1"
-        found |= norm(f"{attention}.norm_media", width) | norm(f"{attention}.norm_latents", width) | norm(f"{ffn}.0", width)
+        for name in (f"{attention}.norm_media", f"{attention}.norm_latents", f"{ffn}.0"):
+            found |= norm(name, width)
         found |= {
             f"{attention}.to_q.weight": (s.resampler_inner, width),
             f"{attention}.to_kv.weight": (2 * s.resampler_inner, width),
@@ -244,7 +245,8 @@ def write_shard(file: Path, tensors: Iterator[tuple[str, Tensor]], shapes: dict[
 def tokenizer(words: int) -> PreTrainedTokenizerFast:
     """Characters as tokens, [SEG] as the last of `words` ids, as far as the vocabulary reaches."""
     characters = [chr(code) for code in range(32, 127)] + ["\n"]
-    vocabulary = {character: at for at, character in enumerate(characters[: words - 2])} | {END: words - 2, SEG: words - 1}
+    vocabulary = {character: at for at, character in enumerate(characters[: words - 2])}
+    vocabulary |= {END: words - 2, SEG: words - 1}
     fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE(vocabulary, [])), eos_token=END, pad_token=END)
     fast.add_tokens(SEG, special_tokens=True)
     return fast

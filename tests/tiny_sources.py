@@ -106,7 +106,8 @@ def write_mask2former(file: Path, model: Mask2FormerForUniversalSegmentation) ->
 
 NAMES = [
     (r"^model\.pixel_level_module\.encoder\.hidden_states_norms\.stage(\d)", lambda m: f"backbone.norm{int(m[1]) - 1}"),
-    (r"^model\.pixel_level_module\.encoder\.swin\.embeddings\.patch_embeddings\.projection", "backbone.patch_embed.proj"),
+    (r"^model\.pixel_level_module\.encoder\.swin\.embeddings\.patch_embeddings\.projection",
+     "backbone.patch_embed.proj"),
     (r"^model\.pixel_level_module\.encoder\.swin\.embeddings\.norm", "backbone.patch_embed.norm"),
     (r"^model\.pixel_level_module\.encoder\.swin\.encoder\.", "backbone."),
     (r"layernorm_before", "norm1"),

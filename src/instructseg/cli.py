@@ -12,6 +12,7 @@ import typer
 from instructseg import __version__
 from instructseg.commands import convert
 from instructseg.commands.export import export
+from instructseg.commands.merge import merge
 from instructseg.commands.segment import segment
 from instructseg.commands.train import train
 from instructseg.commands.verify import verify
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(train)
 app.command()(export)
+app.command()(merge)
 app.command()(verify)
 app.add_typer(convert.app, name="convert")
 

@@ -12,6 +12,7 @@ import tiny_model
 import tiny_sources
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
@@ -63,7 +64,7 @@ def converted(source, tmp_path_factory):
 def test_released_weights_are_all_read(source, converted):
     report, folder = converted
     shapes = checkpoint.released_shapes(SIZES)
-    assert report.used.keys() | report.ignored.keys() == shapes.keys() and not report.used.keys() & report.ignored.keys()
+    assert sorted([*report.used, *report.ignored]) == sorted(shapes)
     assert set(report.fresh) == {"backbone.swin.layernorm.weight", "backbone.swin.layernorm.bias"}
     model, missing = InstructSegModel.from_pretrained(folder, output_loading_info=True)
     assert not any(missing[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -113,8 +114,6 @@ def test_wrong_sizes_are_told_before_anything_is_written(source, tmp_path):
 
 def test_a_foreign_model_is_told(tmp_path):
     file = tmp_path / "model.safetensors"
-    from safetensors.torch import save_file
-
     save_file({"something": torch.zeros(1)}, file)
     with pytest.raises(CheckpointError, match="is this the whole released model"):
         convert_released(file, tmp_path / "out")
@@ -132,17 +131,19 @@ def test_command(source, tmp_path):
     assert missing.exit_code == 1 and missing.stderr.count("\n") == 1
 
 
-class TestBase:
-    @pytest.fixture(scope="class")
-    def parts(self, tmp_path_factory):
-        torch.manual_seed(1)
-        folder = tmp_path_factory.mktemp("base")
-        projector = nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, 40))
-        phi, siglip = tiny_sources.phi(), tiny_sources.siglip()
-        tiny_sources.write_mipha(folder / "mipha", phi, siglip, projector)
-        tiny_sources.write_mask2former(folder / "m2f.pkl", tiny_sources.mask2former())
-        return folder, phi
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """A folder with a Mipha and a Mask2Former, and the language model in the former."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("base")
+    projector = nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, 40))
+    phi = tiny_sources.phi()
+    tiny_sources.write_mipha(folder / "mipha", phi, tiny_sources.siglip(), projector)
+    tiny_sources.write_mask2former(folder / "m2f.pkl", tiny_sources.mask2former())
+    return folder, phi
 
+
+class TestBase:
     def test_fresh_parts_start_as_in_a_new_model(self, parts, tmp_path):
         folder, _ = parts
         report = convert_base(folder / "mipha", folder / "m2f.pkl", tmp_path / "out", tiny_sources.config())

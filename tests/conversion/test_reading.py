@@ -100,8 +100,17 @@ def test_malicious_files_are_refused_and_nothing_runs(trap, place, name, tmp_pat
     assert not victim.exists() and not list(tmp_path.glob("victim*"))
 
 
-@pytest.mark.parametrize("module, name", [("builtins", "eval"), ("os", "system"), ("numpy", "load"), ("torch", "load"),
-                                          ("numpy.core.multiarray", "fromfile"), ("instructseg", "Segmenter")])  # fmt: skip
+@pytest.mark.parametrize(
+    "module, name",
+    [
+        ("builtins", "eval"),
+        ("os", "system"),
+        ("numpy", "load"),
+        ("torch", "load"),
+        ("numpy.core.multiarray", "fromfile"),
+        ("instructseg", "Segmenter"),
+    ],
+)
 def test_the_unpickler_knows_arrays_alone(module, name):
     with pytest.raises(CheckpointError, match=f"asks for {module}.{name}"):
         ArraysOnly(io.BytesIO()).find_class(module, name)

@@ -14,7 +14,8 @@ RULES = (
     Ignore("old.*", "nobody reads it"),
 )
 SOURCE = {
-    "blocks.3.out.weight": (4, 4), "blocks.3.qkv.weight": (12, 4), "words": (5, 4), "queries": (9, 2), "old.index": (7,),
+    "blocks.3.out.weight": (4, 4), "blocks.3.qkv.weight": (12, 4), "words": (5, 4), "queries": (9, 2),
+    "old.index": (7,),
 }  # fmt: skip
 TARGET = {
     "layers.3.o_proj.weight": (4, 4), "layers.3.q.weight": (4, 4), "layers.3.k.weight": (4, 4),
@@ -46,7 +47,7 @@ def test_every_key_goes_where_its_rule_says():
         ({"new.weight": (2, 3)}, r"new\.weight \[2, 3\]: no rule knows it"),
         ({"blocks.3.out.bias": (4,)}, r"blocks\.3\.out\.bias \[4\]: the model has no layers\.3\.o_proj\.bias"),
         ({"blocks.3.out.weight": (4, 5)}, r"blocks\.3\.out\.weight \[4, 5\] .*layers\.3\.o_proj\.weight is \[4, 4\]"),
-        ({"blocks.3.qkv.weight": (9, 4)}, r"blocks\.3\.qkv\.weight \[9, 4\] gives \[3, 4\], layers\.3\.q\.weight is \[4"),
+        ({"blocks.3.qkv.weight": (9, 4)}, r"blocks\.3\.qkv\.weight \[9, 4\] gives \[3, 4\], layers\.3\.q\.weight"),
         ({"blocks.3.qkv.weight": (11, 4)}, r"blocks\.3\.qkv\.weight \[11, 4\] gives \[11, 4\]"),
         ({"words": (8, 4)}, r"words \[8, 4\] gives \[8, 4\], words is \[7, 4\]"),
         ({"queries": (5, 2)}, r"queries \[5, 2\] gives \[5, 2\], queries is \[6, 2\]"),

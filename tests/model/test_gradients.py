@@ -131,6 +131,21 @@ def test_instructions_of_one_photo_do_not_touch_each_other(tiny):
     assert [bool(sequence[0][segments == each].any()) for each in range(4)] == [True, False, True, False]
 
 
+def slow_layer(layer, latents, media, own):
+    """One cross-attention layer for one set of latents (n, dim) and media (m, dim), head by head."""
+    normed = layer.norm_latents(latents)
+    keys, values = layer.to_kv(
+        torch.cat([layer.norm_media(media), normed] if own else [layer.norm_media(media)])
+    ).chunk(2, 1)
+    queries, heads = layer.to_q(normed), []
+    for head in range(layer.num_heads):
+        part = slice(head * layer.head_dim, (head + 1) * layer.head_dim)
+        weights = (queries[:, part] @ keys[:, part].T / layer.head_dim**0.5).softmax(-1)
+        heads.append(weights @ values[:, part])
+    latents = latents + layer.to_out(torch.cat(heads, dim=1))
+    return latents + layer.ffn(latents)
+
+
 class TestPerceiver:
     """Frames (batch, time, patches, dim) and words (batch, instructions, words, dim)."""
 
@@ -163,6 +178,16 @@ class TestPerceiver:
         (gradient,) = torch.autograd.grad(perceiver(frames, words, mask).square().sum(), words)
         assert torch.equal(gradient.any(-1), mask)
 
+    def test_against_a_loop(self, perceiver, media):
+        frames, words, mask = media
+        tokens = perceiver(frames, words, mask)
+        for row, asked, time in ((0, 0, 0), (0, 1, 2), (1, 0, 1), (1, 1, 0)):
+            latents = perceiver.latents
+            for layer in perceiver.layers:
+                seen = torch.cat([frames[row, time], words[row, asked][mask[row, asked]]])
+                latents = slow_layer(layer, latents, seen, own=perceiver.latents_in_keys)
+            torch.testing.assert_close(tokens[row, asked, time], perceiver.norm(latents))
+
     def test_a_frame_alone_gives_the_same_tokens(self, perceiver, media):
         frames, words, mask = media
         tokens = perceiver(frames, words, mask)
@@ -185,6 +210,24 @@ class TestTextFusion:
         words = torch.randint(-4, 5, (2, 5, 12), generator=generator).double()
         mask = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]]).bool()
         return words, mask, torch.randn(2, 6, 2, 3, generator=generator).double()
+
+    @pytest.mark.parametrize("granularity", ["both", "detailed", "global"])
+    def test_against_a_loop(self, granularity, media):
+        fusion = self.build(granularity)
+        words, mask, visual = media
+        output = fusion(words, mask, visual)
+        for row in range(2):
+            details = words[row][mask[row]]
+            pooled = details.mean(0, keepdim=True)
+            queries = {"both": torch.cat([pooled, details]), "detailed": details, "global": pooled}[granularity]
+            latents = fusion.text_projection(queries)
+            seen = fusion.visual_projection(visual[row]).flatten(1).T
+            for layer in fusion.layers:
+                latents = slow_layer(layer, latents, seen, own=True)
+            fused = fusion.norm(latents)
+            fused = fused.mean(0) if granularity == "detailed" else fused[0]
+            expected = fusion.output_projection(torch.cat([fusion.pooled_projection(pooled[0]), fused]))
+            torch.testing.assert_close(output[row], expected)
 
     @pytest.mark.parametrize("granularity", ["both", "detailed"])
     def test_details_reach_the_output(self, granularity, media):

@@ -177,6 +177,11 @@ def test_the_weights_of_another_ablation_are_named(changes, part, tiny, folder, 
     assert all(torch.isfinite(weights[name]).all() for name in info["missing_keys"])
 
 
+def test_a_folder_of_weights_alone_takes_the_given_configuration(tiny, folder, tmp_path):
+    (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
+    assert_equal_weights(tiny[0], InstructSegModel.from_pretrained(tmp_path, config=tiny[0].config))
+
+
 def test_other_sizes_are_refused_unless_asked_for(tiny, folder):
     wider = tiny_model.config(num_mask_tokens=6)
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):

@@ -55,7 +55,7 @@ def change(file: Path, target: Path, key: str, factor: float) -> None:
     save_file(data, target / file.name, metadata=meta)
 
 
-@pytest.mark.parametrize("key", ["out.out", "w.layers.1.0.to_kv.weight", "in.text"])
+@pytest.mark.parametrize("key", ["out.out", "w.layers.1.0.to_kv.weight", "in.latents"])
 def test_a_changed_number_is_noticed(recorded, tmp_path, key):
     change(recorded / "ovp.safetensors", tmp_path, key, 1.01)
     result = CliRunner().invoke(app, ["verify", str(tmp_path)])

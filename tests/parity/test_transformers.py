@@ -16,7 +16,8 @@ TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}
 def parts():
     torch.manual_seed(0)
     projector = nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, 40))
-    return {"phi": tiny_sources.phi(), "siglip": tiny_sources.siglip(), "m2f": tiny_sources.mask2former(), "projector": projector}
+    made = {"phi": tiny_sources.phi(), "siglip": tiny_sources.siglip(), "m2f": tiny_sources.mask2former()}
+    return made | {"projector": projector}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def model(parts, tmp_path_factory):
 def test_phi(model, parts):
     ids = torch.randint(3, 90, (2, 9))
     layout = build_layout([[[Piece(Block.TEXT, tuple(row))]] for row in ids.tolist()], [1, 1], BlockSizes(4, 3, 6))
-    hidden = model.reason(layout, VisualFeatures(torch.zeros(2, 16, 40), None, None), None)
+    hidden = model.reason(layout, VisualFeatures(torch.zeros(2, 16, 40)), None)
     bias = parts["phi"].lm_head.bias
     torch.testing.assert_close(model.lm_head(hidden.states) + bias, parts["phi"](ids).logits, **TOLERANCE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def _load(file: Path) -> dict[str, Any]:
             with file.open("rb") as stream:
                 tree = ArraysOnly(stream).load()
         else:
-            tree = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            tree = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, AttributeError, TypeError) as error:

@@ -115,7 +115,7 @@ class _Run:
         self.pixels = inputs["images"].flatten(0, -4) if "images" in inputs else None
         with _listen(self.taps, projector=model.vision_tokens.projector, fused=model.text_fusion.output_projection):
             if self.pixels is None:
-                self.visual = VisualFeatures(model.vision_tokens(self.clip), None, None)
+                self.visual = VisualFeatures(model.vision_tokens(self.clip))
                 found = None
             else:
                 self.visual = model.encode_image(self.pixels, self.clip, batch)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import instructseg
 from instructseg.errors import CheckpointError
+from instructseg.inference import hub
 
 SHIPPED = ("nano",)
 
 
 def find(name: str | Path) -> str:
-    """The folder of a shipped model or of a path; a hub id ("owner/name") comes back as it is.
+    """The folder of a shipped model, of a path or of the authors' model; another hub id comes back as it is.
 
     Raises CheckpointError when it is none of these, with what would be.
     """
@@ -23,6 +24,8 @@ def find(name: str | Path) -> str:
         return str(path)
     if path.exists():
         raise CheckpointError(f"{path} has no config.json; give a folder that a training or save_pretrained wrote")
+    if str(name) in hub.RELEASED:
+        return str(hub.released_folder(str(name)))
     if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
         return str(name)
     near = difflib.get_close_matches(str(name), SHIPPED, n=1)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import Cache
+from transformers.utils import logging as transformers_logging
 
 from instructseg.errors import CheckpointError, InputError
 from instructseg.inference.checkpoints import find
 from instructseg.inference.prediction import Prediction
 from instructseg.media.image import load_image
+from instructseg.model.answers import conversation
+from instructseg.model.layout import build_layout
 from instructseg.model.modeling import InstructSegModel, InstructSegOutput, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.prompts import guess_task
@@ -53,7 +58,8 @@ class Segmenter:
         folder = find(model)
         options = {"attn_implementation": attention} if attention else {}
         try:
-            loaded = InstructSegModel.from_pretrained(folder, dtype=kind, **options)
+            with _no_progress_bar():
+                loaded = InstructSegModel.from_pretrained(folder, dtype=kind, **options)
             processor = InstructSegProcessor.from_pretrained(folder)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"cannot load {model}: {error}") from error
@@ -86,6 +92,14 @@ class Segmenter:
         if isinstance(instruction, str):
             return session.segment(instruction, task, max_masks, threshold)
         return [session.segment(text, task, max_masks, threshold) for text in instruction]
+
+    def chat(self, photo: Photo, question: str, max_new_tokens: int = 128) -> str:
+        """What the language model says about the photo, in words; models never trained on conversations, such as
+        nano, have nothing sensible to say.
+
+        Raises InputError for a photo that cannot be read or an empty question.
+        """
+        return self.open(photo).chat(question, max_new_tokens)
 
     def open(self, photo: Photo) -> ImageSession:
         """A session on one photo: the encoders run once, at the first instruction."""
@@ -143,14 +157,30 @@ class ImageSession:
             output = model.answer(visual, layout, reference, prefix=self._prefixes[kind])
         return self.read(output, 0, instruction, kind, max_masks, threshold)
 
+    def chat(self, question: str, max_new_tokens: int = 128) -> str:
+        """As `Segmenter.chat`, for this photo; each question stands alone."""
+        model, processor = self.segmenter.model, self.segmenter.processor
+        if not question.strip():
+            raise InputError('the question is empty; ask something, e.g. "what is on the table?"')
+        sizes = model.block_sizes(processor.image_tokens)
+        layout = build_layout([[conversation(processor, [(question, None)])]], [1], sizes).to(model.device)
+        with torch.inference_mode():
+            visual = self._visual or model.encode_tokens(*self._pixels())
+            words = model.generate_text(layout, visual, max_new_tokens, (processor.tokenizer.eos_token_id,))
+        return processor.tokenizer.decode(words, skip_special_tokens=True).strip()
+
     @torch.inference_mode()
     def _encode(self) -> VisualFeatures:
         if self._visual is None:
-            model, images = self.segmenter.model, self.segmenter.processor.image_processor
-            move = lambda tensor: tensor[None].to(model.device, model.dtype)  # noqa: E731
-            clip = None if images.clip_side is None else move(images.prepare_clip(self.image))
-            self._visual = model.encode_image(move(images.prepare(self.image)), clip)
+            self._visual = self.segmenter.model.encode_image(*self._pixels())
         return self._visual
+
+    def _pixels(self) -> tuple[Tensor, Tensor | None]:
+        """The photo as the encoders read it: for the fine-grained one, and for the CLIP-type one if there is one."""
+        model, images = self.segmenter.model, self.segmenter.processor.image_processor
+        move = lambda tensor: tensor[None].to(model.device, model.dtype)  # noqa: E731
+        clip = None if images.clip_side is None else move(images.prepare_clip(self.image))
+        return move(images.prepare(self.image)), clip
 
     def read(
         self, output: InstructSegOutput, row: int, instruction: str, task: Task,
@@ -169,6 +199,18 @@ class ImageSession:
             config.score_threshold if threshold is None else threshold,
         )
         return Prediction(self.image, instruction, task, masks, scores, self.source, self.segmenter.name)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Loading takes a second: transformers' bar would only litter the terminal."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def choose_task(task: Task | str | None, instruction: str) -> Task:

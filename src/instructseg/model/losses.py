@@ -59,9 +59,9 @@ class Criterion:
     """Mask, dice and class loss of every head after matching it anew; unweighted parts, summed over heads.
 
     Points: `num_points` shared by proposals and target for matching; as many again for the loss, a share
-    `importance` of them the least sure out of `oversample` times as many (released facts 1.10).
+    `importance` of them the least sure out of `oversample` times as many (released facts 1.10); `draw` makes them.
     `score_target`: what a proposal's score should say. "matched": whether it was matched to a target (released);
-    "iou": its IoU with the whole answer, 0 for an instruction without target. `draw` makes them.
+    "iou": its IoU with the whole answer, 0 for an instruction without target.
     """
 
     def __init__(

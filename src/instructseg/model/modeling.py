@@ -12,6 +12,7 @@ Read this file first; each stage's module is in the file of its name.
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +41,12 @@ class VisualFeatures:
 
     tokens (frames, patches, dim): visual tokens of every frame, the batch's key frames first;
     deepest (batch, channels, h, w): the backbone's last map of the key frames, for VMTF;
-    pixels: the pixel decoder's output for the key frames.
+    pixels: the pixel decoder's output for the key frames. A conversation reads tokens only: the others are None.
     """
 
     tokens: Tensor
-    deepest: Tensor
-    pixels: PixelFeatures
+    deepest: Tensor | None = None
+    pixels: PixelFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class InstructSegModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path: str, *args: object, **kwargs: object) -> InstructSegModel:
         """As in transformers, and also from folders with compact weights (`storage.save_int8`)."""
         folder = Path(str(pretrained_model_name_or_path))
-        if folder.is_dir() and "state_dict" not in kwargs:
+        if (folder / "config.json").is_file() and "state_dict" not in kwargs:
             stored = cls.config_class.from_pretrained(folder)
             if getattr(stored, "weight_storage", None) == "int8":
                 config = copy.deepcopy(kwargs.get("config") or stored)
@@ -282,6 +283,39 @@ class InstructSegModel(PreTrainedModel):
             tokens = self.vision_tokens(pyramid[-1], self.backbone)
         keys = tuple(level[:batch] for level in pyramid)
         return VisualFeatures(tokens, keys[-1], self.pixel_decoder(keys))
+
+    def encode_tokens(self, pixel_values: Tensor, clip_pixel_values: Tensor | None = None) -> VisualFeatures:
+        """The visual tokens alone, all that a conversation reads; a CLIP-type encoder leaves the other unused."""
+        if clip_pixel_values is not None:
+            return VisualFeatures(self.vision_tokens(clip_pixel_values))
+        return VisualFeatures(self.vision_tokens(self.backbone(pixel_values).feature_maps[-1], self.backbone))
+
+    @torch.no_grad()
+    def generate_text(
+        self, layout: Layout, visual: VisualFeatures, max_new_tokens: int = 128, stop: Collection[int] = (),
+        use_cache: bool = True,
+    ) -> list[int]:  # fmt: skip
+        """The likeliest words after a prompt of one row, up to a token of `stop`, which is left out.
+
+        With `use_cache` each step computes the newest word only.
+        """
+        given = self.embed(layout, visual, None)
+        seen = (layout.segments >= PREFIX).long()
+        words: list[int] = []
+        cache = None
+        while len(words) < max_new_tokens:
+            output = self.language_model(
+                inputs_embeds=given, attention_mask=seen, past_key_values=cache, use_cache=use_cache
+            )
+            logits = self.lm_head(output.last_hidden_state[:, -1])[:, : self.config.text_config.vocab_size]
+            word = logits.argmax(-1, keepdim=True)
+            if int(word) in stop:
+                break
+            words.append(int(word))
+            newest = self.get_input_embeddings()(word)
+            given, cache = (newest, output.past_key_values) if use_cache else (torch.cat([given, newest], 1), None)
+            seen = torch.cat([seen, torch.ones_like(word)], 1)
+        return words
 
     def perceive(self, visual: VisualFeatures, layout: Layout, reference_index: Tensor) -> Tensor | None:
         """OVP tokens of each visual's reference frames for each instruction (section 3.2).

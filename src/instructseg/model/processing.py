@@ -19,6 +19,7 @@ from instructseg.types import Task
 
 MAX_INSTRUCTION_TOKENS = 512
 DUPLICATE_IOU = 0.7
+MASKS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,9 @@ class InstructSegProcessor(ProcessorMixin):
         """
         scores = score_logits.float().sigmoid()
         if selection == "score_x_quality":
-            scores = scores * mask_quality(self.image_processor.restore(mask_logits, geometry))
+            restore = self.image_processor.restore
+            few = mask_logits.split(MASKS_AT_ONCE)  # a hundred masks of a large photo would fill gigabytes
+            scores = scores * torch.cat([mask_quality(restore(masks, geometry)) for masks in few])
         chosen = _choose(mask_logits > 0, scores, max_masks, threshold)
         masks = self.image_processor.restore(mask_logits[chosen].float(), geometry) > 0
         keep = masks.flatten(1).any(1)

@@ -1,0 +1,33 @@
+"""`instructseg merge`: a model and LoRA adapters in, one model without adapters out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from instructseg.commands.report import errors_in_one_line, say
+
+
+def merge(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model name or a folder with weights.")],
+    adapters: Annotated[Path, typer.Argument(metavar="ADAPTERS", help="A folder with adapters in peft's format.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist yet.")],
+) -> None:
+    """Fold LoRA adapters of the language model into its weights."""
+    with errors_in_one_line():
+        from instructseg.conversion.writing import refuse_occupied, write_folder
+        from instructseg.inference.segmenter import Segmenter
+        from instructseg.training.adapters import load_adapters
+        from instructseg.training.parameters import merge_lora
+
+        refuse_occupied(destination)
+        segmenter = Segmenter.load(model, device="cpu", dtype="float32")
+        load_adapters(segmenter.model, adapters)
+        merge_lora(segmenter.model)
+        merged, config = segmenter.model, segmenter.model.config
+        tied = set(merged.all_tied_weights_keys) if config.tie_word_embeddings else set()
+        tensors = ((name, tensor) for name, tensor in merged.state_dict().items() if name not in tied)
+        write_folder(destination, config, tensors, segmenter.processor.save_pretrained)
+        say(f"{destination}: {model} with {adapters} folded in")

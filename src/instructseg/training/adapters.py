@@ -1,0 +1,56 @@
+"""LoRA adapters of the language model on disk, in peft's own format: other tools read them, and we read theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from instructseg.errors import CheckpointError
+from instructseg.model.modeling import InstructSegModel
+
+WEIGHTS = "adapter_model.safetensors"
+PREFIX = "base_model.model."  # how peft names the model it wraps: here the language model
+
+
+def save_adapters(model: InstructSegModel, directory: Path, base: str | None = None) -> None:
+    """Write the adapters that `add_lora` put on; `base` names the model they belong to."""
+    from peft import get_peft_model_state_dict
+
+    configs = getattr(model.language_model, "peft_config", None)
+    if not configs:
+        raise CheckpointError("the language model has no adapters to save; they may be merged already")
+    directory.mkdir(parents=True, exist_ok=True)
+    config = next(iter(configs.values()))
+    config.base_model_name_or_path = base
+    config.save_pretrained(directory)
+    state = get_peft_model_state_dict(model.language_model, save_embedding_layers=False)
+    state = {f"{PREFIX}{key}": tensor.detach().cpu().contiguous() for key, tensor in state.items()}
+    save_file(state, directory / WEIGHTS, metadata={"format": "pt"})
+
+
+def load_adapters(model: InstructSegModel, directory: Path) -> None:
+    """Put saved adapters on a language model that has none, in place.
+
+    Raises CheckpointError when they cannot be read or do not fit.
+    """
+    from peft import LoraConfig, PeftConfig, inject_adapter_in_model, set_peft_model_state_dict
+
+    try:
+        config = PeftConfig.from_pretrained(directory)
+        state = load_file(directory / WEIGHTS)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{directory} holds no adapters that can be read: {error}") from error
+    if not isinstance(config, LoraConfig):
+        raise CheckpointError(f"{directory} holds {config.peft_type} adapters; only LoRA is merged")
+    try:
+        inject_adapter_in_model(config, model.language_model)
+        state = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
+        outcome = set_peft_model_state_dict(model.language_model, state)
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the adapters in {directory} do not fit this language model: {error}") from error
+    missing = [key for key in outcome.missing_keys if "lora_" in key]
+    if missing or outcome.unexpected_keys:
+        wrong = (missing + outcome.unexpected_keys)[0]
+        raise CheckpointError(f"the adapters in {directory} do not fit this language model, first at {wrong}")

@@ -1,0 +1,131 @@
+"""Conversation about a photo: the same words with and without a cache, and what its prompt holds."""
+
+from dataclasses import replace
+
+import pytest
+import tiny_model
+import torch
+
+from instructseg.errors import InputError
+from instructseg.inference.segmenter import Segmenter
+from instructseg.model.answers import answered, conversation
+from instructseg.model.layout import IGNORE, UNSEEN, Block, build_layout
+from instructseg.types import Task
+
+WAYS = {
+    "clip encoder": {},
+    "one encoder": tiny_model.LIKE_NANO,
+    "released": {"prompt_set": "released", "block_order": "released"},
+}
+QUESTION = "what is the dog on"
+
+
+@pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS)
+def segmenter(request):
+    return Segmenter(*tiny_model.build(**request.param))
+
+
+def pieces_to_layout(segmenter, pieces):
+    return build_layout([[pieces]], [1], segmenter.model.block_sizes(segmenter.processor.image_tokens))
+
+
+def words(pieces):
+    return [word for piece in pieces for word in piece.ids]
+
+
+@pytest.mark.parametrize("turns", [[(QUESTION, None)], [(QUESTION, "the cup"), ("which cup?", None)]])
+def test_the_cache_changes_nothing(segmenter, turns):
+    model = segmenter.model
+    layout = pieces_to_layout(segmenter, conversation(segmenter.processor, turns))
+    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    cached, slow = (model.generate_text(layout, visual, 12, use_cache=use_cache) for use_cache in (True, False))
+    assert cached == slow and len(cached) == 12
+
+
+def test_words_are_what_the_forward_finds_likeliest(segmenter):
+    """Each written word is the argmax of the whole model's logits at the place before it."""
+    model, processor = segmenter.model, segmenter.processor
+    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    turns = [(QUESTION, "the cup"), ("which cup?", None)]
+    pieces = conversation(processor, turns)
+    written = model.generate_text(pieces_to_layout(segmenter, pieces), visual, 5)
+    pieces[-1] = replace(pieces[-1], ids=(*pieces[-1].ids, *written))
+    layout = pieces_to_layout(segmenter, pieces)
+    with torch.no_grad():
+        logits = model.lm_head(model.reason(layout, visual, None).states)[0, :, : model.config.text_config.vocab_size]
+    assert logits.argmax(-1)[-6:-1].tolist() == written
+
+
+def test_it_stops_at_the_end_token(segmenter):
+    model = segmenter.model
+    layout = pieces_to_layout(segmenter, conversation(segmenter.processor, [(QUESTION, None)]))
+    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    written = model.generate_text(layout, visual, 6)
+    stop = written[3]
+    assert model.generate_text(layout, visual, 6, stop=(stop,)) == written[: written.index(stop)]
+
+
+def test_words_without_an_embedding_are_never_written():
+    model, processor = tiny_model.build(lm_head_size=600)
+    with torch.no_grad():
+        model.lm_head.weight[512:] = 100 * model.lm_head.weight[:88]
+    segmenter = Segmenter(model, processor)
+    layout = pieces_to_layout(segmenter, conversation(processor, [(QUESTION, None)]))
+    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    assert max(model.generate_text(layout, visual, 6)) < 512
+
+
+def test_chat(segmenter):
+    photo = tiny_model.photo()
+    session = segmenter.open(photo)
+    before = session.chat(QUESTION, 4)
+    session.segment("the dog")
+    assert session.chat(QUESTION, 4) == before == segmenter.chat(photo, QUESTION, 4)
+    assert isinstance(before, str)
+    with pytest.raises(InputError, match="the question is empty"):
+        segmenter.chat(photo, "  ")
+
+
+def test_labels_are_on_the_answers_and_their_ends(segmenter):
+    processor = segmenter.processor
+    pieces = conversation(processor, [(QUESTION, "the cup"), ("which cup?", "red")])
+    labelled = [label for piece in pieces for label in piece.labels or () if label != IGNORE]
+    end = processor.tokenizer.eos_token_id
+    cup, red = (list(processor.text_ids(text)) for text in ("the cup", "red"))
+    lead = labelled[: len(labelled) - len([*cup, end, *red, end])]
+    assert labelled == [*lead, *cup, end, *red, end]
+    assert len(lead) == (2 if processor.prompt_set == "released" else 0)
+    layout = pieces_to_layout(segmenter, pieces)
+    ends = layout.token_ids == end
+    assert ends.sum() == 2 and (layout.segments[ends] == UNSEEN).all() == (processor.prompt_set == "released")
+
+
+def test_special_words_in_a_conversation_are_plain(segmenter):
+    processor = segmenter.processor
+    special = processor.tokenizer.convert_tokens_to_ids(["[SEG]", "</s>"])
+    pieces = conversation(processor, [("[SEG] <image> </s>", "[SEG] </s>")])
+    end = pieces.pop()
+    assert end.ids == (processor.tokenizer.eos_token_id,)
+    assert not set(special) & set(words(pieces)) and sum(piece.block is Block.IMAGE for piece in pieces) == 1
+
+
+@pytest.mark.parametrize("task", [Task.RES, Task.REASON_SEG, Task.RVOS, Task.REASON_VOS])
+def test_an_answered_prompt_is_the_prompt_with_labels(segmenter, task):
+    processor = segmenter.processor
+    plain, labelled = processor.prompt("the dog", task), answered(processor, "the dog", task)
+    assert [(piece.block, piece.ids) for piece in labelled[:-1]] == [(piece.block, piece.ids) for piece in plain]
+    assert labelled[-1].ids == (processor.tokenizer.eos_token_id,)
+    seg = processor.tokenizer.convert_tokens_to_ids("[SEG]")
+    labels = [label for piece in labelled for label in piece.labels or () if label != IGNORE]
+    assert labels[-2:] == [seg, processor.tokenizer.eos_token_id]
+
+
+def test_an_explanation_comes_before_seg(segmenter):
+    processor = segmenter.processor
+    pieces = answered(processor, "what can fly", Task.REASON_SEG, "the kite can fly [SEG]")
+    labels = [label for piece in pieces for label in piece.labels or () if label != IGNORE]
+    seg = processor.tokenizer.convert_tokens_to_ids("[SEG]")
+    assert labels.count(seg) == 1
+    why = list(processor.text_ids("the kite can fly [SEG]", plain=True))
+    at = labels.index(seg)
+    assert labels[at - len(why) : at] == why

@@ -1,0 +1,93 @@
+"""LoRA adapters in peft's format: a round trip, peft's own reading of them, and the merge command."""
+
+import copy
+
+import pytest
+import tiny_model
+import torch
+from typer.testing import CliRunner
+
+from instructseg.cli import app
+from instructseg.errors import CheckpointError
+from instructseg.inference.segmenter import Segmenter
+from instructseg.training.adapters import load_adapters, save_adapters
+from instructseg.training.parameters import add_lora, merge_lora
+from instructseg.training.recipe import LoraRecipe
+
+
+@pytest.fixture
+def trained():
+    """A model with adapters that change something, and its processor."""
+    model, processor = tiny_model.build()
+    add_lora(model, LoraRecipe(rank=2, alpha=8))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.2)
+    return model.eval(), processor
+
+
+def masks(model, processor):
+    inputs = tiny_model.prepare(processor, ([tiny_model.photo()], ["the dog"]))
+    with torch.no_grad():
+        return model(**inputs.model_kwargs).mask_logits
+
+
+def test_round_trip(trained, tmp_path):
+    model, processor = trained
+    save_adapters(model, tmp_path, base="tiny")
+    other, _ = tiny_model.build()
+    before = masks(other, processor)
+    load_adapters(other, tmp_path)
+    torch.testing.assert_close(masks(other.eval(), processor), masks(model, processor))
+    assert not torch.allclose(before, masks(model, processor))
+
+
+def test_peft_reads_them(trained, tmp_path):
+    from peft import PeftModel
+
+    model, _ = trained
+    save_adapters(model, tmp_path)
+    other, _ = tiny_model.build()
+    theirs = PeftModel.from_pretrained(copy.deepcopy(other.language_model), tmp_path).eval()
+    ids = torch.arange(5, 12)[None]
+    with torch.no_grad():
+        wanted = model.language_model(ids).last_hidden_state
+        torch.testing.assert_close(theirs(ids).last_hidden_state, wanted)
+
+
+def test_merge_command(trained, tmp_path):
+    model, processor = trained
+    base, base_processor = tiny_model.build()
+    base.save_pretrained(tmp_path / "base")
+    base_processor.save_pretrained(tmp_path / "base")
+    save_adapters(model, tmp_path / "adapters")
+    arguments = ["merge", str(tmp_path / "base"), str(tmp_path / "adapters"), str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    merged = Segmenter.load(tmp_path / "out", device="cpu")
+    assert not any("lora" in name for name, _ in merged.model.named_parameters())
+    torch.testing.assert_close(masks(merged.model, processor), masks(model, processor), atol=1e-4, rtol=1e-4)
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 1 and "already exists" in again.stderr
+
+
+def test_adapters_that_do_not_fit(trained, tmp_path):
+    model, _ = trained
+    save_adapters(model, tmp_path / "good")
+    shallow, _ = tiny_model.build(text_config={"num_hidden_layers": 1})
+    with pytest.raises(CheckpointError, match="do not fit this language model"):
+        load_adapters(shallow, tmp_path / "good")
+    wide, _ = tiny_model.build(text_config={"hidden_size": 48})
+    with pytest.raises(CheckpointError, match="do not fit this language model"):
+        load_adapters(wide, tmp_path / "good")
+    with pytest.raises(CheckpointError, match="holds no adapters"):
+        load_adapters(shallow, tmp_path)
+
+
+def test_merged_models_have_nothing_to_save(trained, tmp_path):
+    model, _ = trained
+    merge_lora(model)
+    del model.language_model.peft_config
+    with pytest.raises(CheckpointError, match="no adapters to save"):
+        save_adapters(model, tmp_path)
