@@ -9,7 +9,6 @@ import tiny_model
 import torch
 from PIL import Image
 
-import instructseg
 from instructseg.errors import CheckpointError, InputError
 from instructseg.inference import checkpoints
 from instructseg.inference.segmenter import Segmenter, choose_task
@@ -224,7 +223,7 @@ class TestFind:
     def test_a_shipped_name_is_a_folder_beside_the_code(self, tmp_path, monkeypatch):
         package = tmp_path / "src" / "instructseg"
         package.mkdir(parents=True)
-        monkeypatch.setattr(instructseg, "__file__", str(package / "__init__.py"))
+        monkeypatch.setattr(checkpoints, "PACKAGE", package)
         with pytest.raises(CheckpointError, match="weights of nano are not in this installation"):
             checkpoints.find("nano")
         for weights in (tmp_path / "weights" / "nano", package / "weights" / "nano"):

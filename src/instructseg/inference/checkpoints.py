@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-import instructseg
 from instructseg.errors import CheckpointError
 from instructseg.inference import hub
 
 SHIPPED = ("nano",)
+PACKAGE = Path(__file__).parents[1]
 
 
 def find(name: str | Path) -> str:
@@ -34,8 +34,7 @@ def find(name: str | Path) -> str:
 
 
 def _shipped(name: str) -> Path:
-    package = Path(instructseg.__file__).parent
-    candidates = (package / "weights" / name, package.parents[1] / "weights" / name)
+    candidates = (PACKAGE / "weights" / name, PACKAGE.parents[1] / "weights" / name)
     for folder in candidates:
         if (folder / "config.json").is_file():
             return folder
