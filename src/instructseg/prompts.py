@@ -86,7 +86,7 @@ def format_instruction(text: str, prompt_set: str) -> str:
     return text if prompt_set == "released" else f" {text}"
 
 
-QUESTION_WORDS = ("what", "which", "who", "whose", "where", "why", "how", "when", "if ", "can ", "could ", "is ")
+QUESTION_WORDS = {"what", "which", "who", "whose", "where", "why", "how", "when", "if", "can", "could", "is"}
 REASONING_WORDS = 16
 
 
@@ -96,7 +96,8 @@ def guess_task(instruction: str, video: bool = False) -> Task:
     "where is the cup" names its object, so it stays a referring expression.
     """
     text = instruction.strip().lower()
-    question = text.startswith(QUESTION_WORDS) and not text.startswith("where is the")
+    first = text.split(maxsplit=1)[0].split("'")[0].rstrip(",") if text else ""
+    question = first in QUESTION_WORDS and not text.startswith("where is the")
     reasoning = question or len(text.split()) > REASONING_WORDS
     if video:
         return Task.REASON_VOS if reasoning else Task.RVOS
