@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -193,7 +194,7 @@ def main() -> None:
     best = best_threshold(records)
     threshold = best["threshold"] if options.calibrate else segmenter.model.config.score_threshold
     result = {
-        "command": "python benchmarks/nano_validation.py --data DATA",
+        "command": " ".join(["python", "benchmarks/nano_validation.py", *sys.argv[1:]]).replace(options.data, "DATA"),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "seed": 0,
         "photos": len({sample.id.rsplit("/", 1)[0] for sample in samples}),
