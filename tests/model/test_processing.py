@@ -147,6 +147,10 @@ def test_threshold(stretched, threshold, count):
     assert masks.shape == (count, 8, 12) and scores.shape == (count,) and (scores >= threshold).all()
 
 
+def test_a_score_at_the_threshold_is_enough(stretched):
+    assert len(stretched.post_process(DISTINCT[:1], torch.tensor([0.0]), WHOLE, threshold=0.5)[0]) == 1
+
+
 def test_repeated_masks_are_passed_over(stretched):
     logits = boxes((0, 10), (0, 9), (0, 6), (12, 16))
     masks, scores = stretched.post_process(logits, torch.tensor([3.0, 2.0, 1.0, 0.0]), WHOLE, max_masks=4)

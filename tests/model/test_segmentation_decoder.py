@@ -113,3 +113,20 @@ def test_pixel_decoder_sizes_and_mask_position():
     plain = built(pyramid).mask_features
     expected = plain + cells.T.reshape(16, 16, 24)
     torch.testing.assert_close(output.mask_features, expected)
+
+
+def test_every_cell_samples_around_its_own_centre():
+    torch.manual_seed(0)
+    built = PixelDecoder(tiny_model.config().decoder_config, [3, 5, 7, 9])
+    nn.init.normal_(built.level_embed)
+    read = []
+    built.layers[0].self_attn.register_forward_pre_hook(lambda module, args: read.append(args))
+    sizes = [(2, 3), (4, 6), (8, 12)]  # strides 32, 16, 8
+    fine_to_coarse = [(16, 24), *sizes[::-1]]
+    built(tuple(torch.randn(1, width, *size) for width, size in zip((3, 5, 7, 9), fine_to_coarse, strict=True)))
+    _, reference, _, given = read[0]
+    centres = [
+        ((x + 0.5) / width, (y + 0.5) / height) for height, width in sizes for y in range(height) for x in range(width)
+    ]
+    assert given == sizes
+    torch.testing.assert_close(reference, torch.tensor(centres))

@@ -188,6 +188,15 @@ def test_the_exported_model_is_the_trained_one(finished):
     assert (first.masks == second.masks).all() and (first.scores == second.scores).all()
 
 
+def test_the_exported_weights_are_the_averaged_ones(finished):
+    state = torch.load(finished.output / "checkpoints" / "last.pt", weights_only=True)
+    exported = weights_of(finished.output)
+    averages = dict(zip(state["trained"], state["average"], strict=True))
+    names = [name for name in averages if "lora" not in name]
+    assert len(names) > 100 and all(torch.equal(exported[name], averages[name]) for name in names)
+    assert not all(torch.equal(exported[name], state["trained"][name]) for name in names)
+
+
 def test_what_a_run_writes_down(finished):
     assert load_recipe(finished.output / "recipe.yaml") == finished.recipe
     scores = [line["validation"] for line in read_log(finished.output / "log.jsonl") if "validation" in line]
