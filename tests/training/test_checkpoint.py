@@ -78,3 +78,10 @@ def test_a_damaged_one_falls_back_to_the_one_before(damage, tmp_path):
     half = content[: len(content) // 2]
     last.write_bytes({"half": half, "empty": b"", "zeros": bytes(len(content)), "text": b"garbage"}[damage])
     assert checkpoint.load(tmp_path)["step"] == 1
+
+
+def test_unreadable_checkpoints_stop_the_run_instead_of_being_overwritten(tmp_path):
+    for name in (checkpoint.LAST, checkpoint.PREVIOUS):
+        (tmp_path / name).write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="cannot be read; move them away"):
+        checkpoint.load(tmp_path)

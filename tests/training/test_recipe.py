@@ -117,3 +117,10 @@ def test_learning_rate_rises_then_falls_to_zero():
 def test_odd_schedules(warmup, steps):
     recipe = Recipe(learning_rate=1.0, warmup_steps=warmup, steps=steps)
     assert all(0 <= learning_rate(step, recipe) <= 1 for step in range(steps + 1))
+
+
+def test_an_unknown_score_target_is_refused(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("loss: {score_target: iuo}")
+    with pytest.raises(RecipeError, match=r"score_target is 'iuo'; it must be matched or iou"):
+        load_recipe(path)

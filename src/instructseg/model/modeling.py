@@ -120,7 +120,6 @@ class InstructSegModel(PreTrainedModel):
     main_input_name = "pixel_values"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _supports_flash_attn = True
     _supports_attention_backend = True
     _no_split_modules = [
         "LlamaDecoderLayer", "PhiDecoderLayer", "SiglipEncoderLayer", "SwinStage", "InvertedResidual",

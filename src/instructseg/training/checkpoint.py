@@ -31,15 +31,21 @@ def save(directory: Path, state: dict[str, Any]) -> None:
 
 
 def load(directory: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, or None if there is none; restores the random states."""
-    for name in (LAST, PREVIOUS):
-        if (directory / name).exists():
-            try:
-                state = torch.load(directory / name, weights_only=True, map_location="cpu")
-            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-                continue
-            restore_random(state.pop("random"))
-            return state
+    """The newest checkpoint that can be read, or None if there is none; restores the random states.
+
+    Raises CheckpointError when there are checkpoints and none can be read: starting anew would overwrite them.
+    """
+    found = [directory / name for name in (LAST, PREVIOUS) if (directory / name).exists()]
+    for path in found:
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            continue
+        restore_random(state.pop("random"))
+        return state
+    if found:
+        names = " and ".join(path.name for path in found)
+        raise CheckpointError(f"{names} in {directory} cannot be read; move them away to start the run anew")
     return None
 
 

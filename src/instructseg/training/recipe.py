@@ -63,6 +63,10 @@ class LossRecipe:
     importance: float = 0.75
     score_target: str = "matched"
 
+    def __post_init__(self) -> None:
+        if self.score_target not in ("matched", "iou"):
+            raise RecipeError(f"loss.score_target is {self.score_target!r}; it must be matched or iou")
+
 
 @dataclass(frozen=True)
 class Recipe:
