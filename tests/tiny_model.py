@@ -33,6 +33,17 @@ LIKE_NANO = {
     "tie_word_embeddings": True,
 }
 
+# Every part switched once: what holds for the model must hold for each.
+VARIANTS = {
+    "like_nano": LIKE_NANO,
+    "no_perceiver": {"perceiver_config": None},
+    "no_fusion": {"text_fusion_config": None},
+    "global": {"text_fusion_config": {"granularity": "global"}},
+    "detailed": {"text_fusion_config": {"granularity": "detailed"}},
+    "latents_in_keys": {"perceiver_config": {"latents_in_keys": True}},
+    "released_decoder": {"decoder_config": {"fpn_bias_relu": True, "mask_position": False}},
+}
+
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """Words and punctuation marks as tokens; <unk>, <s>, </s> come first, [SEG] is an added special token."""

@@ -21,13 +21,7 @@ UNUSED = {
 VARIANTS = {
     "tiny": {},
     "released_order": {"block_order": "released"},
-    "like_nano": tiny_model.LIKE_NANO,
-    "no_perceiver": {"perceiver_config": None},
-    "no_fusion": {"text_fusion_config": None},
-    "global": {"text_fusion_config": {"granularity": "global"}},
-    "detailed": {"text_fusion_config": {"granularity": "detailed"}},
-    "latents_in_keys": {"perceiver_config": {"latents_in_keys": True}},
-    "released_decoder": {"decoder_config": {"fpn_bias_relu": True, "mask_position": False}},
+    **tiny_model.VARIANTS,
 }
 
 

@@ -14,13 +14,7 @@ ORDERS = {
     "image_first": {},
     "references_first": {"block_order": "released"},
     "released": {"block_order": "released", "prompt_set": "released"},
-    "like_nano": tiny_model.LIKE_NANO,
-    "no_perceiver": {"perceiver_config": None},
-    "no_fusion": {"text_fusion_config": None},
-    "global": {"text_fusion_config": {"granularity": "global"}},
-    "detailed": {"text_fusion_config": {"granularity": "detailed"}},
-    "latents_in_keys": {"perceiver_config": {"latents_in_keys": True}},
-    "released_decoder": {"decoder_config": {"fpn_bias_relu": True, "mask_position": False}},
+    **tiny_model.VARIANTS,
 }
 
 
