@@ -6,8 +6,10 @@ sizes are (height, width); boxes are xyxy in pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -56,11 +58,22 @@ class Expression:
     instruction names nothing that is there, and the model should answer with no mask.
     `kind` says how the expression was made ("unique", "position", "absent", "human", ...) so that scores can be
     reported by kind. `area` is derived: the share of the frame the target covers.
+
+    What readers of datasets add: `id`, unique within the sample; `ignore`, bool (height, width), pixels that count
+    neither for nor against an answer; `masks`, for a clip one entry for each of the sample's frames (all False = the
+    object is not in that frame, None = that frame is not annotated), None where the clip's truth is not public;
+    `answer`, the words of a conversation or a question's reference answer; `details`, facts that the dataset's
+    protocol needs (annotator, question type, choices ...), plain JSON values.
     """
 
     text: str
     mask: np.ndarray | None
     kind: str = "human"
+    id: str = ""
+    ignore: np.ndarray | None = None
+    masks: Sequence[np.ndarray | None] | None = None
+    answer: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def area(self) -> float:
@@ -71,18 +84,21 @@ class Expression:
 class Sample:
     """One visual (a photo, or the frames of a clip) with one or more instructions of the same task.
 
-    `frames` are RGB uint8 (height, width, 3), all of one size; a photo has one. `key` is the index of the frame that
+    `frames` are RGB uint8 (height, width, 3), all of one size; a photo has one, a conversation may have none. Long
+    clips are decoded frame by frame: `frames` may be any sequence. `key` is the index of the frame that
     the expressions' masks belong to; the others are reference frames (section 3.2). `regions` optionally labels
     the key frame's pixels: int16 (height, width) indices into `region_names`, -1 where nothing is known.
+    `frame_names` are the frames' names in the dataset ("00005"), which submissions repeat.
     """
 
     id: str
     task: Task
-    frames: tuple[np.ndarray, ...]
+    frames: Sequence[np.ndarray]
     expressions: tuple[Expression, ...]
     key: int = 0
     regions: np.ndarray | None = None
     region_names: tuple[str, ...] = field(default=())
+    frame_names: tuple[str, ...] = field(default=())
 
     @property
     def image(self) -> np.ndarray:
