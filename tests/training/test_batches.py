@@ -118,3 +118,13 @@ def test_recipes_that_name_no_data_or_unknown_settings():
         open_photos(DataRecipe(), validation=False)
     with pytest.raises(RecipeError, match=r"data\.compose: .*'sise'"):
         compose_config(DataRecipe(compose={"sise": 3}))
+
+
+def test_coarser_targets_are_averages_of_the_fine_ones(collate):
+    masks = [corner(45, 57), corner(23, 80)]
+    fine = collate([sample("coco/1", 45, 57, masks[:1]), sample("coco/2", 23, 80, masks[1:])]).targets.masks.float()
+    coarse = Collator(collate.processor, mask_stride=2)(
+        [sample("coco/1", 45, 57, masks[:1]), sample("coco/2", 23, 80, masks[1:])]
+    ).targets.masks
+    assert coarse.shape == (2, 1, 1, 32, 32)
+    assert torch.equal(coarse, fine.unflatten(-1, (32, 2)).unflatten(-3, (32, 2)).mean((-1, -3)))

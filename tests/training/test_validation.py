@@ -72,3 +72,8 @@ def test_scores_below_the_models_threshold_are_no_answer(collate):
     table = validate(Fixed([-1.0, -2.0], threshold=0.4), collate, samples(), 2, autocast=False)
     assert table["all"]["miou"] == 0.0 and table["none"]["no_target_accuracy"] == 1.0
     assert table["best_of_all"]["miou"] == 1.0
+
+
+def test_scores_are_also_given_by_dataset(collate):
+    scores = validate(Fixed([1.0, -1.0]), collate, samples(2), 2, False)
+    assert scores["from coco"]["miou"] == pytest.approx(scores["all"]["miou"]) and scores["from coco"]["count"] == 4

@@ -15,9 +15,9 @@ class Entry:
     """One dataset: what to expect on disk, what was published about it, and how to read it.
 
     `layout` maps relative paths, as patterns of `Path.glob`, to what is found there; `{split}` stands for the
-    split's name. `counts` maps each split to published counts ("expressions", "photos", "clips" ...), empty where none was
-    published. `open(root, split)` gives its samples, decoded one by one; it raises DataError when a file is missing or
-    broken.
+    split's name. `counts` maps each split to published counts ("expressions", "photos", "clips" ...), empty where
+    none was published. `open(root, split)` gives its samples, decoded one by one; it raises DataError when a file is
+    missing or broken.
     """
 
     name: str

@@ -82,15 +82,17 @@ class Criterion:
     ) -> dict[str, Tensor]:
         masks = targets.masks.flatten(0, 1).float()
         valid = (targets.valid & asked[..., None]).flatten(0, 1)
+        answers = masks if masks.shape[1] == 1 else (masks * valid[..., None, None]).amax(1, keepdim=True)
         parts: dict[str, Tensor] = {}
         for head in (heads[-1], *heads[:-1]):  # the released code draws its random points in this order
-            for name, value in self._one_head(head, masks, valid, asked.flatten(), generator).items():
+            for name, value in self._one_head(head, masks, answers, valid, asked.flatten(), generator).items():
                 parts[name] = parts.get(name, 0) + value
         return parts
 
     def _one_head(
-        self, head: Proposals, masks: Tensor, valid: Tensor, asked: Tensor, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
+        self, head: Proposals, masks: Tensor, answers: Tensor, valid: Tensor, asked: Tensor,
+        generator: torch.Generator | None,
+    ) -> dict[str, Tensor]:  # fmt: skip
         logits, scores = head.mask_logits.flatten(0, 1), head.score_logits.flatten(0, 1)
         points = self.draw(len(masks), self.num_points, masks, generator)
         samples, queries, objects = match(logits.detach(), masks, valid, points, self.weights.mask, self.weights.dice)
@@ -100,11 +102,10 @@ class Criterion:
         parts = {"mask": entropy.sum() / pairs, "dice": dice.sum() / pairs}
         quality = None
         if self.weights.every or self.score_target == "iou":
-            answers = (masks * valid[..., None, None]).amax(1, keepdim=True)
             sampled, wanted = sample_points(logits, points), sample_points(answers, points)
-            quality = _point_iou(sampled.detach() > 0, wanted > 0.5)
+            present = valid.any(-1)
+            quality = _point_iou(sampled.detach() > 0, (wanted > 0.5) & present[:, None, None])
             if self.weights.every:
-                present = valid.any(-1)
                 spread = wanted.expand_as(sampled)[present].flatten(0, 1)
                 every_entropy, every_dice = point_losses(sampled[present].flatten(0, 1), spread)
                 parts["every"] = (every_entropy + every_dice).sum() / max(len(every_dice), 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 
 from instructseg.data.compose import ComposeConfig, Composer
@@ -82,10 +83,14 @@ class Batch:
 
 
 class Collator:
-    """Samples to one batch, by the same processor as inference; mask targets at the fine encoder's input size."""
+    """Samples to one batch, by the same processor as inference.
 
-    def __init__(self, processor: InstructSegProcessor, stride: int = 4):
-        self.processor = processor
+    `mask_stride`: 1 gives mask targets of the fine encoder's input size, n averages n x n of their pixels, which costs
+    little where predictions are of a quarter of that size anyway.
+    """
+
+    def __init__(self, processor: InstructSegProcessor, stride: int = 4, mask_stride: int = 1):
+        self.processor, self.mask_stride = processor, mask_stride
         self.cells = processor.image_processor.side // stride
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
@@ -100,13 +105,15 @@ class Collator:
         return Batch(inputs, Targets(masks, valid, regions, names, allowed), tuple(samples))
 
     def _masks(self, samples: Sequence[Sample], width: int) -> tuple[Tensor, Tensor]:
-        side = self.processor.image_processor.side
-        masks = torch.zeros(len(samples), width, 1, side, side, dtype=torch.uint8)
+        stride = self.mask_stride
+        side = self.processor.image_processor.side // stride
+        masks = torch.zeros(len(samples), width, 1, side, side, dtype=torch.uint8 if stride == 1 else torch.float32)
         valid = torch.zeros(len(samples), width, 1, dtype=torch.bool)
         for row, sample in enumerate(samples):
             for column, expression in enumerate(sample.expressions):
                 if expression.mask is not None:
-                    masks[row, column, 0] = self.processor.image_processor.prepare_mask(expression.mask)
+                    mask = self.processor.image_processor.prepare_mask(expression.mask)
+                    masks[row, column, 0] = mask if stride == 1 else avg_pool2d(mask[None].float(), stride)[0]
                     valid[row, column, 0] = bool(masks[row, column].any())
         return masks, valid
 

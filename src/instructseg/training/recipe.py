@@ -62,8 +62,11 @@ class LossRecipe:
     oversample: float = 3.0
     importance: float = 0.75
     score_target: str = "matched"
+    mask_stride: int = 1
 
     def __post_init__(self) -> None:
+        if self.mask_stride < 1:
+            raise RecipeError(f"loss.mask_stride is {self.mask_stride}; it must be 1 or more")
         if self.score_target not in ("matched", "iou"):
             raise RecipeError(f"loss.score_target is {self.score_target!r}; it must be matched or iou")
 

@@ -94,7 +94,7 @@ class Run:
 
     def train(self) -> Path:
         self._print_groups()
-        self.collate = Collator(self.processor)
+        self.collate = Collator(self.processor, mask_stride=self.recipe.loss.mask_stride)
         held_out = open_photos(self.recipe.data, validation=True)
         self.validation = validation_set(held_out, compose_config(self.recipe.data), seed=0)
         if self.recipe.validation_photos:

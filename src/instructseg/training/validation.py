@@ -17,17 +17,21 @@ from instructseg.types import Sample
 def validate(
     model: InstructSegModel, collate: Collator, samples: Sequence[Sample], batch_photos: int, autocast: bool
 ) -> dict[str, dict[str, float]]:
-    """Scores by kind of expression, and under "best_of_all" those of the best proposal of each (an upper bound)."""
-    chosen, best = ExpressionScores(), ExpressionScores()
+    """Scores by kind of expression and, under "from coco" and the like, by dataset (the part of ids before the slash).
+
+    Under "best_of_all": the scores of the best proposal of each expression, an upper bound.
+    """
+    chosen, best, datasets = ExpressionScores(), ExpressionScores(), ExpressionScores()
     device = model.device
     model.eval()
     for start in range(0, len(samples), batch_photos):
         batch = collate(samples[start : start + batch_photos])
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             output = model(**batch.inputs.to(device).model_kwargs)
-        _score(collate, batch, output, model.config.score_threshold, chosen, best)
+        _score(collate, batch, output, model.config.score_threshold, chosen, best, datasets)
     model.train()
     scores = chosen.compute()
+    scores |= {name: values for name, values in datasets.compute().items() if name.startswith("from ")}
     scores["best_of_all"] = best.compute().get("all", {})
     return scores
 
@@ -39,6 +43,7 @@ def _score(
     threshold: float,
     chosen: ExpressionScores,
     best: ExpressionScores,
+    datasets: ExpressionScores,
 ) -> None:
     restore = collate.processor.image_processor.restore
     for row, sample in enumerate(batch.samples):
@@ -48,6 +53,7 @@ def _score(
             top = int(scores.argmax())
             answer = masks[top] if float(scores[top]) >= threshold else None
             chosen.update(expression.kind, answer, expression.mask)
+            datasets.update(f"from {sample.id.split('/')[0]}", answer, expression.mask)
             if expression.mask is not None:
                 best.update(expression.kind, _closest(masks, expression.mask), expression.mask)
 
