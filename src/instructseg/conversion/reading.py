@@ -17,6 +17,7 @@ from torch import Tensor
 
 from instructseg.conversion.rename import Shape
 from instructseg.errors import CheckpointError
+from instructseg.media.pickles import ArraysOnly, read_pickle
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLES = ("model.safetensors", "pytorch_model.bin")
@@ -109,12 +110,9 @@ def _load(file: Path) -> dict[str, Any]:
     """A torch or detectron2 file whose values are tensors or arrays."""
     try:
         if file.suffix == ".pkl":
-            with file.open("rb") as stream:
-                tree = ArraysOnly(stream).load()
+            tree = read_pickle(file, ArraysOnly)
         else:
             tree = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except CheckpointError as error:
-        raise CheckpointError(f"{file}: {error}") from error
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{file} cannot be read as weights: {error}") from error
     tree = tree.get("model", tree) if isinstance(tree, dict) else tree
@@ -125,35 +123,6 @@ def _load(file: Path) -> dict[str, Any]:
     if not good:
         raise CheckpointError(f"{file} is no table of named tensors")
     return tree
-
-
-class ArraysOnly(pickle.Unpickler):
-    """Unpickles dicts, lists, numbers, strings and numpy arrays; anything else a pickle asks for is refused."""
-
-    _ALLOWED = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
-        ("numpy._core.multiarray", "scalar"): np._core.multiarray.scalar,
-        ("numpy.core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
-        ("numpy._core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
-        ("_codecs", "encode"): lambda text, codec: _latin1(text, codec),
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._ALLOWED[module, name]
-        except KeyError:
-            raise CheckpointError(f"asks for {module}.{name}; only numpy arrays are read from a pickle") from None
-
-
-def _latin1(text: str, codec: str) -> bytes:
-    """How old pickles write an array's bytes."""
-    if codec != "latin1" or not isinstance(text, str):
-        raise CheckpointError(f"holds bytes coded as {codec!r}; only latin1 is read")
-    return text.encode("latin1")
 
 
 def _sha256(file: Path) -> str:
