@@ -1,0 +1,126 @@
+"""MMBench (https://github.com/open-compass/MMBench): one .tsv with choices, categories and the pictures in base64."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import io
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...errors import DataError
+from ...types import Expression, Sample, Task
+from .questions import CHOICE_LETTER, LazyPhoto, choices_text, naming, question
+
+CHOICES = "ABCD"
+# The rows that ask a question again, with its choices shifted, have its index plus a multiple of this.
+STRIDE = 1_000_000
+MAX_FIELD = 2**31 - 1
+
+
+class MmBench(Sequence[Sample]):
+    """One sample for each question; its expressions are the passes of the circular evaluation, choices shifted by one.
+
+    The official files hold a row for each pass. Of a file that asks each question once, with answers, the further
+    passes are made here: the first choice goes to the end each time. `answer` is the letter, None in the test split;
+    `details`: "question" (index), "pass", "passes", "choices", "category", "l2_category".
+
+    The choices end at the first empty one. (The released script also ends at one that says "None" or "nan".)
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        groups: dict[int, list[dict[str, Any]]] = {}
+        pictures: dict[str, str] = {}
+        for number, row in enumerate(_rows(self.path), 1):
+            with naming(self.path, f"row {number}"):
+                # each pass repeats the picture: one copy is kept
+                row["image"] = pictures.setdefault(row["image"], row["image"])
+                record = _record(row)
+                groups.setdefault(record["index"] % STRIDE, []).append(record)
+        single = all(len(records) == 1 for records in groups.values())
+        self._samples = [(index, _passes(records) if single else records) for index, records in groups.items()]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        identity, records = self._samples[index]
+        expressions = tuple(
+            _expression(identity, number, len(records), record) for number, record in enumerate(records)
+        )
+        read = partial(decode_picture, records[0]["image"], f"{self.path}: the picture of question {identity}")
+        return Sample(f"mmbench/{identity}", Task.CHAT, LazyPhoto(read), expressions)
+
+
+def decode_picture(text: str, name: str) -> np.ndarray:
+    """A picture in base64 as RGB uint8 (height, width, 3). Raises DataError that begins with `name`."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
+            return np.asarray(image.convert("RGB"))
+    except (binascii.Error, OSError) as error:
+        raise DataError(f"{name} cannot be decoded ({error})") from error
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    limit = csv.field_size_limit(MAX_FIELD)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as an MMBench table ({error})") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _record(row: dict[str, str]) -> dict[str, Any]:
+    choices = []
+    for letter in CHOICES:
+        if _is_empty(row.get(letter)):
+            break
+        choices.append(row[letter])
+    answer = None if _is_empty(row.get("answer")) else row["answer"].strip()
+    if not row["image"] or len(choices) < 2:
+        raise ValueError(f"it has {len(choices)} choices and {'a' if row['image'] else 'no'} picture")
+    if answer is not None and answer not in list(CHOICES[: len(choices)]):
+        raise ValueError(f"its answer is {answer!r}, and it has {len(choices)} choices")
+    hint = "" if _is_empty(row.get("hint")) else f"{row['hint']}\n"
+    return {
+        "index": int(row["index"]),
+        "text": hint + row["question"],
+        "choices": choices,
+        "answer": answer,
+        "image": row["image"],
+        "category": row.get("category"),
+        "l2_category": row.get("l2-category"),
+    }
+
+
+def _is_empty(value: str | None) -> bool:
+    return not value or value == "nan"
+
+
+def _passes(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The passes of a question that the file asks once."""
+    (first,) = records
+    count = len(first["choices"])
+    right = None if first["answer"] is None else CHOICES.index(first["answer"])
+    return [
+        first
+        | {"index": first["index"] + shift * STRIDE, "choices": first["choices"][shift:] + first["choices"][:shift]}
+        | {"answer": None if right is None else CHOICES[(right - shift) % count]}
+        for shift in range(count)
+    ]
+
+
+def _expression(identity: int, number: int, passes: int, record: dict[str, Any]) -> Expression:
+    details = {key: record[key] for key in ("choices", "category", "l2_category")}
+    details |= {"question": identity, "pass": number, "passes": passes}
+    text = choices_text(record["text"], record["choices"])
+    return question(str(record["index"]), text, CHOICE_LETTER, record["answer"], details)
