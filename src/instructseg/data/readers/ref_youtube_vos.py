@@ -1,0 +1,136 @@
+"""Ref-YouTube-VOS (Seo et al., "URVOS", ECCV 2020): clips of YouTube-VOS with sentences about one object each.
+
+Expressions come in two layouts. That of 2021 (the challenge's, used by everyone since) lists expressions by id; that of
+2020 lists them by object, with the object's category, and has a second set written from the first frame alone. The
+ids of the 2021 layout are the running numbers of the 2020 layout's full-video expressions, so both agree here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError
+from ...types import Expression, Sample, Task
+from .clip_masks import ObjectMasks, occurring
+from .clip_meta import Clip, checked_name, clean, describing, frame_names, load_videos, parse_clips
+from .files import first_present
+from .frames import LazyPictures, files_named, folder_names, read_labels
+
+_SPLITS = ("train", "valid", "test")
+_VALID_CLIPS = 202  # of the challenge of 2021, whose "valid" file lists the 305 clips of "test" as well
+
+
+class RefYoutubeVos(Sequence[Sample]):
+    """The clips of one split, each with all its expressions: ids `ref_youtube_vos/CLIP`, expression ids as published.
+
+    `train` has masks from palette PNGs, one for each listed frame (every fifth of the video): an object that is not in
+    a frame has an empty mask there. The truth of `valid` and `test` is not public: `masks` is None.
+    `valid` are the clips of the valid file that the test file does not list. With `all_frames` a clip has every frame
+    of its folder (the "all frames" archives), those between the listed ones with None as their mask.
+    """
+
+    def __init__(self, root: str | Path, split: str = "train", all_frames: bool = False) -> None:
+        if split not in _SPLITS:
+            raise DataError(f"Ref-YouTube-VOS has no split {split!r}; there are {', '.join(_SPLITS)}")
+        self.root, self.split, self.all_frames = Path(root), split, all_frames
+        self.listing = _listing(self.root, split)
+        videos = load_videos(self.listing)
+        if split == "valid":
+            videos = _without_test(self.root, self.listing, videos)
+        self._clips = _parse(self.listing, videos)
+        self._known = self._objects_of_meta() if split == "train" else {}
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        clip = self._clips[index]
+        folder = self._folder("JPEGImages", clip.name)
+        listed = files_named(folder, clip.frames, ".jpg", self.listing)
+        names = _every_frame(folder, self.listing) if self.all_frames else clip.frames
+        frames = LazyPictures([folder / f"{name}.jpg" for name in names] if self.all_frames else listed)
+        expressions = clip.expressions
+        if self.split == "train":
+            labels = self._labels(clip, names, frames.size)
+            self._check_objects(clip, labels)
+            expressions = clip.with_masks(lambda each: ObjectMasks(labels, int(each.details["objects"][0])))
+        return Sample(f"ref_youtube_vos/{clip.name}", Task.RVOS, frames, expressions, frame_names=tuple(names))
+
+    def _folder(self, kind: str, name: str) -> Path:
+        """Frames of `test` lie with those of `valid` in the archives of 2021."""
+        own = self.root / self.split / kind / name
+        shared = self.root / "valid" / kind / name
+        return shared if self.split == "test" and not own.is_dir() and shared.is_dir() else own
+
+    def _labels(self, clip: Clip, names: Sequence[str], size: tuple[int, int]) -> LazyPictures:
+        folder = self._folder("Annotations", clip.name)
+        paths = dict(zip(clip.frames, files_named(folder, clip.frames, ".png", self.listing), strict=True))
+        return LazyPictures([paths.get(name) for name in names], read_labels, size)
+
+    def _check_objects(self, clip: Clip, labels: LazyPictures) -> None:
+        """Every expression means an object of the clip; without meta.json its masks are looked through, once."""
+        if clip.name not in self._known:
+            self._known[clip.name] = {str(number) for number in occurring(labels)}
+        for expression in clip.expressions:
+            wanted = expression.details["objects"]
+            if len(wanted) != 1 or wanted[0] not in self._known[clip.name]:
+                raise DataError(
+                    f"{self.listing}: expression {expression.id} of clip {clip.name} names object {wanted}, which does "
+                    f"not occur there; its objects are {sorted(self._known[clip.name])}"
+                )
+
+    def _objects_of_meta(self) -> dict[str, set[str]]:
+        path = self.root / self.split / "meta.json"
+        if not path.is_file():
+            return {}
+        with describing(path, "the list of objects"):
+            return {name: set(video["objects"]) for name, video in load_videos(path).items()}
+
+
+def _listing(root: Path, split: str) -> Path:
+    places = (f"meta_expressions/{split}/meta_expressions.json", f"meta_expressions_{split}.json")
+    return first_present(root, places, f"the expressions of Ref-YouTube-VOS's {split} clips")
+
+
+def _without_test(root: Path, listing: Path, videos: dict[str, Any]) -> dict[str, Any]:
+    path = root / "meta_expressions" / "test" / "meta_expressions.json"
+    if path.is_file():
+        test = load_videos(path)
+        return {name: video for name, video in videos.items() if name not in test}
+    if len(videos) > _VALID_CLIPS:
+        raise DataError(
+            f"{listing} lists {len(videos)} clips, those of valid ({_VALID_CLIPS}) and test together, and {path} is "
+            "missing, which says which are which; put it there"
+        )
+    return videos
+
+
+def _parse(listing: Path, videos: Mapping[str, Any]) -> list[Clip]:
+    newer = {name: video for name, video in videos.items() if isinstance(video, dict) and "expressions" in video}
+    if len(newer) == len(videos):
+        return parse_clips(listing, videos, "full_video")
+    clips = []
+    for name, video in videos.items():
+        with describing(listing, f"clip {name}"):
+            clips.append(_clip_of_objects(checked_name(listing, name), video["objects"]))
+    return clips
+
+
+def _clip_of_objects(name: str, objects: Mapping[str, Any]) -> Clip:
+    """The layout of 2020; its clip has the frames of all its objects."""
+    frames = frame_names(sorted({frame for entry in objects.values() for frame in entry["frames"]}))
+    expressions: list[Expression] = []
+    for kind, key, prefix in (("full_video", "expressions", ""), ("first_frame", "expressions_first_frame", "first-")):
+        texts = [(number, text, entry) for number, entry in objects.items() for text in entry.get(key, ())]
+        for count, (number, text, entry) in enumerate(texts):
+            details = {"objects": [number], "category": entry["category"]}
+            expressions.append(Expression(clean(text), None, kind, f"{prefix}{count}", details=details))
+    if not expressions:
+        raise ValueError("no expressions")
+    return Clip(name, frames, tuple(expressions))
+
+
+def _every_frame(folder: Path, listing: Path) -> tuple[str, ...]:
+    return tuple(sorted(Path(name).stem for name in folder_names(folder, listing) if name.endswith(".jpg")))
