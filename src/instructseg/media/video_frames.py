@@ -1,0 +1,72 @@
+"""Frames that are not in a video file: folders, images in memory, cameras."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from instructseg.errors import InputError
+from instructseg.media.image import ImageSource, load_image
+from instructseg.media.sources import expand_photos
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """A frame that is decoded when `load` is called; `time` in seconds, `name` where the source has one."""
+
+    time: float
+    load: Callable[[], np.ndarray]
+    name: str = ""
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """The images of a folder in natural order: 2.png before 10.png. Raises InputError when there are none."""
+    return sorted(expand_photos(str(folder)), key=lambda path: _natural(path.stem))
+
+
+def read_folder(files: list[Path], rate: float) -> Iterator[RawFrame]:
+    """The images of a folder as frames, `rate` a second."""
+    for position, path in enumerate(files):
+        yield RawFrame(position / rate, lambda path=path: load_image(path), path.stem)
+
+
+def read_images(images: Iterable[ImageSource], rate: float) -> Iterator[RawFrame]:
+    """Images as frames, `rate` a second; a bad one is named by its number."""
+    for position, image in enumerate(images):
+        yield RawFrame(position / rate, lambda image=image, position=position: _load(image, position))
+
+
+def read_camera(number: int) -> Iterator[RawFrame]:
+    """Frames of a camera as they come, until it stops or the reader does; times count from the first frame."""
+    import cv2
+
+    camera = cv2.VideoCapture(number)
+    try:
+        if not camera.isOpened():
+            raise InputError(f"camera {number} cannot be opened; check that it is connected and not used elsewhere")
+        began = None
+        while True:
+            good, picture = camera.read()
+            now = time.monotonic()
+            if not good:
+                return
+            began = now if began is None else began
+            yield RawFrame(now - began, lambda picture=picture: np.ascontiguousarray(picture[..., ::-1]))
+    finally:
+        camera.release()
+
+
+def _load(image: ImageSource, position: int) -> np.ndarray:
+    try:
+        return load_image(image)
+    except InputError as error:
+        raise InputError(f"frame {position}: {error}") from error
+
+
+def _natural(stem: str) -> list[tuple[bool, int, str]]:
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", stem)]
