@@ -25,7 +25,7 @@ class CocoInstances(Sequence[InstancePhoto]):
 
     def __init__(self, annotation_file: str | Path, image_dir: str | Path, max_side: int | None = None) -> None:
         self.annotation_file, self.image_dir, self.max_side = Path(annotation_file), Path(image_dir), max_side
-        content = _load(self.annotation_file)
+        content = load_annotations(self.annotation_file)
         self._names = {category["id"]: category["name"] for category in content["categories"]}
         self._annotations: dict[int, list[dict[str, Any]]] = {}
         for annotation in content["annotations"]:
@@ -66,19 +66,31 @@ class CocoInstances(Sequence[InstancePhoto]):
 
 
 def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """A COCO segmentation (polygons, uncompressed or compressed RLE) as a bool mask of `size`."""
+    """A COCO segmentation (polygons, uncompressed or compressed RLE) as a bool mask of `size`.
+
+    Raises ValueError, TypeError, KeyError or IndexError for what is none.
+    """
     if isinstance(segmentation, dict):
         rle = segmentation
         if isinstance(rle["counts"], list):
-            rle = coco_mask.frPyObjects(rle, *size)
+            rle = _encode(rle, size)
     elif not segmentation:
         return np.zeros(size, bool)
+    elif len(segmentation[0]) < 6:
+        raise ValueError(f"{len(segmentation[0])} numbers are no polygon")  # pycocotools takes four for a box
     else:
-        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+        rle = coco_mask.merge(_encode(segmentation, size))
     mask = coco_mask.decode(rle).astype(bool)
     if mask.shape != tuple(size):
         raise ValueError(f"mask is {mask.shape}, photo is {size}")
     return mask
+
+
+def _encode(segmentation: Any, size: tuple[int, int]) -> Any:
+    try:
+        return coco_mask.frPyObjects(segmentation, *size)
+    except Exception as error:  # pycocotools raises nothing more precise
+        raise ValueError(str(error)) from error
 
 
 def read_photo(path: Path) -> np.ndarray:
@@ -103,7 +115,8 @@ def shrink_mask(mask: np.ndarray, scale: float) -> np.ndarray:
     return mask if scale >= 1 else shrink_image(mask.astype(np.uint8) * 255, scale) > 127
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_annotations(path: Path) -> dict[str, Any]:
+    """A COCO instances file: "images", "annotations" and "categories" at least. Raises DataError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

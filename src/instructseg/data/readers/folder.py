@@ -1,0 +1,144 @@
+"""The plainest data set: a folder of photos, masks and sentences, in one of two layouts.
+
+A table: `annotations.jsonl` (one JSON object a line) or `annotations.csv` (a first line of names) with the columns
+`photo`, `mask` and `sentence`, and if you like `kind`; paths are relative to the table. An empty mask means that the
+sentence names nothing in the photo.
+
+    {"photo": "images/desk.jpg", "mask": "masks/desk_cup.png", "sentence": "the cup on the left"}
+
+Or triples: `desk.jpg`, `desk.png`, `desk.txt` are photo, mask and sentences, one a line, all about the same mask; no
+`desk.png` means that the sentences name nothing in the photo.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...errors import DataError
+from ...types import Expression, Sample, Task
+from .files import Photo, photo_beside, read_upright
+
+_PHOTO_ENDINGS = (".jpg", ".jpeg", ".webp")
+_LOSSLESS = {".png", ".bmp", ".tif", ".tiff", ".gif"}
+
+
+class MaskFolder(Sequence[Sample]):
+    """One sample for each photo, with its sentences in the order of the folder's table or of the triple's text.
+
+    A mask is a lossless picture of the photo's size; every pixel that is not 0 belongs to the object. `task` is what
+    the sentences are: RES for plain descriptions, REASON_SEG where they need reasoning.
+    """
+
+    def __init__(self, folder: str | Path, task: Task = Task.RES, prefix: str = "folder") -> None:
+        self.folder, self.task, self.prefix = Path(folder), task, prefix
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder} is not a folder; it should hold photos, masks and sentences")
+        rows: dict[Path, list[tuple[Path | None, str, str]]] = {}
+        for photo, *row in _rows(self.folder):
+            rows.setdefault(photo, []).append(tuple(row))
+        self._rows = list(rows.items())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def counts(self) -> dict[str, int]:
+        return {"photos": len(self), "expressions": sum(len(rows) for _, rows in self._rows)}
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        photo, rows = self._rows[index]
+        image = read_upright(photo)
+        masks = {path: read_mask(path, image.shape[:2]) for path, *_ in rows if path is not None}
+        expressions = tuple(
+            Expression(text, None if path is None else masks[path], kind, str(at))
+            for at, (path, text, kind) in enumerate(rows)
+        )
+        name = os.path.splitext(os.path.relpath(photo, self.folder))[0]
+        return Sample(f"{self.prefix}/{name}", self.task, Photo(image, photo), expressions)
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """A mask picture as bool (height, width): True where it is not 0 (palette number, gray value or any color).
+
+    Raises DataError for another size than the photo's, for a see-through picture, which could mean either, and for
+    JPEG, whose blur makes pixels around the object differ from 0.
+    """
+    if path.suffix.lower() not in _LOSSLESS:
+        raise DataError(f"{path} is no lossless picture; save masks as PNG")
+    try:
+        with Image.open(path) as picture:
+            bands = picture.getbands()
+            pixels = np.asarray(picture)
+    except (OSError, ValueError, SyntaxError) as error:  # SyntaxError is Pillow's for a broken PNG
+        raise DataError(f"{path} cannot be read as a mask ({error})") from error
+    if bands[-1] == "A":
+        if (pixels[..., -1] != pixels[..., -1].max()).any():
+            raise DataError(f"{path} is see-through in parts; save the mask as black and white")
+        pixels = pixels[..., :-1]
+    mask = pixels.reshape(*pixels.shape[:2], -1).any(axis=2)
+    if mask.shape != size:
+        raise DataError(f"{path} is {mask.shape}, but its photo is {size} (height, width)")
+    return mask
+
+
+def _rows(folder: Path) -> Iterator[tuple[Path, Path | None, str, str]]:
+    """(photo, mask or None, sentence, kind)."""
+    tables = [path for path in (folder / "annotations.jsonl", folder / "annotations.csv") if path.is_file()]
+    if len(tables) == 2:
+        raise DataError(f"{folder} holds both annotations.jsonl and annotations.csv; keep one")
+    texts = sorted(folder.glob("*.txt"))
+    if not tables and not texts:
+        raise DataError(f"{folder} holds no annotations.jsonl, no annotations.csv and no NAME.txt beside NAME.jpg")
+    yield from _table(tables[0]) if tables else (row for text in texts for row in _triple(text))
+
+
+def _triple(text: Path) -> Iterator[tuple[Path, Path | None, str, str]]:
+    mask = text.with_suffix(".png")
+    for line in _read(text).splitlines():
+        if line.strip():
+            yield photo_beside(text, _PHOTO_ENDINGS), mask if mask.is_file() else None, line.strip(), "human"
+
+
+def _table(path: Path) -> Iterator[tuple[Path, Path | None, str, str]]:
+    parse = _json_lines if path.suffix == ".jsonl" else _csv_lines
+    for line, row in parse(path):
+        photo, mask, sentence = (row.get(name) for name in ("photo", "mask", "sentence"))
+        if not isinstance(photo, str) or not photo or not isinstance(sentence, str) or not sentence.strip():
+            raise DataError(f"{path}, line {line}: a photo, a mask (or nothing) and a sentence were needed: {row}")
+        if "mask" not in row or not isinstance(mask, str | None):
+            raise DataError(f'{path}, line {line}: "mask" should be a path, or empty where there is nothing: {row}')
+        yield path.parent / photo, path.parent / mask if mask else None, sentence.strip(), row.get("kind") or "human"
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict]]:
+    for number, line in enumerate(_read(path).splitlines(), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number} is no JSON ({error})") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number} is no JSON object")
+            yield number, row
+
+
+def _csv_lines(path: Path) -> Iterator[tuple[int, dict]]:
+    reader = csv.DictReader(io.StringIO(_read(path), newline=""))
+    for row in reader:
+        if None in row or None in row.values():
+            raise DataError(f"{path}, line {reader.line_num} has more or fewer columns than the first line: {row}")
+        yield reader.line_num, row
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text ({error})") from error
