@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ def read_file(path: Path, start: float = 0.0) -> Iterator[RawFrame]:
         decoded = _decode(container, stream, path)
         for frame in _all_but_last(decoded) if unfinished else decoded:
             rate = float(stream.average_rate or 25)
-            moment = origin + count / rate if frame.time is None else frame.time
+            moment = origin + count / rate if frame.pts is None else float(frame.pts * stream.time_base)
             yield RawFrame(moment - origin, lambda frame=frame: to_rgb(frame))
             reached, count = max(reached, moment + 1 / rate), count + 1
         if unfinished:
@@ -115,32 +115,26 @@ def _seek(container: InputContainer, seconds: float) -> None:
     """Go to a key frame before `seconds`; a format that cannot seek is read from where it stands."""
     import av
 
-    try:
+    with suppress(av.FFmpegError):
         container.seek(int(seconds * _MICROSECONDS))
-    except av.FFmpegError:
-        return
 
 
 def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
     """Frames up to the first that is broken; leading frames that refer to missing ones are passed over."""
     import av
 
-    count, reason = 0, ""
-    try:
-        for frame in container.decode(stream):
-            if frame.is_corrupt and count:
-                reason = "a frame's data are incomplete"
-                break
-            if not frame.is_corrupt:
-                count += 1
-                yield frame
-    except av.FFmpegError as error:
-        reason = error.strerror
-        for frame in _held_back(stream):
-            count += 1
-            yield frame
-    if reason:
-        raise InputError(_broken(path, count, stream, reason))
+    count = 0
+    for packet in container.demux(stream):
+        try:
+            if packet.is_corrupt:
+                raise av.InvalidDataError(0, "a frame's data are incomplete")
+            frames = [frame for frame in packet.decode() if not frame.is_corrupt]
+        except av.FFmpegError as error:
+            last = [frame for frame in _held_back(stream) if frame.pts != packet.pts]
+            yield from last
+            raise InputError(_broken(path, count + len(last), stream, error.strerror)) from error
+        yield from frames
+        count += len(frames)
 
 
 def _all_but_last(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
@@ -152,18 +146,12 @@ def _all_but_last(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
 
 
 def _held_back(stream: VideoStream) -> list[VideoFrame]:
-    """Good frames that the decoder had not given out yet when a later one broke."""
+    """Frames that the decoder had not given out yet when a later packet broke."""
     import av
 
-    frames: list[VideoFrame] = []
-    try:
-        for frame in stream.codec_context.decode(None):
-            if frame.is_corrupt:
-                break
-            frames.append(frame)
-    except av.FFmpegError:
-        pass
-    return frames
+    with suppress(av.FFmpegError):
+        return [frame for frame in stream.decode(None) if not frame.is_corrupt]
+    return []
 
 
 def _check_end(stream: VideoStream, path: Path, reached: float, count: int) -> None:
