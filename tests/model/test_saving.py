@@ -3,6 +3,7 @@
 import pytest
 import tiny_model
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from instructseg.model.configuration import InstructSegConfig, nano, paper
@@ -58,6 +59,26 @@ def test_saved_and_loaded_weights_are_equal(changes, tmp_path):
     assert_equal_weights(model, loaded)
     prepared = tiny_model.prepare(processor, ([tiny_model.photo()], ["the dog"]))
     assert torch.equal(answer(loaded, prepared).mask_logits, answer(model, prepared).mask_logits)
+
+
+@pytest.mark.parametrize(
+    "field, changes",
+    [
+        ("projector", {"projector": "nonsense"}),
+        ("selection", {"selection": "best"}),
+        ("num_mask_tokens", {"num_mask_tokens": "12"}),
+        ("score_threshold", {"score_threshold": "low"}),
+        ("granularity", {"text_fusion_config": {"granularity": "none"}}),
+        ("decoder_layers", {"decoder_config": {"decoder_layers": 2.5}}),
+    ],
+)
+def test_a_config_takes_only_values_that_mean_something(field, changes):
+    with pytest.raises(StrictDataclassError, match=field):
+        tiny_model.config(**changes)
+
+
+def test_whole_numbers_are_numbers():
+    assert tiny_model.config(score_threshold=0).score_threshold == 0  # as YAML and people write it
 
 
 def test_tied_embeddings_stay_tied(tmp_path):

@@ -241,6 +241,13 @@ class TestStart:
         assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
         assert processor.mask_tokens == 4
 
+    @pytest.mark.parametrize(
+        "changes", [{"projector": "none"}, {"num_mask_tokens": "12"}, {"decoder_config": {"decoder_layers": 2.5}}]
+    )
+    def test_values_the_model_cannot_have(self, build, changes):
+        with pytest.raises(RecipeError, match=r"model\.config does not fit the model: .*(projector|tokens|layers)"):
+            build(Recipe(model=ModelRecipe(config=changes)))
+
     def test_presets_without_pretrained_parts(self, build):
         with pytest.raises(RecipeError, match=r"'paper' has no pretrained parts here; use nano or model\.init"):
             build(Recipe(model=ModelRecipe(preset="paper")))

@@ -1,6 +1,7 @@
-"""InstructSegConfig: every size and every choice of the model, nested by part, and the presets people start from."""
+"""InstructSegConfig: every size and every choice of the model, nested by part, and the presets people start from.
 
-from __future__ import annotations
+Annotations stay evaluated in this file: `strict` checks nothing where they are strings.
+"""
 
 from typing import Literal
 
@@ -126,9 +127,9 @@ class InstructSegConfig(PreTrainedConfig):
     lm_head_size: int | None = None
     tie_word_embeddings: bool = False
     selection: Literal["score", "score_x_quality"] = "score"
-    score_threshold: float = 0.0
+    score_threshold: float | int = 0.0
     converted_from: dict | None = None
-    initializer_range: float = 0.02
+    initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

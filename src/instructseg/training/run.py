@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
@@ -52,7 +53,11 @@ def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]
 
     config = configuration.nano().to_dict()
     _merge(config, recipe.model.config)
-    return build(InstructSegConfig.from_dict(config), recipe.seed)
+    try:
+        chosen = InstructSegConfig.from_dict(config)
+    except (StrictDataclassError, ValueError) as error:
+        raise RecipeError(f"model.config does not fit the model: {' '.join(str(error).split())}") from error
+    return build(chosen, recipe.seed)
 
 
 def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
