@@ -15,9 +15,9 @@ class Gqa(Sequence[Sample]):
     """One sample for each photo, in the order of the questions file, with all its questions.
 
     `question_file` is one of GQA's ({split}_balanced_questions.json; a folder of such files, as train_all comes, is
-    read as one) or LLaVA's .jsonl of the same questions, which has no answers. `details`: "structural", "semantic" and
-    "detailed" type, "balanced" (accuracy counts these), "entailed" (ids of questions whose answers follow), and with
-    a `choices_file` "valid" and "plausible" answers.
+    read as one) or LLaVA's .jsonl of the same questions, which has no answers. `details`: "id", "structural",
+    "semantic" and "detailed" type, "balanced" (accuracy counts these), "entailed" (ids of questions whose answers
+    follow), and with a `choices_file` "valid" and "plausible" answers.
     """
 
     def __init__(
@@ -47,7 +47,11 @@ class Gqa(Sequence[Sample]):
             if self._prompted:
                 return question(identity, record["text"].removesuffix(SHORT_ANSWER), SHORT_ANSWER, None, {})
             details = {kind: record.get("types", {}).get(kind) for kind in ("structural", "semantic", "detailed")}
-            details |= {"balanced": record.get("isBalanced", True), "entailed": list(record.get("entailed", ()))}
+            details |= {
+                "id": identity,
+                "balanced": record.get("isBalanced", True),
+                "entailed": list(record.get("entailed", ())),
+            }
             if self._choices is not None:
                 details |= {kind: list(self._choices[identity][kind]) for kind in ("valid", "plausible")}
             return question(identity, record["question"], SHORT_ANSWER, record.get("answer"), details)
