@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import AutoProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
-from instructseg.errors import InputError
+from instructseg.errors import CheckpointError, InputError
+from instructseg.model.checks import check_asked, check_batch, check_frame, check_limits, check_task, check_text
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
 from instructseg.model.layout import Block, BlockSizes, Layout, Piece, build_layout
@@ -20,6 +21,7 @@ from instructseg.types import Task
 MAX_INSTRUCTION_TOKENS = 512
 DUPLICATE_IOU = 0.7
 MASKS_AT_ONCE = 4
+SELECTIONS = ("score", "score_x_quality")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class InstructSegProcessor(ProcessorMixin):
     """Prepare frames and instructions for the model, and undo the preparation for its masks.
 
     The sizes of the blocks, their order and the prompt set belong to a model: build one with `for_config`, or load
-    the one saved beside the weights.
+    the one saved beside the weights. Raises CheckpointError when the tokenizer has no [SEG] token.
     """
 
     def __init__(
@@ -70,25 +72,34 @@ class InstructSegProcessor(ProcessorMixin):
         self.block_order, self.prompt_set = block_order, prompt_set
         super().__init__(image_processor, tokenizer, **kwargs)
         self._pieces: dict[Task, list[Piece]] = {}
+        self.seg_id = tokenizer.convert_tokens_to_ids(SEG_TOKEN)
+        if self.seg_id is None or self.seg_id == tokenizer.unk_token_id:
+            raise CheckpointError(f"the tokenizer has no {SEG_TOKEN} token; give the one saved beside the weights")
 
     @classmethod
     def for_config(
         cls, config: InstructSegConfig, tokenizer: PreTrainedTokenizerBase, **image_options: object
     ) -> InstructSegProcessor:
         """The processor that fits a model; `image_options` override `InstructSegImageProcessor`'s arguments."""
-        side = config.backbone_config.image_size
-        if config.vision_config is None:
-            tokens, clip_side = (side // 32) ** 2, None
-        else:
-            clip_side = config.vision_config.image_size
-            tokens = (clip_side // config.vision_config.patch_size) ** 2
+        side, clip_side = config.backbone_config.image_size, config.vision_config and config.vision_config.image_size
         if config.backbone_config.model_type == "efficientnet_lite":
             image_options = {"resize": "stretch", "mean": (127.0,) * 3, "std": (128.0,) * 3} | image_options
-        latents = config.perceiver_config.num_latents if config.perceiver_config else 0
-        return cls(
-            InstructSegImageProcessor(side=side, clip_side=clip_side, **image_options), tokenizer, tokens, latents,
-            config.num_mask_tokens, config.block_order, config.prompt_set,
-        )  # fmt: skip
+        images = InstructSegImageProcessor(side=side, clip_side=clip_side, **image_options)
+        return cls(images, tokenizer, **_blocks(config, side))
+
+    def check_fits(self, config: InstructSegConfig) -> None:
+        """Raises CheckpointError naming what differs when this processor was made for another model."""
+        needed = _blocks(config, self.image_processor.side)
+        given = {name: getattr(self, name) for name in needed}
+        needed["clip_side"] = config.vision_config and config.vision_config.image_size
+        given["clip_side"] = self.image_processor.clip_side
+        wrong = [
+            f"{name} is {given[name]}, {needed[name]} was needed" for name in needed if given[name] != needed[name]
+        ]
+        if len(self.tokenizer) > config.text_config.vocab_size:
+            wrong.append(f"the tokenizer has {len(self.tokenizer)} tokens, at most {config.text_config.vocab_size} fit")
+        if wrong:
+            raise CheckpointError(f"the processor was made for another model: {'; '.join(wrong)}")
 
     def __call__(
         self,
@@ -104,13 +115,15 @@ class InstructSegProcessor(ProcessorMixin):
                 reference (section 3.2), of a video the frames other than the key frame are the references.
             keys: index of each visual's key frame; default the first.
 
-        Raises InputError for an instruction that is empty or longer than 512 tokens.
+        Raises InputError for frames, tasks or counts that do not fit, and for an instruction that is empty or longer
+        than 512 tokens.
         """
-        keys = keys or [0] * len(frames)
-        images = [visual[key] for visual, key in zip(frames, keys, strict=True)]
+        keys = [0] * len(frames) if keys is None else keys
+        check_batch(frames, instructions, tasks, keys)
+        images = [check_frame(visual[key]) for visual, key in zip(frames, keys, strict=True)]
         table = []
         for index, (visual, key) in enumerate(zip(frames, keys, strict=True)):
-            others = [frame for position, frame in enumerate(visual) if position != key]
+            others = [check_frame(frame) for position, frame in enumerate(visual) if position != key]
             table.append(list(range(len(images), len(images) + len(others))) or [index])
             images += others
         prepare, clip = self.image_processor.prepare, self.image_processor.clip_side
@@ -123,13 +136,12 @@ class InstructSegProcessor(ProcessorMixin):
             geometries=tuple(self.image_processor.geometry(*image.shape[:2]) for image in images[: len(frames)]),
         )
 
-    def layout(
-        self, instructions: Sequence[Sequence[str]], tasks: Sequence[Task], references: Sequence[int]
-    ) -> Layout:
+    def layout(self, instructions: Sequence[Sequence[str]], tasks: Sequence[Task], references: Sequence[int]) -> Layout:
         """The sequence layout alone, for sessions that keep the encoded image."""
-        prompts = [
-            [self.prompt(text, task) for text in asked] for asked, task in zip(instructions, tasks, strict=True)
-        ]
+        prompts = []
+        for asked, task in zip(instructions, tasks, strict=True):
+            check_asked(asked)
+            prompts.append([self.prompt(text, check_task(task)) for text in asked])
         return build_layout(prompts, references, BlockSizes(self.image_tokens, self.frame_tokens, self.mask_tokens))
 
     def prompt(self, instruction: str, task: Task) -> list[Piece]:
@@ -142,16 +154,18 @@ class InstructSegProcessor(ProcessorMixin):
 
     def instruction_ids(self, instruction: str) -> tuple[int, ...]:
         """Token ids of an instruction, special tokens in it read as plain text, with the [SEG] token at the end."""
-        if not instruction.strip():
-            raise InputError('the instruction is empty; say what to segment, e.g. "the dog on the left"')
-        text = format_instruction(instruction, self.prompt_set)
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        check_text(instruction)
+        return (*self.limited_ids(format_instruction(instruction, self.prompt_set), "instruction"), self.seg_id)
+
+    def limited_ids(self, text: str, what: str) -> tuple[int, ...]:
+        """Token ids of what a person wrote, as plain words. Raises InputError when they are more than 512."""
+        ids = self.text_ids(text, plain=True)
         if len(ids) > MAX_INSTRUCTION_TOKENS:
             raise InputError(
-                f"the instruction has {len(ids):,} tokens ({len(text.split()):,} words); "
+                f"the {what} has {len(ids):,} tokens ({len(text.split()):,} words); "
                 f"at most {MAX_INSTRUCTION_TOKENS} tokens are read, shorten it"
             )
-        return (*ids, self.tokenizer.convert_tokens_to_ids(SEG_TOKEN))
+        return ids
 
     def _template(self, task: Task) -> list[Piece]:
         if task not in self._pieces:
@@ -187,13 +201,19 @@ class InstructSegProcessor(ProcessorMixin):
             threshold: masks with a lower score are left out, so there may be none.
 
         Returns masks bool (n, height, width) and scores float32 (n,), best first; empty masks are left out.
+        Raises InputError for an option out of range, and when the model computed NaN, which no answer can follow from.
         """
+        check_limits(max_masks, threshold)
+        if selection not in SELECTIONS:
+            raise InputError(f"selection is {selection!r}; it is one of {', '.join(SELECTIONS)}")
+        if score_logits.isnan().any() or mask_logits.isnan().any():
+            raise InputError("the model computed NaN instead of masks; load it with dtype='float32', or other weights")
         scores = score_logits.float().sigmoid()
         if selection == "score_x_quality":
             restore = self.image_processor.restore
             few = mask_logits.split(MASKS_AT_ONCE)  # a hundred masks of a large photo would fill gigabytes
             scores = scores * torch.cat([mask_quality(restore(masks, geometry)) for masks in few])
-        chosen = _choose(mask_logits > 0, scores, max_masks, threshold)
+        chosen = choose_proposals(mask_logits > 0, scores, max_masks, threshold)
         masks = self.image_processor.restore(mask_logits[chosen].float(), geometry) > 0
         keep = masks.flatten(1).any(1)
         return masks[keep].cpu().numpy(), scores[chosen][keep].float().cpu().numpy()
@@ -206,7 +226,7 @@ def mask_quality(mask_logits: Tensor) -> Tensor:
     return (flat.sigmoid() * inside).sum(1) / (inside.sum(1) + 1e-6)
 
 
-def _choose(masks: Tensor, scores: Tensor, max_masks: int, threshold: float) -> list[int]:
+def choose_proposals(masks: Tensor, scores: Tensor, max_masks: int, threshold: float) -> list[int]:
     """Indices of the best proposals above the threshold, duplicates passed over."""
     flat, chosen = masks.flatten(1), []
     for index in scores.argsort(descending=True).tolist():
@@ -217,6 +237,18 @@ def _choose(masks: Tensor, scores: Tensor, max_masks: int, threshold: float) -> 
         if not (shared / joined > DUPLICATE_IOU).any():
             chosen.append(index)
     return chosen
+
+
+def _blocks(config: InstructSegConfig, side: int) -> dict[str, int | str]:
+    """What a processor must know of its model, by the names of its own fields; `side` of the fine-grained input."""
+    eyes = config.vision_config
+    return {
+        "image_tokens": (side // 32) ** 2 if eyes is None else (eyes.image_size // eyes.patch_size) ** 2,
+        "frame_tokens": config.perceiver_config.num_latents if config.perceiver_config else 0,
+        "mask_tokens": config.num_mask_tokens,
+        "block_order": config.block_order,
+        "prompt_set": config.prompt_set,
+    }
 
 
 def _pad(table: list[list[int]]) -> Tensor:
