@@ -1,0 +1,129 @@
+"""Score the official answers of LLaVA-1.5-13B and of GPT-3 with this package and compare with the official figures.
+
+    python benchmarks/official_answers.py --data /path/to/data
+
+`--data` holds EXPECTED_METRICS.json and llava_eval/ (question and answer files of POPE and ScienceQA). Writes
+docs/results/official_answers.json, each figure beside the expected one, and ends with an error if any differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from instructseg.data.catalogue_questions import ENTRIES
+from instructseg.evaluation.metrics.answers import LETTERS
+from instructseg.evaluation.metrics.choices import ScienceQaScores
+from instructseg.evaluation.metrics.questions import PopeScores
+from instructseg.types import Expression
+
+OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "official_answers.json"
+# LLaVA numbers the questions of each category from here on.
+POPE_OFFSETS = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}
+
+
+def questions(root: Path, name: str, split: str) -> Iterator[Expression]:
+    opener = next(entry.open for entry in ENTRIES if entry.name == name)
+    for sample in opener(root, split):
+        yield from sample.expressions
+
+
+def score_pope(root: Path) -> dict[str, Any]:
+    """Ratios with four digits, as the expected ones have."""
+    lines = (root / "pope" / "answers" / "llava-v1.5-13b.jsonl").read_text(encoding="utf-8").splitlines()
+    answers = {record["question_id"]: record["text"] for record in map(json.loads, lines)}
+    scores = PopeScores()
+    for expression in questions(root, "pope", "coco"):
+        category, number = expression.id.split("/")
+        scores.update(answers[POPE_OFFSETS[category] + int(number)], expression.answer, expression.details)
+    values = scores.compute()
+    by_category = {
+        f"{category}/{name}": round(values[f"{category}/{name}"], 4)
+        for category in POPE_OFFSETS
+        for name in ("f1", "accuracy")
+    }
+    return (
+        by_category
+        | {"f1": round(values["f1"], 4)}
+        | {f"{category}/counts": counts for category, counts in scores.counts.items()}
+    )
+
+
+def expected_pope(figures: dict[str, Any]) -> dict[str, Any]:
+    f1 = {f"{name}/f1": value for name, value in figures["pope_f1"].items() if name in POPE_OFFSETS}
+    accuracy = {f"{name}/accuracy": value for name, value in figures["pope_accuracy"].items()}
+    counts = {f"{name}/counts": value for name, value in figures["pope_counts_TP_FP_TN_FN"].items()}
+    return f1 | accuracy | counts | {"f1": figures["pope_f1"]["mean"]}
+
+
+def score_science_qa(root: Path, file: str, kept_letters: bool) -> dict[str, Any]:
+    """From the words, or from the letters that the official script kept (GPT-3's draws by lot where it reads none)."""
+    told = json.loads((root / "scienceqa" / "answers" / file).read_text(encoding="utf-8"))
+    scores = ScienceQaScores()
+    for expression in questions(root, "science_qa", "test"):
+        answer = LETTERS[told["results"][expression.id]] if kept_letters else told["outputs"][expression.id]
+        scores.update(answer, expression.answer, expression.details)
+    values = scores.compute()
+    return {
+        "accuracy": 100 * values["accuracy"],
+        "image/accuracy": 100 * values["image/accuracy"],
+        "count": values["count"],
+        "image/count": len(scores.groups["image"]),
+        "correct": int(sum(scores.groups[""])),
+    }
+
+
+def table(root: Path, expected: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of (system, benchmark, figure, expected, got, equal), for the figures that are expected."""
+    llava, gpt3 = expected["llava_1.5_13b"], expected["scienceqa_gpt3_cot"]
+    science = llava["scienceqa"]
+    names = {"acc_all": "accuracy", "acc_img": "image/accuracy", "n": "count", "n_img": "image/count"}
+    compared = [
+        ("LLaVA-1.5-13B", "POPE", expected_pope(llava), score_pope(root)),
+        (
+            "LLaVA-1.5-13B", "ScienceQA test", {name: science[key] for key, name in names.items()},
+            score_science_qa(root, "llava-v1.5-13b_result.json", kept_letters=False),
+        ),
+        (
+            "GPT-3 (CoT)", "ScienceQA test, letters as kept by its script",
+            {"accuracy": gpt3["acc"], "correct": gpt3["correct"], "count": gpt3["n"]},
+            score_science_qa(root, "gpt3_final_test_QCM-ALE_2_seed_3.json", kept_letters=True),
+        ),
+    ]  # fmt: skip
+    return [
+        {
+            "system": system,
+            "benchmark": benchmark,
+            "figure": figure,
+            "expected": value,
+            "got": got[figure],
+            "equal": value == got[figure],
+        }
+        for system, benchmark, wanted, got in compared
+        for figure, value in wanted.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with EXPECTED_METRICS.json and llava_eval/")
+    data = parser.parse_args().data
+    expected = json.loads((data / "EXPECTED_METRICS.json").read_text(encoding="utf-8"))
+    rows = table(data / "llava_eval", expected)
+    result = {"command": "python benchmarks/official_answers.py --data DATA", "python": platform.python_version()}
+    OUTPUT.write_text(json.dumps(result | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    for row in rows:
+        mark = "" if row["equal"] else "  DIFFERS"
+        told = f"{row['expected']!s:>24} {row['got']!s:>24}{mark}"
+        print(f"{row['system']:14} {row['benchmark'][:14]:14} {row['figure']:22} {told}")
+    if not all(row["equal"] for row in rows):
+        sys.exit("some figures differ from the official ones")
+
+
+if __name__ == "__main__":
+    main()
