@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union
+from instructseg.errors import InputError
+from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union, iou
 
 
 def random_answers(count=40, seed=0):
@@ -36,10 +37,10 @@ def slow_scores(answers):
         shared, joined = slow_iou(prediction, target)
         ious.append(shared / joined if joined else 0.0)
         shared_sum, joined_sum = shared_sum + shared, joined_sum + joined
-    right = sum(iou > 0.5 for iou in ious)
-    return {
-        "miou": sum(ious) / len(ious), "ciou": shared_sum / joined_sum, "p@0.5": right / len(ious), "count": len(ious),
-    }  # fmt: skip
+    scores = {"miou": sum(ious) / len(ious), "ciou": shared_sum / joined_sum, "count": len(ious)}
+    for tenths in range(5, 10):
+        scores[f"p@0.{tenths}"] = sum(iou > tenths / 10 for iou in ious) / len(ious)
+    return scores
 
 
 def scored(answers):
@@ -88,9 +89,7 @@ def test_merged_scores_are_those_of_one_process():
         total.merge(part)
         assert part.compute() == kept
     merged = total.compute()
-    assert merged.keys() == whole.keys()
-    for kind, values in whole.items():
-        assert merged[kind] == pytest.approx(values)
+    assert merged == whole, "sums are exact, so the order of merging changes nothing"
     total.merge(ExpressionScores())
     assert total.compute() == merged
 
@@ -110,5 +109,60 @@ def test_an_empty_target_that_is_answered_with_nothing():
 
 
 def test_masks_of_two_sizes_are_refused():
-    with pytest.raises(ValueError, match=r"prediction is \(2, 3\) and target \(3, 2\); they must have one shape"):
+    with pytest.raises(InputError, match=r"prediction \(2, 3\) and target \(3, 2\); they must have one shape"):
         intersection_and_union(np.ones((2, 3), bool), np.ones((3, 2), bool))
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.full((2, 2), 255, np.uint8), "prediction has type uint8; a bool NumPy array was needed"),
+        ([[True]], "prediction has type list"),
+        (np.ones((2, 2, 1), bool), r"prediction has shape \(2, 2, 1\); \(height, width\) was needed"),
+        (np.ones((0, 2), bool), r"prediction has shape \(0, 2\)"),
+    ],
+)
+def test_what_is_no_mask_is_refused(mask, words):
+    with pytest.raises(InputError, match=words):
+        ExpressionScores().update("a", mask, np.ones((2, 2), bool))
+
+
+ROW = np.array([[True, True, False, False]])
+IGNORED = np.array([[False, True, True, False]])
+
+
+def test_ignored_pixels_count_neither_way():
+    prediction = np.array([[True, False, True, False]])
+    assert intersection_and_union(prediction, ROW) == (1, 3)
+    assert intersection_and_union(prediction, ROW, IGNORED) == (1, 1)
+    scores = ExpressionScores()
+    assert scores.update("a", prediction, ROW, IGNORED) == 1.0
+    assert scores.update("a", IGNORED, None, IGNORED) == 1.0, "a mask of ignored pixels only is no mask"
+    assert iou(prediction, ROW) == pytest.approx(1 / 3)
+
+
+def test_released_rules():
+    """Ignore regions are background, a small term stands in each denominator, nothing for nothing is right."""
+    prediction, empty = np.array([[True, False, True, False]]), np.zeros((1, 4), bool)
+    scores = ExpressionScores(released=True)
+    assert scores.update("a", prediction, ROW, IGNORED) == 1 / 3.00001
+    assert scores.update("a", None, empty) == scores.update("a", empty, empty) == 1.0
+    assert scores.update("a", ROW, empty) == 0.0
+    table = scores.compute()["all"]
+    assert table["miou"] == pytest.approx((1 / 3.00001 + 2) / 4) and table["ciou"] == pytest.approx(1 / 5)
+    with pytest.raises(InputError, match="released and of repaired"):
+        ExpressionScores().merge(scores)
+
+
+def test_a_failure_is_wrong_whatever_was_asked():
+    scores = ExpressionScores()
+    for target in (None, ROW, np.zeros((1, 4), bool)):
+        assert scores.fail("a", target) == 0.0
+    table = scores.compute()["a"]
+    assert table["no_target_accuracy"] == table["miou"] == 0.0 and (table["count"], table["no_target_count"]) == (2, 1)
+
+
+def test_reset():
+    scores = scored(random_answers())
+    scores.reset()
+    assert scores.compute() == {}

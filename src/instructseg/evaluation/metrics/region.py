@@ -1,18 +1,38 @@
-"""Region metrics of referring segmentation, pure numpy; each works alone by update / compute / merge."""
+"""Region metrics of referring segmentation, pure numpy; each works alone by update / compute / reset / merge."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from math import fsum
 
 import numpy as np
 
+from instructseg.errors import InputError
+from instructseg.evaluation.metrics.checks import check_masks
 
-def intersection_and_union(prediction: np.ndarray, target: np.ndarray) -> tuple[int, int]:
-    """Pixels in both and in either of two bool masks of the same shape."""
-    if prediction.shape != target.shape:
-        raise ValueError(f"prediction is {prediction.shape} and target {target.shape}; they must have one shape")
-    return int((prediction & target).sum()), int((prediction | target).sum())
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def intersection_and_union(
+    prediction: np.ndarray, target: np.ndarray, ignore: np.ndarray | None = None
+) -> tuple[int, int]:
+    """Pixels in both and in either of two bool masks (height, width), those of `ignore` left out.
+
+    Raises InputError when the masks are not bool or have different shapes.
+    """
+    check_masks(prediction=prediction, target=target, ignore=ignore)
+    shared, joined = prediction & target, prediction | target
+    if ignore is not None:
+        counted = ~ignore
+        shared, joined = shared & counted, joined & counted
+    return int(np.count_nonzero(shared)), int(np.count_nonzero(joined))
+
+
+def iou(prediction: np.ndarray, target: np.ndarray, ignore: np.ndarray | None = None) -> float:
+    """Intersection over union, 0..1; two empty masks give 0."""
+    shared, joined = intersection_and_union(prediction, target, ignore)
+    return shared / max(joined, 1)
 
 
 @dataclass
@@ -20,52 +40,100 @@ class ExpressionScores:
     """IoU of answers to expressions, overall and by kind of expression.
 
     For expressions with a target: mIoU (mean of the expressions' IoU, the gIoU of ReasonSeg), cIoU (summed
-    intersection over summed union) and P@0.5. For those without (mask None): the share answered with no mask.
+    intersection over summed union) and P@X (share with an IoU above X). For those without (mask None): the share
+    answered with no mask. gRefCOCO's scores over both are `GeneralizedScores`.
+
+    `released` scores as the authors' evaluators of RefCOCO and ReasonSeg do: ignore regions count as background, an
+    IoU is I / (U + 1e-5), and 1 where both masks are empty (0 here: an empty target is still a target).
     """
 
     intersections: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     unions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     refusals: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    released: bool = False
 
-    def update(self, kind: str, prediction: np.ndarray | None, target: np.ndarray | None) -> float:
-        """Add one answer (None or all False = no mask); returns its IoU, or 1.0 / 0.0 for right / wrong refusal."""
-        empty = prediction is None or not prediction.any()
-        if target is None:
-            self.refusals[kind].append(empty)
-            return float(empty)
-        shared, joined = (0, int(target.sum())) if empty else intersection_and_union(prediction, target)
+    def update(
+        self, kind: str, prediction: np.ndarray | None, target: np.ndarray | None, ignore: np.ndarray | None = None
+    ) -> float:
+        """Add one answer (None or all False = no mask); returns its IoU, or 1.0 / 0.0 for right / wrong refusal.
+
+        Masks are bool (height, width). Pixels of `ignore` count neither for nor against an answer.
+        Raises InputError when the masks are not bool or have different shapes.
+        """
+        answer, truth = counted_masks(prediction, target, None if self.released else ignore)
+        if truth is None:
+            self.refusals[kind].append(answer is None)
+            return float(answer is None)
+        shared, joined = (0, int(np.count_nonzero(truth))) if answer is None else intersection_and_union(answer, truth)
         self.intersections[kind].append(shared)
         self.unions[kind].append(joined)
-        return shared / max(joined, 1)
+        return self._iou(shared, joined)
+
+    def fail(self, kind: str, target: np.ndarray | None) -> float:
+        """Add an expression that could not be answered at all: it counts as wrong, whether it has a target or not."""
+        check_masks(target=target)
+        if target is None:
+            self.refusals[kind].append(False)
+        else:
+            self.intersections[kind].append(0)
+            self.unions[kind].append(max(1, int(np.count_nonzero(target))))
+        return 0.0
 
     def merge(self, other: ExpressionScores) -> None:
-        """Add what another process collected."""
-        for mine, theirs in (
-            (self.intersections, other.intersections),
-            (self.unions, other.unions),
-            (self.refusals, other.refusals),
-        ):
+        """Add what another process collected; the order of merging changes no score."""
+        if other.released != self.released:
+            raise InputError("scores of released and of repaired rules cannot be merged; make both with one `released`")
+        for mine, theirs in zip(self._stores(), other._stores(), strict=True):
             for kind, values in theirs.items():
                 mine[kind] += values
 
+    def reset(self) -> None:
+        """Forget every answer."""
+        for store in self._stores():
+            store.clear()
+
     def compute(self) -> dict[str, dict[str, float]]:
         """Scores by kind and, under "all", over every expression that has a target."""
-        table = {kind: _scores(self.intersections[kind], self.unions[kind]) for kind in sorted(self.unions)}
+        kinds = sorted(self.unions)
+        table = {kind: self._scores(self.intersections[kind], self.unions[kind]) for kind in kinds}
         if table:
-            join = lambda lists: [value for kind in sorted(lists) for value in lists[kind]]  # noqa: E731
-            table["all"] = _scores(join(self.intersections), join(self.unions))
+            table["all"] = self._scores(
+                *([value for kind in kinds for value in store[kind]] for store in (self.intersections, self.unions))
+            )
         for kind, values in sorted(self.refusals.items()):
             table.setdefault(kind, {})["no_target_accuracy"] = float(np.mean(values))
             table[kind]["no_target_count"] = len(values)
         return table
 
+    def _stores(self) -> tuple[dict[str, list], ...]:
+        return self.intersections, self.unions, self.refusals
 
-def _scores(intersections: list[int], unions: list[int]) -> dict[str, float]:
-    shared, joined = np.array(intersections, float), np.array(unions, float)
-    ious = shared / np.maximum(joined, 1)
-    return {
-        "miou": float(ious.mean()),
-        "ciou": float(shared.sum() / max(joined.sum(), 1)),
-        "p@0.5": float((ious > 0.5).mean()),
-        "count": len(ious),
-    }
+    def _iou(self, shared: int, joined: int) -> float:
+        if self.released:
+            return shared / (joined + 1e-5) if joined else 1.0
+        return shared / max(joined, 1)
+
+    def _scores(self, intersections: list[int], unions: list[int]) -> dict[str, float]:
+        ious = [self._iou(shared, joined) for shared, joined in zip(intersections, unions, strict=True)]
+        joined = sum(unions)
+        return {
+            "miou": fsum(ious) / len(ious),
+            "ciou": sum(intersections) / (joined + 1e-10 if self.released else max(joined, 1)),
+            **shares_above(ious),
+            "count": len(ious),
+        }
+
+
+def shares_above(ious: list[float]) -> dict[str, float]:
+    """P@0.5 .. P@0.9: the share of IoUs above each threshold."""
+    return {f"p@{threshold}": sum(value > threshold for value in ious) / len(ious) for threshold in THRESHOLDS}
+
+
+def counted_masks(
+    prediction: np.ndarray | None, target: np.ndarray | None, ignore: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Both masks without the ignored pixels; a prediction without a pixel left becomes None."""
+    check_masks(prediction=prediction, target=target, ignore=ignore)
+    if ignore is not None:
+        prediction, target = (mask if mask is None else mask & ~ignore for mask in (prediction, target))
+    return (prediction if prediction is not None and prediction.any() else None), target

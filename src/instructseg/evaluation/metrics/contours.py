@@ -1,0 +1,105 @@
+"""Region similarity J and contour accuracy F of masks: DAVIS (Perazzi et al., CVPR 2016), values as its toolkit's.
+
+A boundary pixel differs from its right, lower or lower-right neighbour. It is matched when the other mask has a
+boundary pixel no farther than ceil(0.008 * diagonal) away. F is the harmonic mean of the matched shares of the two
+boundaries.
+
+What makes it fast: 64 pixels to a word, nothing outside a mask's box is touched, and a mask's boundary and its
+surroundings are made once, however many masks it is compared with.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+
+from instructseg.evaluation.metrics.bitmaps import Bitmap
+from instructseg.evaluation.metrics.checks import check_masks
+
+TOLERANCE = 0.008
+"""Share of the frame's diagonal by which a boundary may be off."""
+
+
+def region_similarity(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None) -> float | np.ndarray:
+    """Intersection over union outside `void`; 1 where both masks are empty.
+
+    Bool (height, width) -> float; bool (frames, height, width) -> float64 (frames,). Values lie in 0..1.
+    Raises InputError when the masks are not bool or have different shapes.
+    """
+    return _by_frame(Silhouette.region_similarity, pred, gt, void)
+
+
+def contour_accuracy(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None) -> float | np.ndarray:
+    """F of the two boundaries outside `void`: 1 where both are empty, 0 where one is.
+
+    Shapes, values and errors as `region_similarity`. A mask that fills the frame has no boundary.
+    """
+    return _by_frame(Silhouette.contour_accuracy, pred, gt, void)
+
+
+def pairwise_scores(
+    preds: np.ndarray, gts: np.ndarray, void: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """J and F of every prediction with every object of one frame.
+
+    `preds` bool (predictions, height, width), `gts` bool (objects, height, width), `void` bool (height, width)
+    -> two float64 (objects, predictions).
+    """
+    check_masks((3,), predictions=preds)
+    check_masks((3,), objects=gts)
+    check_masks((2,), prediction=preds[0] if len(preds) else None, object=gts[0] if len(gts) else None, void=void)
+    answers, truths = ([Silhouette(mask, void) for mask in masks] for masks in (preds, gts))
+    similarity = [[answer.region_similarity(truth) for answer in answers] for truth in truths]
+    accuracy = [[answer.contour_accuracy(truth) for answer in answers] for truth in truths]
+    shape = len(truths), len(answers)
+    return np.array(similarity, float).reshape(shape), np.array(accuracy, float).reshape(shape)
+
+
+class Silhouette:
+    """A bool mask (height, width), `void` taken out, prepared for comparison with any number of others of its size."""
+
+    def __init__(self, mask: np.ndarray, void: np.ndarray | None = None) -> None:
+        self.size = mask.shape
+        self.region = Bitmap.of(mask if void is None else mask & ~void)
+
+    @cached_property
+    def boundary(self) -> Bitmap:
+        return self.region.boundary(self.size)
+
+    @cached_property
+    def near_boundary(self) -> Bitmap:
+        """Pixels within the tolerance of the boundary."""
+        return self.boundary.grown(tolerance_radius(self.size))
+
+    def region_similarity(self, other: Silhouette) -> float:
+        """J with another silhouette of the same frame size."""
+        shared = self.region.shared(other.region)
+        joined = self.region.area + other.region.area - shared
+        return shared / joined if joined else 1.0
+
+    def contour_accuracy(self, other: Silhouette) -> float:
+        """F with another silhouette of the same frame size."""
+        mine, theirs = self.boundary.area, other.boundary.area
+        if mine == 0 or theirs == 0:
+            return float(mine == theirs)
+        precision = self.boundary.shared(other.near_boundary) / mine
+        recall = other.boundary.shared(self.near_boundary) / theirs
+        return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def tolerance_radius(size: tuple[int, int]) -> int:
+    """How many pixels a boundary may be off in a frame of `size` (height, width)."""
+    height, width = size
+    return math.ceil(TOLERANCE * math.sqrt(height * height + width * width))
+
+
+def _by_frame(score, pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None) -> float | np.ndarray:
+    """Apply a comparison of two silhouettes to a frame or to each frame of a clip."""
+    check_masks((2, 3), prediction=pred, target=gt, void=void)
+    if pred.ndim == 2:
+        return score(Silhouette(pred, void), Silhouette(gt, void))
+    voids = [None] * len(pred) if void is None else void
+    frames = zip(pred, gt, voids, strict=True)
+    return np.array([score(Silhouette(one, hole), Silhouette(other, hole)) for one, other, hole in frames], float)

@@ -1,0 +1,171 @@
+"""DAVIS's statistics of an object over its frames, and the matching of proposals with objects it does not name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import fsum
+
+import numpy as np
+
+from instructseg.errors import InputError
+from instructseg.evaluation.metrics.contours import pairwise_scores
+
+MAX_PROPOSALS = 20
+"""DAVIS's unsupervised task takes no more proposals in one clip."""
+
+
+@dataclass(frozen=True)
+class FrameStatistics:
+    """How a score runs over an object's frames: its mean, the share above 0.5, and how much it falls."""
+
+    mean: float
+    recall: float
+    decay: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> FrameStatistics:
+        """DAVIS's statistics of scores in frame order, (frames,): decay is the first quarter's mean less the last's.
+
+        The four quarters share their border frames, as in the official toolkit. Its borders are kept in 8 bits, so
+        that its decay is wrong for clips of more than 256 frames; here it is right for any length.
+        Raises InputError for no frames, or for scores that are not finite.
+        """
+        values = np.asarray(values, float)
+        if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+            raise InputError(f"scores of shape {values.shape} were given; at least one frame, all finite, was needed")
+        borders = np.floor(np.linspace(0, len(values) - 1, 5) + 0.5 + 1e-10).astype(int)
+        first, last = values[: borders[1] + 1], values[borders[3] :]
+        return cls(float(values.mean()), float((values > 0.5).mean()), float(first.mean() - last.mean()))
+
+
+@dataclass(frozen=True)
+class Matching:
+    """For each object of a clip the proposal it was given, and their J and F in each frame, (objects, frames).
+
+    A number that is not below the count of proposals stands for "none": an empty mask.
+    """
+
+    proposals: tuple[int, ...]
+    similarity: np.ndarray
+    accuracy: np.ndarray
+
+
+def match_proposals(
+    proposals: Sequence[np.ndarray], objects: Sequence[np.ndarray], voids: Sequence[np.ndarray] | None = None
+) -> Matching:
+    """Give each object of a clip one proposal so that the sum of (J + F) / 2 is the highest (DAVIS unsupervised).
+
+    A frame of `proposals` is bool (proposals, height, width), of `objects` bool (objects, height, width), of `voids`
+    bool (height, width), pixels that do not count; arrays (frames, ...) serve as well as lists. Objects that no
+    proposal is left for get an empty mask. Raises InputError for no frame or object, more than 20 proposals, and
+    frames that do not fit together.
+    """
+    count, wanted = _counts(proposals, objects, voids)
+    similarity = np.empty((wanted, max(count, wanted), len(objects)))
+    accuracy = np.empty_like(similarity)
+    for index, (answers, truths) in enumerate(zip(proposals, objects, strict=True)):
+        missing = np.zeros((max(0, wanted - count), *truths.shape[1:]), bool)
+        padded = np.concatenate([answers, missing]) if len(missing) else answers
+        scores = pairwise_scores(padded, truths, None if voids is None else voids[index])
+        similarity[:, :, index], accuracy[:, :, index] = scores
+    chosen = _assign(similarity.mean(axis=2) + accuracy.mean(axis=2))
+    rows = np.arange(wanted)
+    return Matching(tuple(chosen.tolist()), similarity[rows, chosen], accuracy[rows, chosen])
+
+
+def _counts(
+    proposals: Sequence[np.ndarray], objects: Sequence[np.ndarray], voids: Sequence[np.ndarray] | None
+) -> tuple[int, int]:
+    lengths = {len(frames) for frames in (proposals, objects, voids) if frames is not None}
+    if len(lengths) > 1 or not lengths - {0}:
+        raise InputError(f"proposals, objects and voids have {sorted(lengths)} frames; one equal count was needed")
+    counts = {len(frame) for frame in proposals}, {len(frame) for frame in objects}
+    if any(len(each) > 1 for each in counts):
+        raise InputError(f"frames hold {counts[0]} proposals and {counts[1]} objects; the counts must stay the same")
+    (count,), (wanted,) = counts
+    if count > MAX_PROPOSALS or wanted == 0:
+        raise InputError(f"{count} proposals and {wanted} objects were given; at most {MAX_PROPOSALS} and at least 1")
+    return count, wanted
+
+
+def _assign(scores: np.ndarray) -> np.ndarray:
+    """The column of each row, (rows,), with the highest sum."""
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(scores, maximize=True)[1]
+
+
+@dataclass
+class ObjectScores:
+    """J and F of objects over whole clips: DAVIS's mean, recall and decay, each a plain mean over the objects."""
+
+    objects: dict[str, tuple[FrameStatistics, FrameStatistics]] = field(default_factory=dict)
+
+    def update(self, name: str, similarity: np.ndarray, accuracy: np.ndarray) -> float:
+        """Add one object by its J and F in each frame, (frames,); returns its J&F. Names are unique ("bear_1").
+
+        For Ref-DAVIS and the semi-supervised task leave out the frames the protocol leaves out before.
+        Raises InputError for a name that is there already, no frames, and scores that are not finite.
+        """
+        statistics = FrameStatistics.of(similarity), FrameStatistics.of(accuracy)
+        self._add({name: statistics})
+        return (statistics[0].mean + statistics[1].mean) / 2
+
+    def merge(self, other: ObjectScores) -> None:
+        """Add what another process collected; the order of merging changes no score."""
+        self._add(other.objects)
+
+    def reset(self) -> None:
+        """Forget every object."""
+        self.objects.clear()
+
+    def compute(self) -> dict[str, float]:
+        """J, F (means), J&F (their mean), the recalls and decays, and the count of objects; {} for none."""
+        if not self.objects:
+            return {}
+        scores = {}
+        for position, name in enumerate("JF"):
+            for suffix, part in (("", "mean"), ("_recall", "recall"), ("_decay", "decay")):
+                values = [getattr(both[position], part) for both in self.objects.values()]
+                scores[name + suffix] = fsum(values) / len(values)
+        return {"J&F": (scores["J"] + scores["F"]) / 2, **scores, "count": len(self.objects)}
+
+    def _add(self, objects: dict[str, tuple[FrameStatistics, FrameStatistics]]) -> None:
+        twice = sorted(self.objects.keys() & objects.keys())
+        if twice:
+            raise InputError(f"object {twice[0]} was scored before; score each object once")
+        self.objects |= objects
+
+
+@dataclass
+class AnnotatorScores:
+    """Ref-DAVIS17: the scores of each annotator's sentences on their own, and the mean over the annotators.
+
+    Its published figures are that mean over four annotators (Khoreva et al., ACCV 2018); the released code evaluates
+    one pass.
+    """
+
+    annotators: dict[str, ObjectScores] = field(default_factory=dict)
+
+    def update(self, annotator: str, name: str, similarity: np.ndarray, accuracy: np.ndarray) -> float:
+        """Add one object as answered to one annotator's sentence; see `ObjectScores.update`."""
+        return self.annotators.setdefault(str(annotator), ObjectScores()).update(name, similarity, accuracy)
+
+    def merge(self, other: AnnotatorScores) -> None:
+        """Add what another process collected; the order of merging changes no score."""
+        for annotator, scores in other.annotators.items():
+            self.annotators.setdefault(annotator, ObjectScores()).merge(scores)
+
+    def reset(self) -> None:
+        """Forget every annotator."""
+        self.annotators.clear()
+
+    def compute(self) -> dict[str, dict[str, float]]:
+        """The scores of each annotator, and under "all" their plain means, with the count of annotators."""
+        table = {annotator: self.annotators[annotator].compute() for annotator in sorted(self.annotators)}
+        if not table:
+            return {}
+        names = next(iter(table.values())).keys() - {"count"}
+        means = {name: fsum(scores[name] for scores in table.values()) / len(table) for name in sorted(names)}
+        return table | {"all": means | {"annotators": len(table)}}
