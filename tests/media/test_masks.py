@@ -13,6 +13,7 @@ from instructseg.media.masks import (
     mask_to_rle,
     masks_to_boxes,
     masks_to_labels,
+    probabilities_to_labels,
     rle_to_mask,
     voc_colormap,
     write_mask_png,
@@ -206,3 +207,24 @@ def test_labels_the_best_mask_wins():
     assert not masks_to_labels(masks[:0]).any()
     with pytest.raises(InputError, match="256"):
         masks_to_labels(np.zeros((256, 1, 1), bool))
+
+
+def test_soft_masks_give_the_most_probable_label():
+    """Two objects at p = 0.6: background 0.16; at 0.4 and 0.3: background 0.42 wins; the first wins a tie."""
+    soft = np.array([[[0.6, 0.4, 0.9]], [[0.6, 0.3, 0.95]]])
+    assert probabilities_to_labels(soft).tolist() == [[1, 0, 2]]
+    assert probabilities_to_labels(np.zeros((0, 1, 2))).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("soft", "words"),
+    [(np.full((1, 2, 2), np.nan), "0..1"), (np.full((1, 2, 2), 1.5), "0..1"), (np.zeros((2, 2)), r"shape \(2, 2\)")],
+)
+def test_what_is_no_soft_mask_is_refused(soft, words):
+    with pytest.raises(InputError, match=words):
+        probabilities_to_labels(soft)
+
+
+def test_more_soft_masks_than_labels_are_refused():
+    with pytest.raises(InputError, match="256 masks"):
+        probabilities_to_labels(np.zeros((256, 1, 1)))

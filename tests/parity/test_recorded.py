@@ -62,6 +62,13 @@ def test_a_changed_number_is_noticed(recorded, tmp_path, key):
     assert result.exit_code == 1 and "FAIL" in result.stdout
 
 
+@pytest.mark.parametrize("key", ["out.F_void", "out.stats", "out.R_released", "out.soft_merge"])
+def test_a_changed_metric_is_noticed(recorded, tmp_path, key):
+    change(recorded / "metrics.safetensors", tmp_path, key, 2)
+    (line,) = verify(tmp_path)
+    assert line.comparison.wrong == [key.removeprefix("out.")]
+
+
 def test_changed_prompts_are_noticed(recorded, tmp_path):
     tree = json.loads((recorded / "data_semantics.json").read_text())
     tree["prompts"]["refcoco"]["labels"][280] = -100

@@ -11,6 +11,7 @@ import torch
 
 from instructseg.conversion import verify_modules as modules
 from instructseg.conversion.recorded import Comparison, Recorded
+from instructseg.conversion.verify_metrics import check_metrics
 from instructseg.conversion.verify_model import RecordedModel
 from instructseg.conversion.verify_prompts import check_data_semantics
 from instructseg.errors import CheckpointError
@@ -23,27 +24,24 @@ MODULES: dict[str, Callable[[Recorded, Comparison], None]] = {
     "pixel_decoder": modules.check_pixel_decoder,
     "predictor": modules.check_predictor,
     "criterion": modules.check_criterion,
+    "metrics": check_metrics,
 }
-SKIPPED = {"metrics": "no metric code yet (issue 4)"}
 PROMPTS = "data_semantics.json"
 WEIGHTS = "_weights"
 
 
 @dataclass(frozen=True)
 class Line:
-    """The outcome of one file; `comparison` is None when it was skipped, and `note` says why."""
+    """The outcome of one file."""
 
     name: str
-    comparison: Comparison | None
-    note: str = ""
+    comparison: Comparison
 
     @property
     def failed(self) -> bool:
-        return self.comparison is not None and bool(self.comparison.wrong)
+        return bool(self.comparison.wrong)
 
     def __str__(self) -> str:
-        if self.comparison is None:
-            return f"{self.name:<28} skipped: {self.note}"
         found = self.comparison
         verdict = "FAIL" if found.wrong else "pass"
         wrong = f"  {'; '.join(found.wrong[:6])}{' ...' if len(found.wrong) > 6 else ''}" if found.wrong else ""
@@ -60,7 +58,7 @@ def verify(folder: Path) -> Iterator[Line]:
     prompts = folder / PROMPTS
     if not files and not prompts.is_file():
         raise CheckpointError(f"{folder} holds no recorded tensors (*.safetensors, {PROMPTS})")
-    for name in [*MODULES, *SKIPPED]:
+    for name in MODULES:
         if name in files:
             yield _check(name, files.pop(name))
     if prompts.is_file():
@@ -76,8 +74,6 @@ def verify(folder: Path) -> Iterator[Line]:
 
 @torch.no_grad()
 def _check(name: str, file: Path) -> Line:
-    if name in SKIPPED:
-        return Line(name, None, SKIPPED[name])
     return _run(name, lambda result: MODULES[name](Recorded.read(file), result))
 
 

@@ -80,6 +80,21 @@ def masks_to_labels(masks: np.ndarray) -> np.ndarray:
     return labels
 
 
+def probabilities_to_labels(probabilities: np.ndarray) -> np.ndarray:
+    """Soft masks of several objects, float (objects, height, width) in 0..1 -> uint8 (height, width) of labels.
+
+    0 is background, i + 1 is object i: the most probable of them, where the background's probability is that no
+    object is there, the product of 1 - p. The released code merges Ref-DAVIS17's answers so. Raises InputError for
+    more than 255 objects, and for values outside 0..1.
+    """
+    if probabilities.ndim != 3 or not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
+        raise InputError(f"soft masks have shape {probabilities.shape}; (objects, height, width) in 0..1 was needed")
+    if len(probabilities) > MAX_PALETTE_OBJECTS:
+        raise InputError(f"{len(probabilities)} masks were given; a label picture holds at most {MAX_PALETTE_OBJECTS}")
+    background = np.prod(1 - probabilities, axis=0, keepdims=True)
+    return np.concatenate([background, probabilities]).argmax(axis=0).astype(np.uint8)
+
+
 def write_mask_png(path: Path, mask: np.ndarray) -> None:
     """Write bool (height, width) as 8-bit gray PNG: 0 = background, 255 = object. The file appears whole or not."""
     _write_png(path, Image.fromarray(_checked(mask).astype(np.uint8) * 255))
