@@ -8,7 +8,7 @@ from typing import Self
 
 from instructseg.errors import InputError
 from instructseg.evaluation.metrics.answers import LETTERS, choice_letter, science_letter
-from instructseg.evaluation.metrics.questions import Details, GroupedScores, unknown
+from instructseg.evaluation.metrics.grouped import Details, GroupedScores, unknown
 
 LOWER_GRADES = {f"grade{number}" for number in range(1, 7)}
 

@@ -7,45 +7,13 @@ is wrong), the reference answer, and the details that the dataset's reader gives
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import fsum
-from typing import Any, Self
+from typing import Self
 
 from instructseg.errors import InputError
 from instructseg.evaluation.metrics.answers import normalise, short_answer, yes_or_no
-
-Details = Mapping[str, Any]
-
-
-@dataclass
-class GroupedScores:
-    """Scores of questions, collected by group; a question may be in several. Sums do not depend on the order."""
-
-    groups: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self.groups.clear()
-
-    def merge(self, other: Self) -> None:
-        """Add what another process collected."""
-        for group, values in other.groups.items():
-            self.groups[group] += values
-
-    def compute(self) -> dict[str, float]:
-        """ "accuracy" and "count" over all, and "<group>/accuracy" of each group; empty before the first question."""
-        means = {group: fsum(values) / len(values) for group, values in sorted(self.groups.items())}
-        if "" not in means:
-            return {}
-        overall = {"accuracy": means.pop(""), "count": len(self.groups[""])}
-        return overall | {f"{group}/accuracy": value for group, value in means.items()}
-
-    def add(self, value: float, *groups: str | None) -> None:
-        """Count one question, overall and in these groups; None is no group."""
-        for group in ("", *groups):
-            if group is not None:
-                self.groups[group].append(value)
+from instructseg.evaluation.metrics.grouped import Details, GroupedScores, unknown
 
 
 class VqaScores(GroupedScores):
@@ -164,11 +132,6 @@ class PopeScores:
         for category, table in tables.items():
             scores |= {f"{category}/{name}": value for name, value in table.items()}
         return scores
-
-
-def unknown(what: str) -> str:
-    """The beginning of the error for a question that cannot be scored here."""
-    return f"a question without its {what} cannot be scored (test splits keep them back)"
 
 
 def _candidates(details: Details, kind: str) -> list[str]:

@@ -1,0 +1,46 @@
+"""Means of questions' own scores, overall and by group: what the scores of questions are made of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import fsum
+from typing import Any, Self
+
+Details = Mapping[str, Any]
+
+
+@dataclass
+class GroupedScores:
+    """Scores of questions, collected by group; a question may be in several. Sums do not depend on the order."""
+
+    groups: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.groups.clear()
+
+    def merge(self, other: Self) -> None:
+        """Add what another process collected."""
+        for group, values in other.groups.items():
+            self.groups[group] += values
+
+    def compute(self) -> dict[str, float]:
+        """ "accuracy" and "count" over all, and "<group>/accuracy" of each group; empty before the first question."""
+        means = {group: fsum(values) / len(values) for group, values in sorted(self.groups.items())}
+        if "" not in means:
+            return {}
+        overall = {"accuracy": means.pop(""), "count": len(self.groups[""])}
+        return overall | {f"{group}/accuracy": value for group, value in means.items()}
+
+    def add(self, value: float, *groups: str | None) -> None:
+        """Count one question, overall and in these groups; None is no group."""
+        for group in ("", *groups):
+            if group is not None:
+                self.groups[group].append(value)
+
+
+def unknown(what: str) -> str:
+    """The beginning of the error for a question that cannot be scored here."""
+    return f"a question without its {what} cannot be scored (test splits keep them back)"
