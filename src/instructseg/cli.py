@@ -11,6 +11,7 @@ import typer
 
 from instructseg import __version__
 from instructseg.commands import convert
+from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
 from instructseg.commands.merge import merge
 from instructseg.commands.segment import segment
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(train)
+app.command()(evaluate)
 app.command()(export)
 app.command()(merge)
 app.command()(verify)

@@ -1,0 +1,152 @@
+"""The visible table of benchmarks: every row of the paper's Tables 2-5, the same by other protocols, and our own.
+
+Figures are percentages as the paper prints them for InstructSeg-3B; "" stands for a split that it does not report.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from instructseg.errors import InputError
+
+RES_PROTOCOL = "one expression, one answer; the paper's figure was measured on joined sentences"
+JOINED_PROTOCOL = (
+    "as released: all sentences of a ref joined into one instruction, truth drawn by cv2.fillPoly on whole coordinates"
+)
+RES_METRICS = ("ciou", "giou", "p@0.5")
+CLIP_METRICS = ("J&F", "J", "F")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One row: what is asked (`dataset`, `split`, reader `options`), how it is scored, and what the paper reports.
+
+    `measure` names the scoring in `evaluation.measures`. `metrics` are the headline scores, a subset of what the
+    measure computes. `paper` maps a score to the paper's figure in percent. `server` names the layout of the zip that
+    the benchmark's server takes (`evaluation.submission`), for splits whose truth is not public.
+    """
+
+    name: str
+    dataset: str
+    split: str
+    measure: str
+    metrics: tuple[str, ...]
+    protocol: str
+    paper: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    server: str = ""
+
+
+def _res() -> list[Benchmark]:
+    figures = {
+        "refcoco": {"val": 85.8, "testA": 86.6, "testB": 84.0},
+        "refcoco+": {"val": 80.1, "testA": 83.8, "testB": 75.6},
+        "refcocog": {"val": 79.3, "test": 80.3},
+    }
+    joined = {"joined": True, "released_masks": True}
+    ways = (("", "region", RES_PROTOCOL, {}), ("-joined", "released_region", JOINED_PROTOCOL, joined))
+    return [
+        Benchmark(
+            f"{dataset}{suffix}/{split}", dataset, split, measure, RES_METRICS, protocol, {"ciou": figure},
+            "Table 2", options,
+        )
+        for dataset, splits in figures.items()
+        for suffix, measure, protocol, options in ways
+        for split, figure in splits.items()
+    ]  # fmt: skip
+
+
+def _reason_seg() -> list[Benchmark]:
+    protocol = "one answer per photo, its first sentence; ignore regions count neither way (LISA)"
+    released = "as released: the first sentence; ignore regions count as background"
+    scores, paper = ("giou", "ciou"), {"giou": 61.9, "ciou": 65.2}
+    return [
+        Benchmark("reason_seg/val", "reason_seg", "val", "region", scores, protocol, paper, "Table 2"),
+        Benchmark(
+            "reason_seg-released/val", "reason_seg", "val", "released_region", scores, released, paper, "Table 2",
+            {"with_ignore": False},
+        ),
+        Benchmark("reason_seg/test", "reason_seg", "test", "region", scores, protocol),
+    ]  # fmt: skip
+
+
+def _clips() -> list[Benchmark]:
+    revos = {
+        "referring": (57.0, 54.8, 59.2),
+        "reasoning": (51.9, 49.2, 54.7),
+        "overall": (54.5, 52.0, 56.9),
+    }
+    flat = {f"{part}/{key}": value for part, row in revos.items() for key, value in zip(CLIP_METRICS, row, strict=True)}
+    server = "masks as PNG and the zip for the benchmark's server; the truth is not public"
+    return [
+        Benchmark(
+            "revos/valid", "revos", "valid", "revos", (*flat, "overall/R"),
+            "mean over expressions of J and F over all frames; overall = mean of referring and reasoning", flat,
+            "Table 3",
+        ),
+        Benchmark(
+            "ref_youtube_vos/valid", "ref_youtube_vos", "valid", "clip", CLIP_METRICS, server,
+            {"J&F": 67.5, "J": 65.4, "F": 69.5}, "Table 4", server="ref_youtube_vos",
+        ),
+        Benchmark(
+            "ref_davis/valid", "ref_davis", "valid", "ref_davis", CLIP_METRICS,
+            "mean over 4 annotators of DAVIS 2017's unsupervised task; the released evaluator reads one annotator",
+            {"J&F": 71.1, "J": 67.3, "F": 74.9}, "Table 4",
+        ),
+        Benchmark("mevis/valid_u", "mevis", "valid_u", "clip", CLIP_METRICS, "mean over expressions of J and F"),
+        Benchmark("mevis/valid", "mevis", "valid", "clip", CLIP_METRICS, server, server="mevis"),
+    ]  # fmt: skip
+
+
+def _questions() -> list[Benchmark]:
+    rows = {
+        "vqav2": ("test-dev", "accuracy", 79.0, "answers for the benchmark's server; the truth is not public"),
+        "mmbench": ("dev", "accuracy", 68.6, "circular evaluation: right under every rotation of the choices"),
+        "gqa": ("testdev_balanced", "accuracy", 62.3, "exact match after lower-casing, full stop cut off"),
+        "pope": ("coco", "f1", 87.0, "yes or no in the first sentence; F1, mean over random, popular and adversarial"),
+        "science_qa": ("test", "accuracy", 69.2, "letter of the right choice; questions with a picture (SQA-IMG)"),
+    }
+    more = {"vqav2": {"server": "vqav2"}, "science_qa": {"options": {"images_only": True}}}
+    local = "soft accuracy over 10 human answers, official normal form; the paper's figure is of test-dev"
+    return [
+        *(
+            Benchmark(
+                f"{name}/{split}", name, split, name, (metric,), protocol, {metric: figure}, "Table 5",
+                **more.get(name, {}),
+            )
+            for name, (split, metric, figure, protocol) in rows.items()
+        ),
+        Benchmark("vqav2/val", "vqav2", "val", "vqav2", ("accuracy",), local, {"accuracy": 79.0}, "Table 5"),
+    ]  # fmt: skip
+
+
+def _own() -> list[Benchmark]:
+    return [
+        Benchmark(
+            "templated/val", "templated", "val", "region", ("giou", "ciou", "p@0.5", "n_acc"),
+            "held-out photos of a recipe's data with composed instructions, some naming what is not there",
+        ),
+        Benchmark(
+            "davis2016/val", "davis2016", "val", "clip", CLIP_METRICS,
+            "sentences written by people for DAVIS-2016 clips; mean over expressions of J and F over all frames",
+        ),
+    ]  # fmt: skip
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    row.name: row for rows in (_res(), _reason_seg(), _clips(), _questions(), _own()) for row in rows
+}
+
+
+def chosen(names: Sequence[str]) -> list[Benchmark]:
+    """The rows of these names, in the given order and each once. Raises InputError for a name not in the table."""
+    for name in names:
+        if name not in BENCHMARKS:
+            near = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "see instructseg evaluate --list"
+            raise InputError(f"there is no benchmark {name!r}; {hint}")
+    return [BENCHMARKS[name] for name in dict.fromkeys(names)]

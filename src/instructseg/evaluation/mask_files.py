@@ -1,0 +1,77 @@
+"""Masks of answers as files: one layout for what a run saves and for what another system brings.
+
+    FOLDER/<sample id>/<expression>.png           a photo; any pixel above 0 is the object, all 0 means no mask
+    FOLDER/<sample id>/<expression>/<frame>.png   a clip, one file for each frame
+
+<expression> is the expression's id in the dataset, or its place in the sample where the dataset has none; <frame> is
+the frame's name in the dataset, or its place. Video servers take the same layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instructseg.errors import DataError
+from instructseg.evaluation.answers import MaskAnswer, expression_name
+from instructseg.media.files import make_folder
+from instructseg.media.masks import mask_to_rle, rle_to_mask, write_mask_png
+from instructseg.types import Sample
+
+RLE = Mapping[str, Any]
+
+
+def mask_paths(sample: Sample, position: int) -> list[Path]:
+    """Where the masks of one expression lie, relative to the folder: one path for each frame."""
+    place = _inside(f"{sample.id}/{expression_name(sample, position)}")
+    if not sample.task.is_video:
+        return [Path(f"{place}.png")]
+    names = sample.frame_names or tuple(map(str, range(len(sample.frames))))
+    return [place / _inside(f"{name}.png") for name in names]
+
+
+def save_masks(folder: Path, sample: Sample, answers: Sequence[MaskAnswer]) -> None:
+    """Write every mask of a sample's answers; "no mask" becomes an all-black file of the frame's size."""
+    size = sample.frames[0].shape[:2]
+    for position, answer in enumerate(answers):
+        for relative, mask in zip(mask_paths(sample, position), answer.masks, strict=True):
+            make_folder((folder / relative).parent)
+            write_mask_png(folder / relative, np.zeros(size, bool) if mask is None else mask)
+
+
+def masks_to_rles(masks: Sequence[np.ndarray | None]) -> list[RLE | None]:
+    """COCO RLE of each mask, None where there is none."""
+    return [None if mask is None else mask_to_rle(mask) for mask in masks]
+
+
+class MaskRles(Sequence[np.ndarray | None]):
+    """Masks as COCO RLE, decoded when asked for; None stays None. Raises InputError for damaged RLE."""
+
+    def __init__(self, rles: Sequence[RLE | None]) -> None:
+        self.rles = rles
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def __getitem__(self, index: int) -> np.ndarray | None:  # type: ignore[override]
+        rle = self.rles[index]
+        return None if rle is None else rle_to_mask(rle)
+
+
+def all_mask_paths(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Path]]:
+    """Every mask file that complete answers have."""
+    for index in range(len(samples)):
+        sample = samples[index]
+        for position in range(len(sample.expressions)):
+            yield from ((sample, path) for path in mask_paths(sample, position))
+
+
+def _inside(name: str) -> Path:
+    """A relative path from ids of a dataset. Raises DataError for one that leads elsewhere."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise DataError(f"the id {name!r} cannot name a file inside a folder; correct it in the dataset")
+    return path

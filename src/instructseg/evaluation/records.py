@@ -1,0 +1,99 @@
+"""Records of samples on disk: appended line by line while a run lasts, one sorted file at its end.
+
+A killed run leaves whole lines and at most one torn one, which is done again. What differs from run to run (seconds)
+lies beside the records, never in them: two runs of the same work end with the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from instructseg.errors import DataError
+from instructseg.media.files import make_folder, write_bytes
+
+Record = Mapping[str, Any]
+SAMPLES, SECONDS, PARTS = "samples.jsonl", "seconds.jsonl", "parts"
+
+
+class RecordFolder:
+    """The records of one benchmark's run in `folder`; every process opens it and appends to a part of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.samples, self.seconds, self.parts = folder / SAMPLES, folder / SECONDS, folder / PARTS
+
+    def read(self) -> tuple[dict[int, Record], dict[int, float]]:
+        """Records and seconds so far by sample index, of earlier runs too; of a sample done twice, the one that worked.
+
+        Raises DataError when the finished file holds a line that is no record.
+        """
+        records = {record["index"]: record for record in read_lines(self.samples)}
+        seconds = {line["index"]: line["seconds"] for line in read_lines(self.seconds)}
+        for part in sorted(self.parts.glob("*.jsonl")):
+            for line in read_lines(part, torn=True):
+                index = line["record"]["index"]
+                if "error" not in line["record"] or index not in records:
+                    records[index], seconds[index] = line["record"], line["seconds"]
+        return records, seconds
+
+    def part(self, rank: int) -> Part:
+        """The part of process `rank`; a torn last line is cut off."""
+        make_folder(self.parts)
+        return Part(self.parts / f"{rank:04d}.jsonl")
+
+    def finish(self, records: Mapping[int, Record], seconds: Mapping[int, float]) -> None:
+        """Write the sorted files whole, then drop the parts."""
+        write_lines(self.seconds, ({"index": index, "seconds": seconds[index]} for index in sorted(seconds)))
+        write_lines(self.samples, (records[index] for index in sorted(records)))
+        for part in self.parts.glob("*.jsonl"):
+            part.unlink()
+        if self.parts.is_dir():
+            self.parts.rmdir()
+
+
+class Part:
+    """Lines of one process; each is written by one call, so that a kill tears at most the last."""
+
+    def __init__(self, path: Path) -> None:
+        if path.exists():
+            whole = path.read_bytes()
+            os.truncate(path, whole.rfind(b"\n") + 1)
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, record: Record, seconds: float) -> None:
+        self._file.write(encode({"record": record, "seconds": round(seconds, 3)}))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def encode(line: Record) -> bytes:
+    """One line of JSON; the same bytes for the same content. Raises ValueError for NaN and infinities."""
+    return json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
+
+
+def write_lines(path: Path, lines: Iterable[Record]) -> None:
+    """A JSON lines file that appears whole."""
+    write_bytes(path, b"".join(map(encode, lines)))
+
+
+def read_lines(path: Path, torn: bool = False) -> list[dict[str, Any]]:
+    """The lines of a JSON lines file, none if it does not exist; with `torn` the last one may be half written.
+
+    Raises DataError naming the first line that is not a JSON object.
+    """
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content[: content.rfind(b"\n") + 1] if torn else content
+    lines = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            lines.append(json.loads(line))
+            if not isinstance(lines[-1], dict):
+                raise ValueError(f"a {type(lines[-1]).__name__}")
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}, is not a JSON object ({error}); repair or delete it") from error
+    return lines

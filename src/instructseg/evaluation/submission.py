@@ -1,0 +1,83 @@
+"""What benchmark servers take: a zip of mask files, or a JSON of answers, checked for completeness.
+
+Ref-YouTube-VOS: Annotations/CLIP/EXPRESSION/FRAME.png (the released code's scripts zip that folder).
+MeViS: CLIP/EXPRESSION/FRAME.png, clips at the top (its README, "Submission Guideline").
+VQAv2: [{"question_id": 1, "answer": "yes"}, ...] (https://visualqa.org/evaluation.html, results format).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from instructseg.errors import DataError
+from instructseg.evaluation.mask_files import mask_paths
+from instructseg.evaluation.metrics.answers import normalise
+from instructseg.media.files import write_bytes
+from instructseg.types import Sample
+
+ZIP_FOLDERS = {"ref_youtube_vos": "Annotations", "mevis": ""}
+ZIP, ANSWERS = "submission.zip", "submission.json"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write_submission(server: str, samples: Sequence[Sample], masks: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    """The file to upload, beside the mask folder; the same bytes for the same answers.
+
+    Raises DataError when an answer is missing or has another size than its clip.
+    """
+    if server not in ZIP_FOLDERS:
+        return _write_answers(masks.parent / ANSWERS, records)
+    names = [path for index in range(len(samples)) for path in _checked(samples[index], masks)]
+    return _write_zip(masks.parent / ZIP, masks, sorted(names), ZIP_FOLDERS[server])
+
+
+def _checked(sample: Sample, masks: Path) -> list[Path]:
+    """The mask files of a clip, relative to `masks`: all there, and of the clip's size."""
+    paths = [path for place in range(len(sample.expressions)) for path in mask_paths(sample, place)]
+    missing = [path for path in paths if not (masks / path).is_file()]
+    if missing:
+        raise DataError(
+            f"{masks} lacks {len(missing)} of the {len(paths)} masks of {sample.id}, first {missing[0]}; the server "
+            "would refuse the zip: run the same command again"
+        )
+    height, width = sample.frames[0].shape[:2]
+    for path in paths:
+        with Image.open(masks / path) as picture:
+            if picture.size != (width, height):
+                raise DataError(
+                    f"{masks / path} is {picture.size}, its clip is {(width, height)} pixels (width, height)"
+                )
+    return paths
+
+
+def _write_zip(target: Path, masks: Path, names: Sequence[Path], folder: str) -> Path:
+    """Stored, not compressed again, with one fixed date: PNG files are small already. The zip appears whole."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name in names:
+                inside = PurePosixPath(folder, *name.parts[1:])  # without the dataset's name, which ids begin with
+                archive.writestr(zipfile.ZipInfo(str(inside), EPOCH), (masks / name).read_bytes())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _write_answers(target: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    """Answers in the normal form that VQA's evaluator compares, as LLaVA uploads them."""
+    lines = []
+    for record in records:
+        for entry in record["expressions"]:
+            if entry["answer"] is None:
+                raise DataError(f"question {entry['id']} of {record['id']} has no answer; run the same command again")
+            lines.append({"question_id": int(entry["id"]), "answer": normalise(entry["answer"])})
+    write_bytes(target, json.dumps(lines).encode())
+    return target
