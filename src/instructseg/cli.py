@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from instructseg import __version__
-from instructseg.commands import convert
+from instructseg.commands import convert, data
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
 from instructseg.commands.merge import merge
@@ -34,6 +34,7 @@ app.command()(export)
 app.command()(merge)
 app.command()(verify)
 app.add_typer(convert.app, name="convert")
+app.add_typer(data.app, name="data")
 
 
 @app.command()

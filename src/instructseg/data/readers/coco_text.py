@@ -32,9 +32,6 @@ class CocoCaptions(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._photos)
 
-    def counts(self) -> dict[str, int]:
-        return {"photos": len(self), "expressions": sum(map(len, self._captions.values()))}
-
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         identity = self._photos[index]["id"]
         expressions = tuple(

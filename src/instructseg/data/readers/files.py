@@ -52,13 +52,13 @@ class Photo(tuple):
 
 
 def first_present(root: Path, places: Iterable[str], what: str) -> Path:
-    """The first of several places below `root` that exists. Raises DataError naming all of them."""
+    """The first of several places below `root` that exists. Raises DataError naming the first place."""
     places = tuple(places)
     for place in places:
         if (root / place).exists():
             return root / place
-    tried = " or ".join(str(root / place) for place in places)
-    raise DataError(f"{what} not found: {tried} was needed")
+    others = f"; nor is it in {len(places) - 1} other usual places" if len(places) > 1 else ""
+    raise DataError(f"{what} not found: {root / places[0]} was needed{others}")
 
 
 def photo_beside(path: Path, endings: Sequence[str] = (".jpg", ".jpeg", ".png", ".webp")) -> Path:

@@ -49,9 +49,6 @@ class MaskFolder(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def counts(self) -> dict[str, int]:
-        return {"photos": len(self), "expressions": sum(len(rows) for _, rows in self._rows)}
-
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         photo, rows = self._rows[index]
         image = read_upright(photo)

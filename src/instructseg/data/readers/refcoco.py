@@ -63,11 +63,6 @@ class RefCoco(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._refs)
 
-    def counts(self) -> dict[str, int]:
-        """Objects, sentences and photos, without decoding anything."""
-        sentences = sum(len(ref.sentences) for ref in self._refs)
-        return {"refs": len(self), "expressions": sentences, "photos": len({ref.photo["id"] for ref in self._refs})}
-
     def _photo_path(self, ref: _Ref) -> Path:
         name = str(ref.photo["file_name"])
         places = [folder / each for folder in self.image_dirs for each in (name, name.rsplit("_", 1)[-1])]

@@ -1,0 +1,110 @@
+"""Is a data set on disk whole? What is there, what is missing, the first sample that cannot be read, and the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, InstructSegError
+from ..types import Sample, Task
+from .catalogue_entry import Entry
+from .clip_check import check_clip
+
+ABSENT, BROKEN, DIFFERENT, COMPLETE = "not here", "broken", "not as published", "complete"
+
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split: `found` and `missing` map what is expected to what it is, `problem` says the first thing wrong.
+
+    `status` is "complete"; "not here" when expected files are missing and the split cannot be opened; "broken" when it
+    cannot be opened all the same, or samples cannot be read (`bad` of them); or "not as published" when all can be
+    read but a count differs. `counts` are of the samples that could be read.
+    """
+
+    split: str
+    status: str
+    found: Mapping[str, str]
+    missing: Mapping[str, str]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    published: Mapping[str, int] = field(default_factory=dict)
+    problem: str = ""
+    bad: int = 0
+
+
+def check_split(entry: Entry, root: Path, split: str, progress: Progress = iter) -> SplitReport:
+    """Open one split and read every sample of it: each frame and each mask is decoded."""
+    found, missing = _layout(entry, root, split)
+    published = entry.counts.get(split, {})
+    try:
+        reader = entry.open(root, split)
+    except InstructSegError as error:
+        status = ABSENT if missing else BROKEN
+        return SplitReport(split, status, found, missing, published=published, problem=str(error))
+    counts, problem, bad = _read_all(reader, progress)
+    differences = [
+        f"{counts[name]} {name}, {number} were published"
+        for name, number in published.items()
+        if counts.get(name, number) != number
+    ]
+    status = BROKEN if bad else DIFFERENT if differences else COMPLETE
+    return SplitReport(split, status, found, missing, counts, published, problem or "; ".join(differences), bad)
+
+
+def is_good(reports: Sequence[SplitReport], all_wanted: bool) -> bool:
+    """One split at least is complete, and the others too, or, unless all are wanted, not here at all."""
+    statuses = {report.status for report in reports}
+    return COMPLETE in statuses and statuses <= ({COMPLETE} if all_wanted else {COMPLETE, ABSENT})
+
+
+def examine(sample: Sample) -> None:
+    """Decode everything in a sample. Raises DataError where its parts do not fit each other."""
+    if not sample.expressions:
+        raise DataError(f"{sample.id} has no expressions")
+    if any(each.masks is not None for each in sample.expressions):
+        check_clip(sample)
+        sizes = {sample.image.shape[:2]}
+    else:
+        sizes = {frame.shape[:2] for frame in sample.frames}
+    if len(sizes) > 1:
+        raise DataError(f"{sample.id} has frames of several sizes: {sorted(sizes)}")
+    for each in sample.expressions:
+        if not each.text.strip() and sample.task is not Task.CHAT:
+            raise DataError(f"{sample.id}: expression {each.id!r} has no words")
+        for mask in (each.mask, each.ignore):
+            if mask is not None and (mask.dtype != np.bool_ or mask.shape not in sizes):
+                raise DataError(f"{sample.id}: a mask is {mask.dtype} {mask.shape}, its frame is {sorted(sizes)}")
+
+
+def _layout(entry: Entry, root: Path, split: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Expected files that are there, and those that are not."""
+    found, missing = {}, {}
+    for pattern, what in entry.layout.items():
+        pattern = pattern.replace("{split}", split)
+        (found if next(root.glob(pattern), None) else missing)[pattern] = what
+    return found, missing
+
+
+def _read_all(reader: Sequence[Sample], progress: Progress) -> tuple[dict[str, int], str, int]:
+    """Counts of what can be read, the first problem, and the number of samples that have one."""
+    samples = expressions = bad = 0
+    visuals, problem, kind = set(), "", "photos"
+    for index in progress(range(len(reader))):
+        try:
+            sample = reader[index]
+            examine(sample)
+        except InstructSegError as error:
+            bad += 1
+            problem = problem or f"sample {index}: {error}"
+            continue
+        samples += 1
+        expressions += len(sample.expressions)
+        paths = getattr(sample.frames, "paths", None)
+        visuals.add(paths[0] if paths else sample.id)
+        kind = "clips" if sample.task.is_video else kind
+    return {"samples": samples, "expressions": expressions, kind: len(visuals)}, problem, bad

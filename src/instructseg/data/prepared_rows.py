@@ -1,0 +1,144 @@
+"""One sample as one table row, and back: pictures as file bytes, masks as COCO RLE, words as they are.
+
+| column | content |
+|---|---|
+| id, task, key | as in `Sample` |
+| frames | list of {"bytes": an image file, "path": its name}, what `datasets` calls a list of images |
+| frame_names | list of names, empty for photos |
+| expressions | list of {text, kind, id, answer, details (JSON), mask, ignore, masks}; RLE: {"size", "counts"} |
+| regions, region_names | PNG of 16 bits, label + 1; or null |
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import DataError
+from ..media.rle import decode_rle, encode_rle
+from ..types import Expression, Sample, Task
+
+_ORIENTATION = 0x0112  # the EXIF tag that turns a picture when it is shown
+
+
+def to_row(sample: Sample) -> dict[str, Any]:
+    """A sample as a row; every frame and mask is decoded. Pictures keep their file's bytes where that loses nothing."""
+    paths = getattr(sample.frames, "paths", None) or [None] * len(sample.frames)
+    frames = [_picture(frame, path, at) for at, (frame, path) in enumerate(zip(sample.frames, paths, strict=True))]
+    return {
+        "id": sample.id,
+        "task": sample.task.value,
+        "key": sample.key,
+        "frames": frames,
+        "frame_names": list(sample.frame_names),
+        "expressions": [_expression_row(each) for each in sample.expressions],
+        "regions": None if sample.regions is None else _png(sample.regions.astype(np.int32) + 1, np.uint16),
+        "region_names": list(sample.region_names),
+    }
+
+
+def from_row(row: Mapping[str, Any]) -> Sample:
+    """The sample of a row. A photo is decoded at once, a clip's frames and masks when asked for."""
+    files = [frame["bytes"] for frame in row["frames"]]
+    frames = StoredFrames(files, row["id"])
+    return Sample(
+        row["id"],
+        Task(row["task"]),
+        frames if len(files) > 1 else tuple(frames),
+        tuple(_expression(each) for each in row["expressions"]),
+        row["key"],
+        None if row["regions"] is None else (_decode(row["regions"]).astype(np.int32) - 1).astype(np.int16),
+        tuple(row["region_names"]),
+        tuple(row["frame_names"]),
+    )
+
+
+class _Lazy(Sequence[Any]):
+    """Items decoded when asked for."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int | slice) -> Any:  # type: ignore[override]
+        chosen = self.items[index]
+        return [self.decode(each) for each in chosen] if isinstance(index, slice) else self.decode(chosen)
+
+    def decode(self, item: Any) -> Any:
+        raise NotImplementedError
+
+
+class StoredFrames(_Lazy):
+    """Image files in memory as RGB uint8 (height, width, 3)."""
+
+    def __init__(self, items: Sequence[bytes], name: str) -> None:
+        super().__init__(items)
+        self.name = name
+
+    def decode(self, item: bytes) -> np.ndarray:
+        try:
+            with Image.open(io.BytesIO(item)) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except Exception as error:  # on damaged bytes the decoders raise nearly anything
+            raise DataError(f"a frame of {self.name} is damaged ({error}); prepare the data set again") from error
+
+
+class StoredMasks(_Lazy):
+    """COCO RLE, or None for a frame without annotation, as bool (height, width)."""
+
+    def decode(self, item: Mapping[str, Any] | None) -> np.ndarray | None:
+        return None if item is None else decode_rle(item)
+
+
+def _picture(frame: np.ndarray, path: Path | None, at: int) -> dict[str, Any]:
+    """The file's own bytes where they decode to exactly this frame, however they are read; else a PNG."""
+    if path is not None:
+        content = Path(path).read_bytes()
+        with Image.open(io.BytesIO(content)) as picture:
+            upright = picture.getexif().get(_ORIENTATION, 1) == 1
+            if upright and np.array_equal(np.asarray(picture.convert("RGB")), frame):
+                return {"bytes": content, "path": Path(path).name}
+    return {"bytes": _png(frame, np.uint8), "path": f"{at:05d}.png"}
+
+
+def _png(pixels: np.ndarray, dtype: type) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(dtype)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _decode(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as picture:
+        return np.asarray(picture)
+
+
+def _rle(mask: np.ndarray | None) -> dict[str, Any] | None:
+    return None if mask is None else encode_rle(mask)
+
+
+def _expression_row(each: Expression) -> dict[str, Any]:
+    return {
+        "text": each.text,
+        "kind": each.kind,
+        "id": each.id,
+        "answer": each.answer,
+        "details": json.dumps(dict(each.details), ensure_ascii=False),
+        "mask": _rle(each.mask),
+        "ignore": _rle(each.ignore),
+        "masks": None if each.masks is None else [_rle(mask) for mask in each.masks],
+    }
+
+
+def _expression(row: Mapping[str, Any]) -> Expression:
+    mask, ignore = (None if row[name] is None else decode_rle(row[name]) for name in ("mask", "ignore"))
+    masks = None if row["masks"] is None else StoredMasks(row["masks"])
+    details = json.loads(row["details"])
+    return Expression(row["text"], mask, row["kind"], row["id"], ignore, masks, row["answer"], details)
