@@ -144,7 +144,7 @@ def test_the_trainer_takes_drawn_clips_as_they_are():
                 assert torch.equal(batch.targets.masks[row, column, 0], expected) and expected.any()
 
 
-@pytest.mark.parametrize("size", [(240, 428), (31, 57), (601, 999)])
+@pytest.mark.parametrize("size", [(240, 428), (31, 57), (960, 1708)])
 def test_a_mask_at_another_size_takes_the_nearest_pixels(size):
     mask = np.random.default_rng(0).random((480, 854)) < 0.5
     sides = zip(size, mask.shape, strict=True)
