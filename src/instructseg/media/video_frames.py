@@ -30,9 +30,10 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def read_folder(files: list[Path], rate: float) -> Iterator[RawFrame]:
-    """The images of a folder as frames, `rate` a second."""
+    """The images of a folder as frames, `rate` a second, named by their stems where these differ."""
+    alone = len({path.stem for path in files}) == len(files)
     for position, path in enumerate(files):
-        yield RawFrame(position / rate, lambda path=path: load_image(path), path.stem)
+        yield RawFrame(position / rate, lambda path=path: load_image(path), path.stem if alone else path.name)
 
 
 def read_images(images: Iterable[ImageSource], rate: float) -> Iterator[RawFrame]:
