@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from PIL import Image
 
 from instructseg.errors import CheckpointError, InputError
 from instructseg.inference import checkpoints
-from instructseg.inference.segmenter import Segmenter, choose_task
+from instructseg.inference import segmenter as segmenter_module
+from instructseg.inference.arguments import choose_task
+from instructseg.inference.segmenter import Segmenter
 from instructseg.model.storage import save_int8
 from instructseg.types import Task
 
@@ -142,26 +145,97 @@ def test_answers_do_not_depend_on_who_asked_before(segmenter):
     assert not segmenter.model.training
 
 
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda s, p: s.segment(p, ""), "the instruction is empty"),
-        (lambda s, p: s.segment(p, "word " * 5000), "5,000 tokens"),
-        (lambda s, p: s.segment([p, p], ["a dog", ""]), "the instruction is empty"),
-        (lambda s, p: s.segment([p, p], ["a dog"]), "2 photos and 1 instructions; give one instruction per photo"),
-        (lambda s, p: s.segment(p, "a dog", task="rvos"), "task is 'rvos'; for photos it is one of res, reason_seg"),
-        (lambda s, p: s.segment(p, "a dog", task="segment"), "task is 'segment'"),
-        (lambda s, p: s.segment(p, "a dog", max_masks=0), "max_masks is 0; at least 1"),
-        (lambda s, p: s.segment("nowhere.jpg", "a dog"), "nowhere.jpg does not exist"),
-        (lambda s, p: s.segment(b"no photo", "a dog"), "is not an image"),
-        (lambda s, p: Segmenter.load("nano", device="gpu"), "device 'gpu' is not one torch knows"),
-        (lambda s, p: Segmenter.load("nano", dtype="float64"), "dtype 'float64' is not one of auto, float32"),
-    ],
-)
-def test_what_cannot_be_answered_is_an_input_error(segmenter, call, message):
+REFUSED = {
+    "empty": (lambda s, p: s.segment(p, ""), "the instruction is empty"),
+    "invisible": (lambda s, p: s.open(p).segment("\u200b"), "the instruction is empty"),
+    "5000 words": (lambda s, p: s.segment(p, "word " * 5000), "the instruction has 5,000 tokens"),
+    "half a letter": (lambda s, p: s.segment(p, "\udcff"), "half a letter"),
+    "None": (lambda s, p: s.segment(p, None), "the instruction is NoneType; a string or a list of strings"),
+    "number": (lambda s, p: s.segment(p, 5), "the instruction is int; a string or a list of strings"),
+    "bytes": (lambda s, p: s.segment(p, b"dog"), "the instruction is bytes"),
+    "a set has no order": (lambda s, p: s.segment(p, {"dog", "cat"}), "the instruction is set"),
+    "a generator": (lambda s, p: s.segment(p, (text for text in TEXTS)), "the instruction is generator"),
+    "list of None": (lambda s, p: s.segment(p, ["dog", None]), "the instruction is NoneType, a string was needed"),
+    "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "the instruction is list, a string was needed"),
+    "session, number": (lambda s, p: s.open(p).segment(5), "the instruction is int, a string was needed"),
+    "session, list": (lambda s, p: s.open(p).segment(["dog"]), "the instruction is list, a string was needed"),
+    "session, task given": (lambda s, p: s.open(p).segment(None, task="res"), "the instruction is NoneType"),
+    "batch, one empty": (lambda s, p: s.segment([p, p], ["a dog", ""]), "the instruction is empty"),
+    "batch, None": (lambda s, p: s.segment([p, p], None), "the instruction is NoneType"),
+    "batch, list of lists": (lambda s, p: s.segment([p], [["dog"]]), "the instruction is list"),
+    "batch, too few": (lambda s, p: s.segment([p, p], ["a dog"]), "2 photos and 1 instructions; give one instruction"),
+    "batch, none": (lambda s, p: s.segment([p], []), "1 photos and 0 instructions"),
+    "batch, no photo": (lambda s, p: s.segment([], ["a dog"]), "0 photos and 1 instructions"),
+    "batch, a bad photo": (lambda s, p: s.segment([p, "nowhere.jpg"], "a dog"), "nowhere.jpg does not exist"),
+    "batch, max_masks": (lambda s, p: s.segment([p], ["dog"], max_masks=0), "max_masks is 0; a whole number"),
+    "video task": (lambda s, p: s.segment(p, "dog", task="rvos"), "task is 'rvos'; for photos it is one of res, reas"),
+    "unknown task": (lambda s, p: s.segment(p, "dog", task="segment"), "task is 'segment'"),
+    "task of many": (lambda s, p: s.segment(p, "dog", task=np.zeros(3)), "task is array"),
+    "max_masks": (lambda s, p: s.segment(p, "dog", max_masks=0), "max_masks is 0; a whole number of at least 1"),
+    "max_masks of a fraction": (lambda s, p: s.segment(p, "dog", max_masks=1.5), "max_masks is 1.5"),
+    "max_masks None": (lambda s, p: s.segment(p, "dog", max_masks=None), "max_masks is None"),
+    "threshold in percent": (lambda s, p: s.segment(p, "dog", threshold=50), "threshold is 50; a number from 0"),
+    "threshold below 0": (lambda s, p: s.segment(p, "dog", threshold=-0.1), "threshold is -0.1"),
+    "threshold NaN": (lambda s, p: s.segment(p, "dog", threshold=float("nan")), "threshold is nan"),
+    "threshold text": (lambda s, p: s.segment(p, "dog", threshold="0.5"), "threshold is '0.5'"),
+    "no photo": (lambda s, p: s.segment("nowhere.jpg", "a dog"), "nowhere.jpg does not exist"),
+    "not a photo": (lambda s, p: s.segment(b"no photo", "a dog"), "is not an image"),
+    "mixed up": (lambda s, p: s.segment("a dog", p), "the instruction is ndarray; a string or a list of strings"),
+    "photo None": (lambda s, p: s.segment(None, "a dog"), "a photo cannot be read from NoneType"),
+    "question None": (lambda s, p: s.chat(p, None), "the question is NoneType, a string was needed; ask something"),
+    "question empty": (lambda s, p: s.chat(p, " "), "the question is empty; ask something"),
+    "question too long": (lambda s, p: s.chat(p, "word " * 5000), "the question has 5,000 tokens"),
+    "no new tokens": (lambda s, p: s.chat(p, "what ?", 0), "max_new_tokens is 0; a whole number of at least 1"),
+    "new tokens text": (lambda s, p: s.chat(p, "what ?", "many"), "max_new_tokens is 'many'"),
+}
+
+
+@pytest.mark.parametrize("call, message", REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_answered_is_an_input_error(segmenter, call, message, monkeypatch):
+    monkeypatch.setattr(segmenter.model, "encode_image", None)  # refused before the costly part
     with pytest.raises(InputError) as error:
         call(segmenter, tiny_model.photo())
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+OPTIONS = {
+    "device of no sort": ({"device": "gpu"}, "device 'gpu' is not one that models run on; use auto, cpu, cuda"),
+    "device without data": ({"device": "meta"}, "device 'meta' is not one"),
+    "device not built in": ({"device": "vulkan"}, "device 'vulkan' is not one"),
+    "device None": ({"device": None}, "device 'None' is not one"),
+    "device of all": ({"device": torch.ones(2)}, "is not one that models run on"),
+    "dtype": ({"dtype": "float64"}, "dtype 'float64' is not one of auto, float32"),
+    "dtype None": ({"dtype": None}, "dtype None is not one of auto"),
+    "dtype list": ({"dtype": []}, "dtype [] is not one of auto"),
+    "attention": ({"attention": "bogus"}, "attention 'bogus' is not one that the model can use; give sdpa or eager"),
+    "attention of others": ({"attention": "flash_attention_2"}, "attention 'flash_attention_2' is not one"),
+    "attention number": ({"attention": 5}, "attention 5 is not one"),
+}
+
+
+@pytest.mark.parametrize("options, message", OPTIONS.values(), ids=OPTIONS)
+def test_options_that_cannot_be_had(options, message, monkeypatch):
+    monkeypatch.setattr(segmenter_module, "load_parts", None)  # refused before a file is read
+    with pytest.raises(InputError) as error:
+        Segmenter.load("nano", **options)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_gpu_too_many(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="'cuda:2' was asked for, but torch sees 2 CUDA GPUs here"):
+        Segmenter.load("nano", device="cuda:2")
+
+
+def test_any_path_is_a_path(segmenter, tmp_path):
+    Image.fromarray(tiny_model.photo()).save(tmp_path / "walk.png")
+
+    class Other:
+        def __fspath__(self):
+            return os.fsencode(tmp_path / "walk.png")
+
+    assert segmenter.segment(Other(), "dog").source == str(tmp_path / "walk.png")
 
 
 @pytest.mark.parametrize("name, kind", [("cuda", "CUDA GPU"), ("cuda:1", "CUDA GPU"), ("mps", "Apple GPU")])
@@ -200,21 +274,6 @@ def test_loading_says_nothing(folder, caplog):
     assert not caplog.messages
 
 
-@pytest.mark.parametrize("damage", ["config.json", "model.safetensors", "processor_config.json", "truncated"])
-def test_damaged_folders_are_checkpoint_errors(damage, segmenter, tmp_path):
-    segmenter.model.save_pretrained(tmp_path)
-    segmenter.processor.save_pretrained(tmp_path)
-    weights = tmp_path / "model.safetensors"
-    if damage == "truncated":
-        weights.write_bytes(weights.read_bytes()[:5000])
-    elif damage == "config.json":
-        (tmp_path / damage).write_text("{")
-    else:
-        (tmp_path / damage).unlink()
-    with pytest.raises(CheckpointError):
-        Segmenter.load(tmp_path)
-
-
 class TestFind:
     def test_folders_and_hub_ids(self, folder):
         assert checkpoints.find(folder) == checkpoints.find(str(folder)) == str(folder)
@@ -240,13 +299,19 @@ class TestFind:
             ("./nowhere/model", "there is no model './nowhere/model'"),
             ("/nowhere/model", "there is no model"),
             ("a/b/c", "there is no model 'a/b/c'"),
+            ("", "there is no model ''"),
+            (None, "the model is NoneType; a name, a folder or a hub id was needed"),
+            (5, "the model is int"),
+            ("x" * 5000, "there is no model 'xxx"),
+            ("a\0b", "there is no model 'a\\x00b'"),
+            ("~nobody-of-this-name/x", "there is no model '~nobody-of-this-name/x'"),
         ],
     )
     def test_names_that_are_none(self, name, message, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         with pytest.raises(CheckpointError) as error:
             checkpoints.find(name)
-        assert message in str(error.value)
+        assert message in str(error.value) and len(str(error.value)) < 300
 
     def test_a_folder_of_something_else(self, tmp_path):
         with pytest.raises(CheckpointError, match=r"has no config\.json; give a folder that a training"):

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import Cache
-from transformers.utils import logging as transformers_logging
 
-from instructseg.errors import CheckpointError, InputError
-from instructseg.inference.checkpoints import find
+from instructseg.errors import InputError
+from instructseg.inference.arguments import check_attention, choose_device, choose_dtype, choose_task, list_texts
+from instructseg.inference.loading import load_parts
 from instructseg.inference.prediction import Prediction
+from instructseg.inference.video import VideoSession, segment_video, track
+from instructseg.inference.video_options import Linking, VideoOptions
+from instructseg.inference.video_prediction import VideoFrameResult, VideoPrediction
 from instructseg.media.image import load_image
+from instructseg.media.video import VideoSource
 from instructseg.model.answers import conversation
+from instructseg.model.checks import check_limits, check_text
 from instructseg.model.layout import build_layout
 from instructseg.model.modeling import InstructSegModel, InstructSegOutput, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.prompts import guess_task
 from instructseg.types import Task
 
 Photo = Any  # path, bytes, PIL image or array: whatever `load_image` takes
-PHOTO_TASKS = (Task.RES, Task.REASON_SEG)
 
 
 class Segmenter:
@@ -38,6 +40,7 @@ class Segmenter:
     """
 
     def __init__(self, model: InstructSegModel, processor: InstructSegProcessor, name: str | None = None):
+        processor.check_fits(model.config)
         self.model, self.processor, self.name = model.eval(), processor, name
 
     @classmethod
@@ -49,21 +52,19 @@ class Segmenter:
         Args:
             device: "auto" takes a GPU if there is one; or "cpu", "cuda", "cuda:1", "mps".
             dtype: "auto" is float32 on a CPU and bfloat16 on a GPU; or "float32", "bfloat16", "float16".
-            attention: attention implementation of transformers ("sdpa", "eager", "flash_attention_2").
+            attention: attention implementation of transformers, "sdpa" or "eager"; None takes its choice.
 
-        Raises CheckpointError when there are no such weights and InputError for an unknown device or dtype.
+        Raises CheckpointError when there are no such weights or their files do not fit together, and InputError for
+        an option that is not known or not to be had on this machine.
         """
-        where = _device(device)
-        kind = _dtype(dtype, where)
-        folder = find(model)
-        options = {"attn_implementation": attention} if attention else {}
+        where = choose_device(device)
+        kind = choose_dtype(dtype, where)
+        check_attention(attention)
+        loaded, processor = load_parts(model, kind, attention)
         try:
-            with _no_progress_bar():
-                loaded = InstructSegModel.from_pretrained(folder, dtype=kind, **options)
-            processor = InstructSegProcessor.from_pretrained(folder)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"cannot load {model}: {error}") from error
-        return cls(loaded.to(where), processor, str(model))
+            return cls(loaded.to(where), processor, str(model))
+        except torch.OutOfMemoryError as error:
+            raise InputError(f"{model} does not fit into the memory of {where}; use device='cpu'") from error
 
     def segment(
         self,
@@ -84,14 +85,14 @@ class Segmenter:
             max_masks: at most so many masks, best first.
             threshold: least score of a mask; None takes the model's own. 0 always answers.
 
-        Raises InputError for a photo that cannot be read or an instruction that cannot be used.
+        Raises InputError for a photo that cannot be read or an instruction or option that cannot be used.
         """
         if isinstance(photo, list | tuple):
             return self._segment_batch(photo, instruction, task, max_masks, threshold)
+        texts = list_texts(instruction)
         session = self.open(photo)
-        if isinstance(instruction, str):
-            return session.segment(instruction, task, max_masks, threshold)
-        return [session.segment(text, task, max_masks, threshold) for text in instruction]
+        answers = [session.segment(text, task, max_masks, threshold) for text in texts]
+        return answers[0] if isinstance(instruction, str) else answers
 
     def chat(self, photo: Photo, question: str, max_new_tokens: int = 128) -> str:
         """What the language model says about the photo, in words; models never trained on conversations, such as
@@ -103,20 +104,45 @@ class Segmenter:
 
     def open(self, photo: Photo) -> ImageSession:
         """A session on one photo: the encoders run once, at the first instruction."""
-        source = str(photo) if isinstance(photo, str | Path) else None
-        return ImageSession(self, load_image(photo), source)
+        image = load_image(photo)
+        return ImageSession(self, image, os.fsdecode(photo) if isinstance(photo, str | os.PathLike) else None)
+
+    def track(
+        self, source: VideoSource, instructions: str | Sequence[str], linking: Linking = "causal", **options: Any
+    ) -> Iterator[VideoFrameResult]:
+        """Follow what each instruction names through a clip: the answers about every frame, while it is read.
+
+        Args:
+            source: a video file, a folder of frames, images, or the number of a camera, see `media.video.open_clip`.
+            linking: "causal" follows objects over time, "off" takes the best proposal of each frame.
+            options: fields of `inference.video_options.VideoOptions`.
+
+        Raises InputError for what cannot be read or asked; frames before a damage are given.
+        """
+        return track(self, source, instructions, VideoOptions(linking=linking, **options))
+
+    def segment_video(
+        self, source: VideoSource, instructions: str | Sequence[str], linking: Linking = "offline", **options: Any
+    ) -> VideoPrediction:
+        """As `track`, the answers kept for the whole clip; "offline" linking chooses with the end in view."""
+        return segment_video(self, source, instructions, VideoOptions(linking=linking, **options))
+
+    def open_video(
+        self, instructions: str | Sequence[str], linking: Linking = "causal", **options: Any
+    ) -> VideoSession:
+        """A session on live video: `session.push(frame)` answers at once, from that frame and those before."""
+        return VideoSession(self, instructions, VideoOptions(linking=linking, **options))
 
     def _segment_batch(
         self, photos: Sequence[Photo], instructions: str | Sequence[str], task: Task | str | None,
         max_masks: int, threshold: float | None,
     ) -> list[Prediction]:  # fmt: skip
-        texts = [instructions] * len(photos) if isinstance(instructions, str) else list(instructions)
-        if len(texts) != len(photos):
-            raise InputError(f"{len(photos)} photos and {len(texts)} instructions; give one instruction per photo")
+        texts = list_texts(instructions, len(photos))
+        tasks = [choose_task(task, text) for text in texts]
+        check_limits(max_masks, threshold)
         if not photos:
             return []
         sessions = [self.open(photo) for photo in photos]
-        tasks = [choose_task(task, text) for text in texts]
         inputs = self.processor([(session.image,) for session in sessions], [[text] for text in texts], tasks)
         with torch.inference_mode():
             output = self.model(**inputs.to(self.model.device, self.model.dtype).model_kwargs)
@@ -148,6 +174,7 @@ class ImageSession:
         """As `Segmenter.segment`, for this photo."""
         model, processor = self.segmenter.model, self.segmenter.processor
         kind = choose_task(task, instruction)
+        check_limits(max_masks, threshold)
         layout = processor.layout([[instruction]], [kind], [1]).to(model.device)
         reference = torch.zeros(1, 1, dtype=torch.long, device=model.device)
         with torch.inference_mode():
@@ -160,8 +187,10 @@ class ImageSession:
     def chat(self, question: str, max_new_tokens: int = 128) -> str:
         """As `Segmenter.chat`, for this photo; each question stands alone."""
         model, processor = self.segmenter.model, self.segmenter.processor
-        if not question.strip():
-            raise InputError('the question is empty; ask something, e.g. "what is on the table?"')
+        check_text(question, "question")
+        processor.limited_ids(question, "question")
+        if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+            raise InputError(f"max_new_tokens is {max_new_tokens!r}; a whole number of at least 1 is needed")
         sizes = model.block_sizes(processor.image_tokens)
         layout = build_layout([[conversation(processor, [(question, None)])]], [1], sizes).to(model.device)
         with torch.inference_mode():
@@ -187,8 +216,6 @@ class ImageSession:
         max_masks: int, threshold: float | None,
     ) -> Prediction:  # fmt: skip
         """The prediction from row `row` of a batch's output, which holds one instruction per row."""
-        if max_masks < 1:
-            raise InputError(f"max_masks is {max_masks}; at least 1 is needed")
         config, processor = self.segmenter.model.config, self.segmenter.processor
         masks, scores = processor.post_process(
             output.mask_logits[row, 0],
@@ -199,47 +226,3 @@ class ImageSession:
             config.score_threshold if threshold is None else threshold,
         )
         return Prediction(self.image, instruction, task, masks, scores, self.source, self.segmenter.name)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Loading takes a second: transformers' bar would only litter the terminal."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
-def choose_task(task: Task | str | None, instruction: str) -> Task:
-    """The task asked for, or the one the instruction's form tells; InputError unless it is one for photos."""
-    if task is None:
-        return guess_task(instruction)
-    if task not in PHOTO_TASKS:
-        raise InputError(f"task is {task!r}; for photos it is one of {', '.join(kind.value for kind in PHOTO_TASKS)}")
-    return Task(task)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device {name!r} is not one torch knows; use auto, cpu, cuda, cuda:0 or mps") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {name!r} was asked for, but torch sees no CUDA GPU here; use device='cpu'")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device {name!r} was asked for, but torch sees no Apple GPU here; use device='cpu'")
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise InputError(f"dtype {name!r} is not one of auto, {', '.join(known)}")
-    return known[name]
