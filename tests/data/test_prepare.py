@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 from dataclasses import fields
 
 import numpy as np
@@ -170,6 +171,16 @@ def test_damage(tmp_path):
         prepare([], tmp_path / "none", "name", "val")
     with pytest.raises(InputError, match="file name"):
         prepare([clip(tmp_path)], tmp_path / "none", "name", "../val")
+
+
+def test_without_pyarrow(tmp_path, monkeypatch):
+    (path,) = prepare([clip(tmp_path)], tmp_path / "out", "name", "val")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for use in (lambda: Prepared(tmp_path / "out", "val"), lambda: prepare([], tmp_path / "two", "name", "val")):
+        with pytest.raises(InputError, match="pip install"):
+            use()
+    assert path.is_file() and not (tmp_path / "two").exists()
 
 
 def test_datasets_opens_and_streams_it(tmp_path):

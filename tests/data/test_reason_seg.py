@@ -135,6 +135,10 @@ DAMAGES = {
     "no shapes": (lambda d: (d / "val/a.json").write_text('{"text": ["a"], "is_sentence": true}'), "shapes are broken"),
     "odd points": (lambda d: write(d, shapes=[{"label": "target", "points": [1, 2, 3]}]), "shapes are broken"),
     "no points": (lambda d: write(d, shapes=[{"label": "target", "points": []}]), "shapes are broken"),
+    "a corner nowhere": (
+        lambda d: write(d, shapes=[{"label": "target", "points": [[1, float("nan")], [3, 4], [5, 6]]}]),
+        "shapes are broken",
+    ),
     "no label": (lambda d: write(d, shapes=[{"points": [[1, 2]]}]), "shapes are broken"),
 }
 

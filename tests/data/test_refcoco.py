@@ -210,11 +210,13 @@ def test_damaged_photos_and_masks_are_named_when_read(tmp_path):
     photo.unlink()
     with pytest.raises(DataError, match=photo.name):
         reader[0]
-    files.annotations[0]["segmentation"] = [[1, 2]]
-    released_json(files, tmp_path / "refcoco_val.json", "val")
     Image.new("RGB", (WIDTH, HEIGHT)).save(photo)
-    with pytest.raises(DataError, match=r"refcoco_val\.json: the mask of val-0 \(annotation 1\) is broken"):
-        RefCoco(tmp_path / "refcoco_val.json", tmp_path / "train2014", "val")[0]
+    rle = {"size": [HEIGHT, WIDTH], "counts": files.annotations[1]["segmentation"]["counts"][:-2]}
+    for broken in ([[1, 2]], [[1, 2, 3, 4]], [["a"] * 6], {"size": [3, 4], "counts": [12]}, rle, 7):
+        files.annotations[0]["segmentation"] = broken
+        released_json(files, tmp_path / "refcoco_val.json", "val")
+        with pytest.raises(DataError, match=r"refcoco_val\.json: the mask of val-0 \(annotation 1\) is broken"):
+            RefCoco(tmp_path / "refcoco_val.json", tmp_path / "train2014", "val")[0]
 
 
 @pytest.mark.parametrize("content", ["[1", "{}", "[]", '[{"anns": []}]', '[{"image_info": 3}]'])

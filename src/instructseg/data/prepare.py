@@ -22,7 +22,7 @@ from .prepared_rows import to_row
 
 FORMAT = 1
 PHOTOS_A_SHARD, CLIPS_A_SHARD = 500, 20
-GROUP_BYTES = 4 << 20  # pictures in one row group: what reading one sample at random costs
+GROUP_BYTES = 1 << 20  # pictures in one row group: what reading one sample at random costs
 GROUP_ROWS = 64
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
@@ -161,7 +161,7 @@ def _row(reader: Sequence[Sample], index: int) -> dict[str, Any]:
 
 
 def _file(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows as a Parquet file, a row group for every few megabytes."""
+    """Rows as a Parquet file, a row group for every megabyte of pictures."""
     import pyarrow as pa
 
     columns, buffer = schema(), io.BytesIO()

@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ...errors import DataError
+from ...media.rle import decode_rle
 from ...types import Instance, InstancePhoto
 
 
@@ -71,24 +72,16 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     Raises ValueError, TypeError, KeyError or IndexError for what is none.
     """
     if isinstance(segmentation, dict):
-        rle = segmentation
-        if isinstance(rle["counts"], list):
-            rle = _encode(rle, size)
-    elif not segmentation:
+        mask = decode_rle(segmentation)
+        if mask.shape != tuple(size):
+            raise ValueError(f"mask is {mask.shape}, photo is {size}")
+        return mask
+    if not segmentation:
         return np.zeros(size, bool)
-    elif len(segmentation[0]) < 6:
+    if len(segmentation[0]) < 6:
         raise ValueError(f"{len(segmentation[0])} numbers are no polygon")  # pycocotools takes four for a box
-    else:
-        rle = coco_mask.merge(_encode(segmentation, size))
-    mask = coco_mask.decode(rle).astype(bool)
-    if mask.shape != tuple(size):
-        raise ValueError(f"mask is {mask.shape}, photo is {size}")
-    return mask
-
-
-def _encode(segmentation: Any, size: tuple[int, int]) -> Any:
     try:
-        return coco_mask.frPyObjects(segmentation, *size)
+        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))).astype(bool)
     except Exception as error:  # pycocotools raises nothing more precise
         raise ValueError(str(error)) from error
 

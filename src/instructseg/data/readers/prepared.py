@@ -15,12 +15,13 @@ from ..prepared_rows import from_row
 
 
 class Prepared(Sequence[Sample]):
-    """The samples of one prepared split. Reading one costs reading its row group, a few megabytes, once in a row.
+    """The samples of one prepared split. Reading one means reading its row group, about a megabyte.
 
-    Raises DataError when the split was not prepared to its end, or a shard is damaged.
+    Raises DataError when the split was not prepared to its end, or a shard is damaged, and InputError without pyarrow.
     """
 
     def __init__(self, folder: str | Path, split: str) -> None:
+        parquet()
         self.folder, self.split = Path(folder), split
         facts = read_facts(facts_path(self.folder, split))
         self._paths = shard_paths(self.folder, facts)

@@ -74,7 +74,10 @@ def paint(shapes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> np.ndar
     for shape in shapes:
         label = shape["label"].lower()
         if "flag" not in label:
-            corners = np.array(shape["points"], dtype=np.float64).astype(np.int32).reshape(1, -1, 2)
+            points = np.array(shape["points"], dtype=np.float64)
+            if not np.isfinite(points).all():
+                raise ValueError(f"{label} has a corner at no place")
+            corners = points.astype(np.int32).reshape(1, -1, 2)
             piece = np.zeros(size, np.uint8)
             cv2.polylines(piece, corners, True, 1, 1)
             cv2.fillPoly(piece, corners, 1)
