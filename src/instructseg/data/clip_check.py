@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import DataError
-from ..types import Sample
+from ..types import Expression, Sample
 
 
 def check_clip(clip: Sample) -> None:
@@ -11,15 +11,24 @@ def check_clip(clip: Sample) -> None:
 
     Beyond what access finds by itself: as many masks as frames, and a target that shows up in at least one frame.
     """
-    for index in range(len(clip.frames)):
-        clip.frames[index]
-    for expression in clip.expressions:
-        if expression.masks is None:
-            continue
-        where = f"clip {clip.id}, expression {expression.id!r} ({expression.text})"
+    known = [each for each in clip.expressions if each.masks is not None]
+    for expression in known:
         if len(expression.masks) != len(clip.frames):
-            raise DataError(f"{where}: {len(expression.masks)} masks for {len(clip.frames)} frames")
-        shown = [mask is not None and bool(mask.any()) for mask in expression.masks]
-        objects = expression.details.get("objects", ())
-        if objects and not any(shown):
-            raise DataError(f"{where} means {', '.join(objects)}, which no annotated frame shows")
+            raise DataError(
+                f"{_named(clip, expression)}: {len(expression.masks)} masks for {len(clip.frames)} frames; "
+                "there must be as many"
+            )
+    unseen = {expression.id: expression for expression in known if expression.details.get("objects")}
+    for index in range(len(clip.frames)):  # all of a frame at once: expressions share its label map
+        clip.frames[index]
+        for expression in known:
+            mask = expression.masks[index]
+            if mask is not None and mask.any():
+                unseen.pop(expression.id, None)
+    for expression in unseen.values():
+        objects = ", ".join(expression.details["objects"])
+        raise DataError(f"{_named(clip, expression)} means {objects}, which no annotated frame shows")
+
+
+def _named(clip: Sample, expression: Expression) -> str:
+    return f"clip {clip.id}, expression {expression.id!r} ({expression.text})"
