@@ -224,3 +224,41 @@ def test_damaged_released_json(content, tmp_path):
     (tmp_path / "refcoco_val.json").write_text(content)
     with pytest.raises(DataError, match=r"refcoco_val\.json"):
         RefCoco(tmp_path / "refcoco_val.json", tmp_path, "val")
+
+
+def test_genuine_expressions_and_boxes(shared_data, tmp_path):
+    """50 genuine testA expressions, grouped into objects by their boxes, the boxes standing in for the masks."""
+    records = json.loads((shared_data / "data/refcoco_testA_sample/testA_refcoco_unc_dets.json").read_text())
+    objects = {}
+    for record in records:
+        photo = int(record["pred_boxes_img_id"][0].split("_")[2])
+        objects.setdefault((photo, *record["gt_box"]), []).append(record["sent"])
+    images, annotations, refs = {}, [], []
+    for at, ((photo, left, top, width, height), sentences) in enumerate(objects.items()):
+        images[photo] = {"id": photo, "file_name": f"COCO_train2014_{photo:012d}.jpg", "height": 640, "width": 640}
+        corners = [left, top, left + width, top, left + width, top + height, left, top + height]
+        annotations.append({"id": at, "image_id": photo, "segmentation": [corners]})
+        texts = [{"sent": sent, "sent_id": place} for place, sent in enumerate(sentences)]
+        refs.append({"ref_id": at, "ann_id": at, "image_id": photo, "split": "testA", "sentences": texts})
+    content = {"images": [*images.values()], "annotations": annotations, "categories": []}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    (tmp_path / "refs(unc).p").write_bytes(pickle.dumps(refs, 2))
+    for image in images.values():
+        Image.new("RGB", (640, 640)).save(tmp_path / image["file_name"])
+    reader = RefCoco(tmp_path / "refs(unc).p", tmp_path, "testA")
+    assert sum(len(sample.expressions) for sample in reader) == 50 and len(images) == 5
+    for sample, ((_, left, top, width, height), sentences) in zip(reader, objects.items(), strict=True):
+        assert [each.text for each in sample.expressions] == sentences
+        rows, columns = np.nonzero(sample.expressions[0].mask)
+        found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        assert found == pytest.approx((left, top, left + width, top + height), abs=1)
+
+
+def test_every_genuine_sentence_survives_the_pickle(shared_data, tmp_path):
+    """The 4,991 sentences of RefCOCOg's Google val, as they are."""
+    sentences = json.loads((shared_data / "data/google_refexp/gref_val_expressions.json").read_text())
+    references(tmp_path)
+    texts = [{"sent": each["sent"], "sent_id": at} for at, each in enumerate(sentences)]
+    change_refs(tmp_path, lambda refs: refs[0].update(sentences=texts))
+    sample = RefCoco(tmp_path / "refs(unc).p", tmp_path / "train2014", "val")[0]
+    assert [each.text for each in sample.expressions] == [each["sent"] for each in sentences]
