@@ -86,19 +86,56 @@ def format_instruction(text: str, prompt_set: str) -> str:
     return text if prompt_set == "released" else f" {text}"
 
 
-QUESTION_WORDS = {"what", "which", "who", "whose", "where", "why", "how", "when", "if", "can", "could", "is"}
 REASONING_WORDS = 16
+
+_ASKING = "what|which|who|whom|whose|where|why|how|when"
+_SURE_VERBS = "is|are|was|were|does|did|could|would|should"
+# These begin a question only before its subject: "can I sit here?", but "can of soda", "will smith", "do not enter".
+_OTHER_VERBS = "am|can|do|has|have|may|might|must|shall|will"
+_SUBJECTS = (
+    "i|you|he|she|it|we|they|this|these|those|there|the|an?|any(?:one|body|thing)?|some(?:one|body|thing)?|one|"
+    "all|both|each|every|people|my|your|his|her|its|our|their"
+)
+_DETERMINERS = "the|an?|this|that|these|those|my|your|his|her|its|our|their"
+_OPENING = re.compile(
+    rf"(?:(?:in|on|at|by|for|from|of|to|under|with)\s+)?(?:{_ASKING})\b|(?:{_SURE_VERBS}|if)\b|"
+    rf"(?:{_OTHER_VERBS})\s+(?:{_SUBJECTS})\b"
+)
+# "where is the cup" names its object; "where is the best place to sit" does not: "to" stands before a verb there.
+_LOCATING = re.compile(rf"where(?:'s|\s+is|\s+are)\s+(?:{_DETERMINERS})\b(?!.*\bto\s+(?!(?:{_DETERMINERS})\b))")
+_REQUEST = re.compile(
+    r"(?:please\s+)?(?:(?:can|could|will|would)\s+you\s+(?:please\s+)?(?:help\s+me\s+)?)?"
+    r"(?:cut\s+out|detect|find|give\s+me|highlight|identify|locate|look\s+for|mark|outline|pick(?:\s+out)?|"
+    r"point\s+(?:at|out|to)|segment|select|show(?:\s+me|\s+us)?|tell\s+me)\s+"
+)
+# Words that a description rarely has in its middle; "which", "who" and "where" it has: "the bench where she sits".
+_ASKED_ABOUT = re.compile(r"\b(?:what|how|why|whom|whose)\b")
+_LATER_CLAUSE = re.compile(r"[,;:.!?]\s+(?:and\s+|so\s+|then\s+)?")
+_BROAD_CLAUSE = re.compile(
+    r"(?:what|where|why|how)\b"
+)  # after a comma "who" and "which" may describe: "a man, who ..."
 
 
 def guess_task(instruction: str, video: bool = False) -> Task:
     """Referring or reasoning by the form of the instruction: a question or a long sentence asks for reasoning.
 
-    "where is the cup" names its object, so it stays a referring expression.
+    A request is read without its frame: "can you find the dog?" names its object, as "where is the cup?" does.
     """
-    text = instruction.strip().lower()
-    first = text.split(maxsplit=1)[0].split("'")[0].rstrip(",") if text else ""
-    question = first in QUESTION_WORDS and not text.startswith("where is the")
-    reasoning = question or len(text.split()) > REASONING_WORDS
+    reasoning = _is_question(instruction) or len(instruction.split()) > REASONING_WORDS
     if video:
         return Task.REASON_VOS if reasoning else Task.RVOS
     return Task.REASON_SEG if reasoning else Task.RES
+
+
+def _is_question(instruction: str) -> bool:
+    """Whether a clause of the sentence has the form of an English question."""
+    text = " ".join(instruction.lower().replace("’", "'").split()).strip("\"'“”‘ ")
+    asked = text.endswith("?")
+    text = re.sub(r"n't\b", "", _REQUEST.sub("", text, count=1) if _REQUEST.match(text) else text)
+    if _LOCATING.match(text):
+        return False
+    if asked and _ASKED_ABOUT.search(text):
+        return True
+    first, *later = _LATER_CLAUSE.split(text)
+    pattern = _OPENING if asked else _BROAD_CLAUSE
+    return bool(_OPENING.match(first)) or any(pattern.match(clause) for clause in later)
