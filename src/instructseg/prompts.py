@@ -104,16 +104,15 @@ _OPENING = re.compile(
 # "where is the cup" names its object; "where is the best place to sit" does not: "to" stands before a verb there.
 _LOCATING = re.compile(rf"where(?:'s|\s+is|\s+are)\s+(?:{_DETERMINERS})\b(?!.*\bto\s+(?!(?:{_DETERMINERS})\b))")
 _REQUEST = re.compile(
-    r"(?:please\s+)?(?:(?:can|could|will|would)\s+you\s+(?:please\s+)?(?:help\s+me\s+)?)?"
+    r"^(?:please\s+)?(?:(?:can|could|will|would)\s+you\s+(?:please\s+)?(?:help\s+me\s+)?)?"
     r"(?:cut\s+out|detect|find|give\s+me|highlight|identify|locate|look\s+for|mark|outline|pick(?:\s+out)?|"
     r"point\s+(?:at|out|to)|segment|select|show(?:\s+me|\s+us)?|tell\s+me)\s+"
 )
 # Words that a description rarely has in its middle; "which", "who" and "where" it has: "the bench where she sits".
 _ASKED_ABOUT = re.compile(r"\b(?:what|how|why|whom|whose)\b")
 _LATER_CLAUSE = re.compile(r"[,;:.!?]\s+(?:and\s+|so\s+|then\s+)?")
-_BROAD_CLAUSE = re.compile(
-    r"(?:what|where|why|how)\b"
-)  # after a comma "who" and "which" may describe: "a man, who ..."
+# Without a question mark, "who" and "which" after a comma describe: "a man, who is tall".
+_BROAD_CLAUSE = re.compile(r"(?:what|where|why|how)\b")
 
 
 def guess_task(instruction: str, video: bool = False) -> Task:
@@ -131,7 +130,7 @@ def _is_question(instruction: str) -> bool:
     """Whether a clause of the sentence has the form of an English question."""
     text = " ".join(instruction.lower().replace("’", "'").split()).strip("\"'“”‘ ")
     asked = text.endswith("?")
-    text = re.sub(r"n't\b", "", _REQUEST.sub("", text, count=1) if _REQUEST.match(text) else text)
+    text = re.sub(r"n't\b", "", _REQUEST.sub("", text))
     if _LOCATING.match(text):
         return False
     if asked and _ASKED_ABOUT.search(text):
