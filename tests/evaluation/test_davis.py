@@ -161,6 +161,23 @@ def test_official_scores_of_every_frame(official, sequence):
         assert np.abs(ours - published).max() <= 0.0005 + 1e-9
 
 
+def test_official_figures_of_all_sequences(shared_data):
+    """Published mean, recall and decay of 20 sequences from the published scores of their frames (three decimals)."""
+    folder = shared_data / "data"
+    if not (folder / "davis_official_results" / "2016").is_dir():
+        pytest.skip(f"no official results in {folder}")
+    frames = json.loads((folder / "davis_official_results" / "2016" / "osvos_davis.json").read_text())
+    expected = json.loads((folder / "EXPECTED_METRICS.json").read_text())["davis2016_val"]["osvos"]
+    scores = ObjectScores()
+    for name in frames.keys() - {"id"}:
+        scores.update(name, *(np.array(frames[name][score], float) for score in "JF"))
+    table = scores.compute()
+    assert table["count"] == 20
+    for score in "JF":
+        found = [table[score], table[f"{score}_recall"], table[f"{score}_decay"]]
+        assert found == pytest.approx(expected[score], abs=0.001)
+
+
 def test_a_gray_mask_with_opacity(shared_data):
     folder = shared_data / "data" / "davis2016" / "Annotations" / "480p" / "bear"
     if not folder.is_dir():
