@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,22 @@ LONGEST_WAIT = timedelta(days=30)
 WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
+class Masks(StrEnum):
+    """The values of `evaluation.runner.SaveMasks`, which is too heavy to import for --help."""
+
+    NO = "no"
+    PNG = "png"
+    RLE = "rle"
+
+
+class Linking(StrEnum):
+    """The values of `inference.video_options.Linking`."""
+
+    OFF = "off"
+    CAUSAL = "causal"
+    OFFLINE = "offline"
+
+
 def evaluate(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL [NAME ...]", help="A model name or folder; more benchmarks.")
@@ -34,11 +51,14 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Results.")] = Path("evaluation"),
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many samples, drawn by the seed.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the samples of --limit.")] = 0,
-    save_masks: Annotated[str, typer.Option(metavar="png|rle|no", help="Keep the masks.")] = "no",
+    save_masks: Annotated[Masks, typer.Option(help="Keep the masks, as files or in the records.")] = Masks.NO,
     predictions: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Score this folder's masks instead of a MODEL's.")
     ] = None,
     allow_failures: Annotated[bool, typer.Option(help="Count samples that fail as wrong instead of failing.")] = False,
+    linking: Annotated[
+        Linking, typer.Option(help="How clips are followed; off: each frame alone, as the paper's evaluators do.")
+    ] = Linking.OFF,
     recipe: Annotated[Path, typer.Option(help="Whose held-out data templated/val is.")] = RECIPE,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
@@ -47,7 +67,7 @@ def evaluate(
     """Score MODEL on benchmarks; results.md in DIR has the paper's figures beside ours. See --list for the names.
 
     Start it again and it goes on where it was. `accelerate launch -m instructseg evaluate ...` shares the work among
-    processes.
+    GPUs, `torchrun --nproc-per-node 2 -m instructseg evaluate ...` among processes of a CPU.
     """
     if list_:
         typer.echo(table())
@@ -59,14 +79,12 @@ def evaluate(
         model, rows = _request(words or [], on or [], predictions)
         if data is None:
             raise InputError("no --data was given; name the folder that holds the datasets")
-        if save_masks not in list(SaveMasks):
-            raise InputError(f"--save-masks is {save_masks!r}; it is one of {', '.join(SaveMasks)}")
         samples = {row.name: open_samples(row, data, recipe) for row in rows}  # what is missing shows before hours pass
-        processes, device = _processes(device)
-        system = _system(model, predictions, device, dtype)
+        processes, device = shared_processes(device)
+        system = _system(model, predictions, device, dtype, linking.value)
         for row in rows:
             answerer, facts = system(row)
-            settings = Settings(facts, limit, seed, SaveMasks(save_masks), allow_failures)
+            settings = Settings(facts, limit, seed, SaveMasks(save_masks.value), allow_failures)
             _run(row, samples[row.name], answerer, output / row.name, settings, processes)
         if processes.rank == 0 and not _report(rows, output):
             raise typer.Exit(FAILED)
@@ -106,19 +124,21 @@ def _request(words: list[str], on: list[str], predictions: Path | None) -> tuple
     return model, chosen([*on, *more])
 
 
-def _processes(device: str) -> tuple[Processes, str]:
-    """This process among those that accelerate started, and the device it is to use."""
+def shared_processes(device: str) -> tuple[Processes, str]:
+    """This process among those that `accelerate launch` or torchrun started, and the device it is to use."""
+    import torch
     from accelerate import PartialState
 
     from instructseg.evaluation.runner import Processes
 
-    state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
+    cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
     own = str(state.device) if device == "auto" and state.num_processes > 1 else device
     return Processes(state.process_index, state.num_processes, state.wait_for_everyone), own
 
 
 def _system(
-    model: str | None, predictions: Path | None, device: str, dtype: str
+    model: str | None, predictions: Path | None, device: str, dtype: str, linking: str
 ) -> Callable[[Benchmark], tuple[Answerer, dict[str, Any]]]:
     """What is asked on each benchmark, with its name and hash."""
     from instructseg.evaluation.provenance import hash_files
@@ -142,7 +162,8 @@ def _system(
     folder = found if found.is_dir() else Path(snapshot_download(str(found), local_files_only=True))
     weights = [path for name in WEIGHT_FILES for path in folder.glob(name)]
     facts = {"name": model, "hash": hash_files(weights, folder), "dtype": str(segmenter.model.dtype)}
-    return lambda row: (SegmenterAnswers(segmenter), facts)
+    facts |= {"linking": linking, "score_threshold": segmenter.model.config.score_threshold}
+    return lambda row: (SegmenterAnswers(segmenter, linking), facts)
 
 
 def _run(

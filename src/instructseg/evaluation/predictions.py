@@ -59,9 +59,8 @@ class Predictions:
         entry = self._entry(sample, position)
         rles = entry.get("rles")
         if not isinstance(rles, list) or len(rles) != len(sample.frames):
-            raise DataError(
-                f"{self.lines}: {sample.id}, expression {entry['id']}: {len(sample.frames)} rles were needed"
-            )
+            where = f"{self.lines}: {sample.id}, expression {expression_name(sample, position)}"
+            raise DataError(f'{where}: "rles" with {len(sample.frames)} entries, one for each frame, was needed')
         return MaskAnswer(MaskRles(rles), entry.get("scores") or ())
 
     def _entry(self, sample: Sample, position: int) -> Mapping[str, Any]:

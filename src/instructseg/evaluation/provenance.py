@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,8 +49,9 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Architecture, threads and accelerator, without names of people or hosts."""
-    import torch
-
+    """Architecture, and where torch computed its threads and accelerator; no names of people or hosts."""
+    name, torch = f"{platform.system()} {platform.machine()}", sys.modules.get("torch")
+    if torch is None:
+        return name
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads{gpu}"
+    return f"{name}, {torch.get_num_threads()} threads{gpu}"
