@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import cv2
 import numpy as np
@@ -164,8 +165,8 @@ def _check(
     for name, values in (("labels", labels), ("scores", scores)):
         if values is not None and len(values) != len(masks):
             raise InputError(f"{len(values)} {name} were given for {len(masks)} masks; one each was needed")
-    if not 0 <= alpha <= 1:
-        raise InputError(f"alpha is {alpha}; 0 (no tint) to 1 (solid color) was needed")
+    if not isinstance(alpha, Real) or not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha!r}; 0 (no tint) to 1 (solid color) was needed")
 
 
 def _tag(index: int, labels: Sequence[str] | None, scores: Sequence[float] | None) -> str:

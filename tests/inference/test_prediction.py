@@ -47,6 +47,13 @@ def make(count: int = 1, **changes: object) -> Prediction:
         ({"scores": np.array([np.nan], np.float32)}, "finite"),
         ({"instruction": None}, "instruction and task are NoneType and Task"),
         ({"task": "res"}, "str and Task were needed"),
+        ({"source": Path("walk.jpg")}, "source and model are PosixPath and str; str or None were needed"),
+        ({"source": 5}, "source and model are int"),
+        ({"model": 5}, "source and model are str and int"),
+        (
+            {"image": np.zeros((0, 60, 3), np.uint8), "masks": np.zeros((1, 0, 60), bool)},
+            r"image is uint8 \(0, 60, 3\)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, message):
@@ -88,6 +95,18 @@ def test_coco_results():
         assert mask[int(y) : int(y + height), int(x) : int(x + width)].sum() == mask.sum()
     assert "image_id" not in prediction.to_coco()[0]
     assert json.loads(json.dumps(results)) == results
+
+
+def test_ids_of_numpy_become_plain():
+    (result,) = make().to_coco(image_id=np.int64(7), category_id=np.uint8(3))
+    assert json.loads(json.dumps(result))["image_id"] == 7 and type(result["category_id"]) is int
+    assert make().to_coco("walk")[0]["image_id"] == "walk"
+
+
+@pytest.mark.parametrize("ids", [{"image_id": 1.5}, {"image_id": []}, {"category_id": True}])
+def test_ids_that_are_none(ids):
+    with pytest.raises(InputError, match=r"_id is .*; a whole number or a string was needed"):
+        make().to_coco(**ids)
 
 
 def test_coco_evaluation_accepts_the_results(capsys):
@@ -211,10 +230,43 @@ def test_stems_that_cannot_name_a_file(stem, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be(tmp_path):
+@pytest.mark.parametrize("folder", ["", None, 5, "a\0b", "x" * 5000, "file", "file/below", "\ud800"])
+def test_folders_that_cannot_be(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be created"):
-        make().save(tmp_path / "file")
+        make().save(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_full_disk_leaves_no_part_of_an_answer(written, tmp_path, monkeypatch):
+    calls, write = [], Path.write_bytes
+
+    def until_full(path: Path, data: bytes) -> int:
+        calls.append(path)
+        size = write(path, data if len(calls) <= written else data[: len(data) // 2])
+        if len(calls) > written:
+            raise OSError(28, "No space left on device")
+        return size
+
+    monkeypatch.setattr(Path, "write_bytes", until_full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device; free some space or choose"):
+        make().save(tmp_path / "out")
+    assert len(calls) == written + 1 and not list((tmp_path / "out").iterdir())
+
+
+def test_more_masks_than_a_palette_has_leave_nothing(tmp_path):
+    many = make(masks=np.ones((256, 40, 60), bool), scores=np.ones(256, np.float32))
+    with pytest.raises(InputError, match="256 masks were given; a label picture holds at most 255"):
+        many.save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan"), "half", None])
+def test_an_opacity_out_of_range(alpha):
+    with pytest.raises(InputError, match="alpha is "):
+        make().overlay(alpha)
 
 
 def test_overlay_shows_the_masks():

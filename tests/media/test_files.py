@@ -2,11 +2,14 @@
 
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from instructseg.errors import InputError
-from instructseg.media.files import make_folder, write_bytes
+from instructseg.media.files import make_folder, write_bytes, write_together
 
 
 def test_write_replaces_and_leaves_nothing_else(tmp_path):
@@ -30,6 +33,24 @@ def test_a_failed_write_keeps_the_old_file_and_no_rest(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.bin"]
 
 
+def test_what_belongs_together_is_written_together_or_not_at_all(tmp_path):
+    """A real limit of the system on file sizes, as a full disk would stop the second file after the first."""
+    script = (
+        "import resource, signal, sys; from pathlib import Path;"
+        "from instructseg.media.files import write_together; from instructseg.errors import InputError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "a, b = (Path(sys.argv[1]) / name for name in 'ab')\n"
+        "try: write_together({a: bytes(100), b: bytes(9000)})\n"
+        "except InputError as error: print(error)\n"
+    )
+    pytest.importorskip("resource")
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{tmp_path / 'b'} cannot be written: File too large; free some space or choose")
+    assert os.listdir(tmp_path) == []
+    write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    assert [(tmp_path / name).read_bytes() for name in sorted(os.listdir(tmp_path))] == [b"1", b"2"]
+
+
 def test_permissions_follow_the_umask(tmp_path):
     write_bytes(tmp_path / "ours", b"")
     (tmp_path / "plain").write_bytes(b"")
@@ -43,10 +64,20 @@ def test_a_missing_folder_is_told(tmp_path):
 
 
 def test_make_folder(tmp_path):
-    make_folder(tmp_path / "a" / "b")
-    make_folder(tmp_path / "a" / "b")
+    for way in (str, Path):
+        assert make_folder(way(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").write_bytes(b"")
-    for bad in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300), tmp_path / "a\0b"):
+    for bad in ("file", "file/below", "x" * 5000, "a\0b", "\ud800"):
+        with pytest.raises(InputError, match="cannot be created") as error:
+            make_folder(tmp_path / bad)
+        assert len(str(error.value)) < 400
+    for bad in ("", None, 5, b"a"):
         with pytest.raises(InputError, match="cannot be created"):
             make_folder(bad)
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode & os.W_OK == 0)  # the administrator may write anywhere
+    with pytest.raises(InputError, match="may not be written to; choose another one"):
+        make_folder(tmp_path)

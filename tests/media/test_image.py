@@ -175,18 +175,32 @@ def test_no_warning_below_our_own_limit(recwarn):
     [
         ("no such photo.jpg", "does not exist"),
         ("https://example.org/a.jpg", "web address"),
-        (".", "folder"),
-        (os.devnull, "not a regular file"),
+        (".", "^. is a folder; a photo file was needed$"),
+        ("", "the name of the photo is empty"),
+        (os.devnull, "^[^ ]+ is not a regular file; copy the photo into a file first$"),
         ("a\0b.jpg", "cannot be opened"),
         ("x" * 5000, "cannot be opened"),
         (None, "NoneType"),
         (3, "int"),
         ([[1, 2], [3, 4]], "list"),
+        (io.BytesIO(b"a"), "BytesIO"),
+        (memoryview(bytes(8))[::2], "the image given as 4 bytes is not an image"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
+            r"is a drawing \(EPS\); export it as PNG",
+        ),
     ],
 )
 def test_sources_that_are_no_photo(source, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         load_image(source)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("limit", [0, -5, None, 1.5, "many"])
+def test_limits_that_are_none(limit):
+    with pytest.raises(InputError, match="max_pixels is "):
+        load_image(np.zeros((2, 2, 3), np.uint8), max_pixels=limit)
 
 
 def test_a_file_without_permission(tmp_path, monkeypatch):
@@ -209,6 +223,7 @@ GOOD_ARRAYS = {
     "RGBA, clear": (np.zeros((2, 3, 4), np.uint8), 255),
     "float": (np.full((2, 3, 3), 0.5), 128),
     "half": (np.full((2, 3), 1.0, np.float16), 255),
+    "matrix": (np.full((2, 3), 9, np.uint8).view(np.matrix), 9),
     "not contiguous": (np.full((3, 2, 3), 9, np.uint8).transpose(1, 0, 2)[:, ::-1], 9),
 }
 

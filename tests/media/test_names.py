@@ -2,7 +2,7 @@
 
 import pytest
 
-from instructseg.media.names import numbered, safe_stem, slug
+from instructseg.media.names import brief, numbered, safe_stem, slug
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,8 @@ def test_numbers():
     taken = {"a", "a-2"}
     assert numbered("a", lambda name: name not in taken) == "a-3"
     assert numbered("b", lambda name: name not in taken) == "b"
+
+
+def test_names_in_messages_are_short():
+    assert brief("a" * 160) == "a" * 160 and brief(None) == "None"
+    assert brief("a" * 500 + "b" * 500) == "a" * 80 + "…" + "b" * 40

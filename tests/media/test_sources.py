@@ -48,11 +48,19 @@ def test_expansion(folder, source, names):
         ("empty.jpg", "0 files but no photo"),
         ("a\0b", "cannot be read|does not exist"),
         ("x" * 5000, "cannot be read"),
+        ("[a]/*.png", r"matches no file; .* \[\[\] means a bracket"),
     ],
 )
 def test_nothing_found_is_an_error(folder, source, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         expand_photos(str(folder / source))
+    assert len(str(error.value)) < 500 and str(error.value).count("cannot be read") < 2
+
+
+@pytest.mark.parametrize("source", ["", "~nobody-of-this-name/a.jpg"])
+def test_names_that_are_none(source):
+    with pytest.raises(InputError, match=r"is empty|cannot be read|does not exist"):
+        expand_photos(source)
 
 
 def test_home(folder, monkeypatch):

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,13 @@ from PIL import Image
 
 from instructseg import __version__
 from instructseg.errors import InputError
-from instructseg.media.files import make_folder, write_bytes
+from instructseg.media.files import make_folder, write_together
 from instructseg.media.masks import (
+    mask_png,
     mask_to_rle,
     masks_to_boxes,
     masks_to_labels,
-    write_mask_png,
-    write_palette_png,
+    palette_png,
 )
 from instructseg.media.names import numbered, safe_stem, slug
 from instructseg.types import Task
@@ -70,6 +71,9 @@ class Prediction:
         if not isinstance(self.instruction, str) or not isinstance(self.task, Task):
             given = f"{type(self.instruction).__name__} and {type(self.task).__name__}"
             raise InputError(f"instruction and task are {given}; str and Task were needed")
+        if not all(isinstance(name, str | None) for name in (self.source, self.model)):
+            given = f"{type(self.source).__name__} and {type(self.model).__name__}"
+            raise InputError(f"source and model are {given}; str or None were needed")
 
     def __len__(self) -> int:
         """The number of masks."""
@@ -112,7 +116,8 @@ class Prediction:
 
         `image_id` is left out when not given; COCO's evaluation needs it.
         """
-        ids = {"category_id": category_id} if image_id is None else {"image_id": image_id, "category_id": category_id}
+        given = {"image_id": image_id, "category_id": category_id}
+        ids = {name: _plain(name, value) for name, value in given.items() if value is not None}
         return [
             {
                 **ids,
@@ -159,18 +164,14 @@ class Prediction:
         The mask file is 0/255 for one mask, and a palette PNG (i + 1 = mask i) for several. The default stem is
         made of the photo's name and the instruction. Where another answer already has that stem, a number is added;
         an earlier answer of the same model to the same question about the same photo is replaced.
-        Raises InputError for a stem with a path in it, or when the files cannot be written.
+        Raises InputError for a stem with a path in it, or when the files cannot be written: then there is none of them.
         """
-        folder, answer = Path(directory), self.to_dict()
-        make_folder(folder)
+        folder, answer = make_folder(directory), self.to_dict()
         stem = numbered(self._stem(stem), lambda name: _is_free(folder, name, answer))
         paths = SavedPrediction(*(folder / f"{stem}{end}" for end in (".overlay.png", ".mask.png", ".json")))
-        write_bytes(paths.overlay, _png(self.overlay()))
-        if len(self) > 1:
-            write_palette_png(paths.mask, masks_to_labels(self.masks))
-        else:
-            write_mask_png(paths.mask, self.masks.any(axis=0))
-        write_bytes(paths.json, json.dumps(answer, indent=2).encode())
+        mask = palette_png(masks_to_labels(self.masks)) if len(self) > 1 else mask_png(self.masks.any(axis=0))
+        text = json.dumps(answer, indent=2).encode()
+        write_together({paths.overlay: _png(self.overlay()), paths.mask: mask, paths.json: text})
         return paths
 
     def _stem(self, given: str | None) -> str:
@@ -179,6 +180,15 @@ class Prediction:
         if not given or safe_stem(f"{given}.x") != given:
             raise InputError(f"stem {given!r} cannot name a file; give a plain name without folders or special letters")
         return given
+
+
+def _plain(name: str, value: object) -> int | str:
+    """An id as JSON can hold it; NumPy's integers are none to JSON."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {value!r}; a whole number or a string was needed")
+    return value
 
 
 _SAME_QUESTION = ("instruction", "task", "model", "image_hash")
@@ -215,5 +225,5 @@ def _expect(name: str, array: np.ndarray, dtype: type, shape: tuple[int | None, 
     fits = array.ndim == len(shape) and all(
         side in (None, given) for side, given in zip(shape, array.shape, strict=True)
     )
-    if array.dtype != dtype or not fits:
+    if array.dtype != dtype or not fits or (name == "image" and not array.size):
         raise InputError(f"{name} is {array.dtype} {array.shape}; {wanted} was needed")

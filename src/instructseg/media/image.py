@@ -14,12 +14,16 @@ import numpy as np
 from PIL import Image
 
 from instructseg.errors import InputError
+from instructseg.media.names import brief
 from instructseg.media.pixels import array_to_rgb, picture_to_rgb
 
 ImageSource: TypeAlias = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
 
 MAX_PIXELS = 100_000_000
 """Photos with more pixels are refused before they are decoded: a small file can claim to be a huge picture."""
+
+DRAWINGS = ("EPS", "WMF", "EMF")
+"""Programs rather than pixels, which Pillow hands to other software to run."""
 
 
 def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -35,13 +39,15 @@ def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     The result is a new array, never a view of `source`.
     Raises InputError when the source is missing, not an image, damaged, or larger than `max_pixels`.
     """
+    if not isinstance(max_pixels, int) or max_pixels < 1:
+        raise InputError(f"max_pixels is {max_pixels!r}; a whole number of at least 1 is needed")
     if isinstance(source, np.ndarray):
-        return array_to_rgb(source)
+        return array_to_rgb(np.asarray(source))  # a plain one: a matrix would keep its own rules
     if isinstance(source, Image.Image):
         return _decode(source, _picture_name(source), max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
-        name = f"the image given as {len(source)} bytes"
-        return _read(io.BytesIO(source), len(source), name, max_pixels)
+        data = bytes(source)
+        return _read(io.BytesIO(data), len(data), f"the image given as {len(data)} bytes", max_pixels)
     if isinstance(source, str | os.PathLike):
         return _read_path(source, max_pixels)
     raise InputError(
@@ -51,10 +57,13 @@ def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def _read_path(source: str | os.PathLike, max_pixels: int) -> np.ndarray:
-    name = str(source)
+    path = os.fsdecode(source)
+    name = brief(path)
+    if not path:
+        raise InputError("the name of the photo is empty; give its path")
     if name.startswith(("http://", "https://")):
         raise InputError(f"{name} is a web address; download the photo first and give the file")
-    with _opened(Path(source), name) as file:
+    with _opened(Path(path), name) as file:
         return _read(file, os.fstat(file.fileno()).st_size, name, max_pixels)
 
 
@@ -67,6 +76,8 @@ def _opened(path: Path, name: str) -> Iterator[io.BufferedReader]:
         if path.exists() and not path.is_file():
             raise InputError(f"{name} is not a regular file; copy the photo into a file first")
         file = path.open("rb")
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{name} does not exist; check the path") from None
     except (OSError, ValueError) as error:  # no permission, name too long, a zero byte in the name
@@ -95,6 +106,8 @@ def _read(file: io.BufferedIOBase, size: int, name: str, max_pixels: int) -> np.
 
 
 def _decode(picture: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+    if picture.format in DRAWINGS:
+        raise InputError(f"{name} is a drawing ({picture.format}); export it as PNG and give that")
     width, height = picture.size
     if width * height > max_pixels:
         raise InputError(_too_large(name, f"{width} x {height} = {width * height / 1e6:.1f}", max_pixels))
@@ -106,7 +119,9 @@ def _decode(picture: Image.Image, name: str, max_pixels: int) -> np.ndarray:
         raise InputError(f"{name} is truncated or damaged ({error}); save or download it again") from error
     try:
         return picture_to_rgb(picture)
-    except ValueError as error:  # ours, or Pillow's for a mode such as LAB
+    except InputError as error:
+        raise InputError(f"{name} cannot be turned into RGB: {error}") from None
+    except ValueError as error:  # Pillow's, for a mode that it cannot convert
         raise InputError(f"{name} cannot be turned into RGB: {error}; convert it to JPEG or PNG") from error
 
 

@@ -96,18 +96,28 @@ def probabilities_to_labels(probabilities: np.ndarray) -> np.ndarray:
 
 
 def write_mask_png(path: Path, mask: np.ndarray) -> None:
-    """Write bool (height, width) as 8-bit gray PNG: 0 = background, 255 = object. The file appears whole or not."""
-    _write_png(path, Image.fromarray(_checked(mask).astype(np.uint8) * 255))
+    """Write `mask_png`. The file appears whole or not."""
+    write_bytes(Path(path), mask_png(mask))
 
 
 def write_palette_png(path: Path, labels: np.ndarray) -> None:
-    """Write uint8 (height, width) of object numbers as an indexed PNG with the colors DAVIS and PASCAL VOC use."""
+    """Write `palette_png`. The file appears whole or not."""
+    write_bytes(Path(path), palette_png(labels))
+
+
+def mask_png(mask: np.ndarray) -> bytes:
+    """bool (height, width) -> 8-bit gray PNG: 0 = background, 255 = object."""
+    return _png(Image.fromarray(_checked(mask).astype(np.uint8) * 255))
+
+
+def palette_png(labels: np.ndarray) -> bytes:
+    """uint8 (height, width) of object numbers -> an indexed PNG with the colors DAVIS and PASCAL VOC use."""
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise InputError(f"labels have shape {labels.shape} and type {labels.dtype}; uint8 (height, width) was needed")
     height, width = labels.shape
     picture = Image.frombytes("P", (width, height), labels.tobytes())
     picture.putpalette(voc_colormap().tobytes())
-    _write_png(path, picture)
+    return _png(picture)
 
 
 def voc_colormap() -> np.ndarray:
@@ -138,7 +148,7 @@ def _edges(outline: np.ndarray) -> np.ndarray:
     return corners[turns].astype(np.float32)
 
 
-def _write_png(path: Path, picture: Image.Image) -> None:
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
-    write_bytes(Path(path), buffer.getvalue())
+    return buffer.getvalue()

@@ -40,3 +40,9 @@ def numbered(stem: str, free: Callable[[str], bool]) -> str:
     """The first of stem, stem-2, stem-3, ... that is `free`."""
     candidates = chain([stem], (f"{stem}-{number}" for number in count(2)))
     return next(candidate for candidate in candidates if free(candidate))
+
+
+def brief(name: object, most: int = 160) -> str:
+    """A name as messages show it: one too long to be read is cut in its middle."""
+    text = str(name)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 4 :]}"

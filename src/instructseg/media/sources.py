@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from instructseg.errors import InputError
+from instructseg.media.names import brief
 
 IMAGE_EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .tga".split()
@@ -21,20 +22,30 @@ def expand_photos(source: str) -> list[Path]:
     hidden files and results of this package (.overlay.png, .mask.png) are left out, and the list is sorted.
     Raises InputError when nothing is left.
     """
-    path = Path(source).expanduser()
+    if not source:
+        raise InputError("the name of the photo is empty; give a photo, a folder of photos, or a quoted pattern")
     try:
+        path = Path(source).expanduser()
         if path.is_dir():
             return _photos(path.iterdir(), f"folder {source}")
         if path.exists():
             return [path]
         matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(source) else []
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # also a name too long, ~ of an unknown user, a zero byte
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{source!r} cannot be read: {reason}; check the path") from error
+        raise InputError(f"{brief(source)!r} cannot be read: {reason}; check the path") from error
     if not matches:
         what = "matches no file" if glob.has_magic(source) else "does not exist"
-        raise InputError(f"{source} {what}; give a photo, a folder of photos, or a quoted pattern like 'photos/*.jpg'")
+        need = "give a photo, a folder of photos, or a quoted pattern like 'photos/*.jpg'"
+        raise InputError(f"{brief(source)} {what}; {need}{_bracket_hint(source)}")
     return _photos(map(Path, matches), f"pattern {source}")
+
+
+def _bracket_hint(source: str) -> str:
+    """A folder named "we[i]rd" is no pattern, but "we[i]rd/*.jpg" is one and means "weird/*.jpg"."""
+    return " ([...] in a pattern means one of these letters; [[] means a bracket)" if "[" in source else ""
 
 
 def _photos(paths: Iterable[Path], where: str) -> list[Path]:
