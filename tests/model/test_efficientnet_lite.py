@@ -85,6 +85,20 @@ def test_cells_are_named_in_reading_order(backbone):
     torch.testing.assert_close(whole[:, 5], one[:, 0])
 
 
+@torch.no_grad()
+def test_the_classifiers_features_can_be_the_deepest_map(backbone):
+    config = EfficientNetLiteConfig(
+        width=0.25, depth=0.5, image_size=64, num_classes=7, out_features=["stage2", "stage3", "stage5", "head"]
+    )
+    deep = AutoBackbone.from_config(config).eval()
+    deep.load_state_dict(backbone.state_dict())
+    image = torch.randn(1, 3, 64, 96)
+    narrow, wide = backbone(image).feature_maps[-1], deep(image).feature_maps[-1]
+    assert deep.channels[-1] == HEAD_CHANNELS and wide.shape == (1, HEAD_CHANNELS, 2, 3)
+    for ours, theirs in zip(deep.name_cells(wide), backbone.name_cells(narrow), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("inputs, outputs, stride, residual", [(8, 8, 1, True), (8, 16, 1, False), (8, 8, 2, False)])
 @torch.no_grad()
 def test_residual_only_where_sizes_agree(inputs, outputs, stride, residual):

@@ -115,6 +115,21 @@ def test_pixel_decoder_sizes_and_mask_position():
     torch.testing.assert_close(output.mask_features, expected)
 
 
+def test_the_deepest_map_reaches_the_mask_features_by_a_line_of_its_own():
+    torch.manual_seed(0)
+    config = tiny_model.config().decoder_config
+    config.deepest_in_masks = True
+    built = PixelDecoder(config, [3, 5, 7, 9])
+    nn.init.normal_(built.level_embed)
+    pyramid = tuple(torch.randn(1, width, 64 // n, 64 // n) for width, n in ((3, 4), (5, 8), (7, 16), (9, 32)))
+    whole = built(pyramid)
+    weight, bias = built.deepest_projection.weight[:, :, 0, 0], built.deepest_projection.bias
+    cells = torch.einsum("oc,bchw->bohw", weight, pyramid[-1]) + bias[:, None, None]
+    enlarged = nn.functional.interpolate(cells, size=(16, 16), mode="bilinear")
+    built.deepest_projection = None
+    torch.testing.assert_close(whole.mask_features, built(pyramid).mask_features + enlarged)
+
+
 def test_every_cell_samples_around_its_own_centre():
     torch.manual_seed(0)
     built = PixelDecoder(tiny_model.config().decoder_config, [3, 5, 7, 9])

@@ -52,6 +52,8 @@ class SegmentationDecoderConfig(PreTrainedConfig):
     """Sizes of the pixel decoder and the masked-attention decoder (section 3.4, supplement B).
 
     `fpn_bias_relu`: the released FPN has a bias in both convolutions and a ReLU after the lateral one.
+    `deepest_in_masks`: add a linear projection of the backbone's deepest map to the mask features, so that what it
+    knows of the objects reaches them at once; for short trainings, off for released weights.
     `mask_position`: add a projected 2-D sine position to the mask features, so that a dot product can tell left
     from right; off for released weights.
     `text_to_pixel`, `pixel_naming`: auxiliary heads used in training only (a direct text-to-pixel mask; naming
@@ -69,6 +71,7 @@ class SegmentationDecoderConfig(PreTrainedConfig):
     decoder_layers: int = 9
     ffn_size: int = 2048
     fpn_bias_relu: bool = False
+    deepest_in_masks: bool = False
     mask_position: bool = False
     text_to_pixel: bool = False
     pixel_naming: bool = False
@@ -172,12 +175,14 @@ def nano() -> InstructSegConfig:
             "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2,
             "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
         },
-        backbone_config={"model_type": "efficientnet_lite", "width": 1.1, "depth": 1.2, "image_size": 384},
+        backbone_config={"model_type": "efficientnet_lite", "width": 1.1, "depth": 1.2, "image_size": 384,
+                         "out_features": ["stage2", "stage3", "stage5", "head"]},
         perceiver_config={"num_latents": 8, "num_heads": 4, "head_dim": 64},
         text_fusion_config={"hidden_size": 192, "num_heads": 6, "head_dim": 32},
         decoder_config={
             "hidden_size": 128, "mask_size": 128, "num_heads": 4, "pixel_layers": 2, "pixel_ffn_size": 512,
-            "decoder_layers": 3, "ffn_size": 512, "mask_position": True, "text_to_pixel": True, "pixel_naming": True,
+            "decoder_layers": 3, "ffn_size": 512, "deepest_in_masks": True, "mask_position": True,
+            "text_to_pixel": True, "pixel_naming": True,
         },
         num_mask_tokens=12, projector="concept", token_position=True, tie_word_embeddings=True,
     )  # fmt: skip

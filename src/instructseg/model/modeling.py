@@ -41,10 +41,11 @@ class VisualFeatures:
 
     tokens (frames, patches, dim): visual tokens of every frame, the batch's key frames first;
     deepest (batch, channels, h, w): the backbone's last map of the key frames, for VMTF;
-    pixels: the pixel decoder's output for the key frames. A conversation reads tokens only: the others are None.
+    pixels: the pixel decoder's output for the key frames. A conversation reads tokens only: the others are None; a
+    video frame between two passes of the language model needs no tokens.
     """
 
-    tokens: Tensor
+    tokens: Tensor | None
     deepest: Tensor | None = None
     pixels: PixelFeatures | None = None
 
@@ -77,6 +78,8 @@ class PixelNaming(nn.Module):
     """Auxiliary head: name pixels by the similarity of their mask feature with the names' word embeddings."""
 
     points_per_image = 1024
+    # Word embeddings of two nouns have a cosine near 0.4: at a scale of 10 eighty names were hardly told apart.
+    first_scale = 30.0
 
     def __init__(self, mask_size: int, width: int):
         super().__init__()
@@ -96,7 +99,7 @@ class PixelNaming(nn.Module):
         pixels = pixels.gather(1, picked[..., None].expand(-1, -1, pixels.shape[2]))
         pixels = nn.functional.normalize(self.projection(pixels), dim=-1)
         similarity = pixels @ nn.functional.normalize(names, dim=-1).T
-        logits = similarity.float() * (10 * self.log_scale.exp())
+        logits = similarity.float() * (self.first_scale * self.log_scale.exp())
         if targets.names_allowed is not None:
             logits = logits.masked_fill(~targets.names_allowed[:, None], torch.finfo(logits.dtype).min)
         return logits.flatten(0, 1), labels.gather(1, picked).flatten()

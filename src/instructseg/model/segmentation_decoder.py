@@ -77,6 +77,7 @@ class PixelDecoder(nn.Module):
         self.fpn = nn.Sequential(nn.Conv2d(size, size, 3, padding=1, bias=bias), nn.GroupNorm(groups, size), nn.ReLU())
         self.mask_projection = nn.Conv2d(size, config.mask_size, 1)
         self.position_projection = nn.Linear(size, config.mask_size) if config.mask_position else None
+        self.deepest_projection = nn.Conv2d(coarse[0], config.mask_size, 1) if config.deepest_in_masks else None
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> PixelFeatures:
         fine, *coarse = pyramid
@@ -96,20 +97,27 @@ class PixelDecoder(nn.Module):
             part.transpose(1, 2).unflatten(-1, size)
             for part, size in zip(tokens.split([h * w for h, w in sizes], dim=1), sizes, strict=True)
         )
-        return PixelFeatures(self._mask_features(fine, levels[-1]), levels)
+        features = self._mask_features(fine, levels[-1])
+        if self.deepest_projection is not None:
+            features = features + _enlarge(self.deepest_projection(coarse[-1]), (fine.shape[-2], fine.shape[-1]))
+        return PixelFeatures(features, levels)
 
     def _mask_features(self, fine: Tensor, finest_level: Tensor) -> Tensor:
         lateral = self.lateral(fine)
         if self.lateral_relu:
             lateral = lateral.relu()
-        upsampled = nn.functional.interpolate(finest_level, size=lateral.shape[-2:], mode="bilinear")
-        features = self.mask_projection(self.fpn(lateral + upsampled))
+        enlarged = _enlarge(finest_level, (lateral.shape[-2], lateral.shape[-1]))
+        features = self.mask_projection(self.fpn(lateral + enlarged))
         if self.position_projection is None:
             return features
         height, width = features.shape[-2:]
         position = sine_position(height, width, self.position_projection.in_features, features.device)
         position = self.position_projection(position.to(features.dtype))
         return features + position.t().unflatten(-1, (height, width))
+
+
+def _enlarge(level: Tensor, size: tuple[int, int]) -> Tensor:
+    return nn.functional.interpolate(level, size=size, mode="bilinear")
 
 
 def _cell_centres(height: int, width: int, device: torch.device) -> Tensor:

@@ -33,7 +33,11 @@ BATCH_NORM_EPS = 1e-3
 
 @strict
 class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
-    """Width and depth multipliers (Lite0: 1.0, 1.0; Lite2: 1.1, 1.2), the input side and the number of classes."""
+    """Width and depth multipliers (Lite0: 1.0, 1.0; Lite2: 1.1, 1.2), the input side and the number of classes.
+
+    The last map may be that of "stage7" (a narrow one without activation) or that of "head", the 1280 features that the
+    classifier reads.
+    """
 
     model_type = "efficientnet_lite"
 
@@ -45,7 +49,7 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs):
-        self.stage_names = ["stem"] + [f"stage{index}" for index in range(1, len(STAGES) + 1)]
+        self.stage_names = ["stem", *(f"stage{index}" for index in range(1, len(STAGES) + 1)), "head"]
         self.set_output_features_output_indices(
             out_indices=kwargs.pop("out_indices", None),
             out_features=kwargs.pop("out_features", None) or [f"stage{index}" for index in PYRAMID_STAGES],
@@ -128,6 +132,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
             self.stages.append(nn.Sequential(*blocks))
             self.num_features.append(outputs)
         self.head = _convolution(self.num_features[-1], HEAD_CHANNELS)
+        self.num_features.append(HEAD_CHANNELS)
         self.classifier = nn.Linear(HEAD_CHANNELS, config.num_classes)
         self.post_init()
 
@@ -137,15 +142,19 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         for index, stage in enumerate(self.stages, start=1):
             hidden = stage(hidden)
             maps[f"stage{index}"] = hidden
+        if "head" in self.out_features:
+            maps["head"] = nn.functional.relu6(self.head(hidden))
         return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
 
     def name_cells(self, last_map: Tensor) -> tuple[Tensor, Tensor]:
-        """Classifier features and class probabilities of each cell of the stride-32 map.
+        """Classifier features and class probabilities of each cell of the stride-32 map, the last one of `forward`.
 
         Shapes: (batch, channels, height, width) -> features (batch, height * width, 1280) and probabilities
         (batch, height * width, num_classes), rows first.
         """
-        features = nn.functional.relu6(self.head(last_map)).flatten(2).transpose(1, 2)
+        if self.out_features[-1] != "head":
+            last_map = nn.functional.relu6(self.head(last_map))
+        features = last_map.flatten(2).transpose(1, 2)
         return features, self.classifier(features).float().softmax(-1)
 
     @torch.no_grad()
