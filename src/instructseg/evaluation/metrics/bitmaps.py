@@ -137,12 +137,15 @@ def _widened(words: np.ndarray, reach: int, goal: int) -> np.ndarray:
 
 
 def _heightened(words: np.ndarray, goal: int) -> np.ndarray:
-    """Each True pixel -> itself and `goal` more above and below, as far as the sheet goes."""
-    reach = 0
+    """Each True pixel -> itself and `goal` more above and below; that many rows of the sheet must be free there.
+
+    Columns lie one after the other, and the free rows keep one from reaching the next: one long row is moved.
+    """
+    reach, column = 0, words.ravel()
     while reach < goal:
         step = min(2 * reach + 1, goal - reach)
-        higher = words.copy()
-        higher[:, step:] |= words[:, :-step]
-        higher[:, :-step] |= words[:, step:]
-        words, reach = higher, reach + step
-    return words
+        higher = column.copy()
+        higher[step:] |= column[:-step]
+        higher[:-step] |= column[step:]
+        column, reach = higher, reach + step
+    return column.reshape(words.shape)
