@@ -104,6 +104,12 @@ def test_rectangles_make_the_disk(radius):
     for half_width, half_height in disk_rectangles(radius):
         union |= (abs(side[:, None]) <= half_height) & (abs(side) <= half_width)
     assert (union == disk).all()
+    size = 2 * radius + 3, 2 * radius + 30
+    pixel = np.zeros(size, bool)
+    pixel[radius, radius + 20] = True
+    expected = np.zeros(size, bool)
+    expected[: 2 * radius + 1, 20 : 2 * radius + 21] = disk
+    assert (unpack(Bitmap.of(pixel).grown(radius), size) == expected).all(), "no gap within a lone pixel's disk"
 
 
 def test_tolerance_is_a_share_of_the_diagonal():

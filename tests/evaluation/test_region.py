@@ -154,8 +154,9 @@ def test_released_rules():
         ExpressionScores().merge(scores)
 
 
-def test_a_failure_is_wrong_whatever_was_asked():
-    scores = ExpressionScores()
+@pytest.mark.parametrize("released", [False, True])
+def test_a_failure_is_wrong_whatever_was_asked(released):
+    scores = ExpressionScores(released=released)
     for target in (None, ROW, np.zeros((1, 4), bool)):
         assert scores.fail("a", target) == 0.0
     table = scores.compute()["a"]
