@@ -14,11 +14,16 @@ FAILED, INTERRUPTED = 1, 130
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Turn our own errors into "error: ..." and exit code 1, and Ctrl-C into exit code 130."""
+    """Turn our own errors, and those of disks and pipes, into "error: ..." and exit code 1; Ctrl-C into 130."""
     try:
         yield
     except InstructSegError as error:
         say(f"error: {error}")
+        raise typer.Exit(FAILED) from None
+    except BrokenPipeError:  # "| head" has read enough; typer ends the program quietly
+        raise
+    except OSError as error:
+        say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         say("interrupted")

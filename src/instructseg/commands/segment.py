@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from instructseg.inference.segmenter import Segmenter
     from instructseg.types import Task
 
-DEFAULT_OUTPUT = Path("instructseg-output")
+DEFAULT_OUTPUT = "instructseg-output"
 
 
 class PhotoTask(StrEnum):
@@ -74,8 +74,10 @@ class Outcome:
         files = None if output is None else answer.save(output).to_dict()
         self.results.append({"photo": str(photo), **answer.to_dict(), "files": files})
 
-    def fail(self, photo: Path, instruction: str | None, error: InstructSegError) -> None:
-        self.errors.append({"photo": str(photo), "instruction": instruction, "message": one_line(str(error))})
+    def fail(self, photo: Path | None, instruction: str | None, error: InstructSegError) -> None:
+        """Note an error; one that stopped everything belongs to no photo."""
+        source = None if photo is None else str(photo)
+        self.errors.append({"photo": source, "instruction": instruction, "message": one_line(str(error))})
 
 
 def segment(
@@ -86,11 +88,12 @@ def segment(
         list[str], typer.Argument(metavar="TEXT", help='What to find, e.g. "the dog on the left".')
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--output", "-o", metavar="DIR", help=f"Folder for the results. [default: {DEFAULT_OUTPUT}]"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead; files are written only with -o.")
+        bool,
+        typer.Option("--json", help="Print one JSON object instead, errors in it; files are written only with -o."),
     ] = False,
     task: Annotated[
         PhotoTask | None,
@@ -106,11 +109,12 @@ def segment(
 ) -> None:
     """Find what TEXT says in PHOTO and write a picture, a mask and a JSON file for each TEXT."""
     _refuse_unquoted_pattern(instructions)
+    if output == "":  # an unset variable of a script; Path("") would be the current folder
+        raise typer.BadParameter("the name of the folder is empty", param_hint="--output")
     output = output or (None if as_json else DEFAULT_OUTPUT)
-    request = Request(instructions, task, max_masks, threshold, output)
+    request = Request(instructions, task, max_masks, threshold, output and Path(output))
     with errors_in_one_line():
-        with redirect_stdout(sys.stderr):  # stdout holds the answer alone, whatever a library prints
-            outcome = _run(photo, request, model, device, dtype)
+        outcome = _collect(photo, request, model, device, dtype)
         if as_json:
             typer.echo(json.dumps({"model": model, "results": outcome.results, "errors": outcome.errors}, indent=2))
         else:
@@ -132,13 +136,23 @@ def _refuse_unquoted_pattern(instructions: list[str]) -> None:
             raise typer.BadParameter(message, param_hint="TEXT")
 
 
-def _run(photo: str, request: Request, model: str, device: str, dtype: str) -> Outcome:
+def _collect(photo: str, request: Request, model: str, device: str, dtype: str) -> Outcome:
+    """All answers and all errors; one that stopped everything is among them."""
+    outcome = Outcome()
+    try:
+        with redirect_stdout(sys.stderr):  # stdout holds the answer alone, whatever a library prints
+            _run(photo, request, outcome, model, device, dtype)
+    except InstructSegError as error:
+        outcome.fail(None, None, error)
+    return outcome
+
+
+def _run(photo: str, request: Request, outcome: Outcome, model: str, device: str, dtype: str) -> None:
     """Everything between the arguments and the answers; what can be wrong is checked before the model is loaded."""
     photos = expand_photos(photo)
     if request.output is not None:
         make_folder(request.output)
     progress = _progress_bar(alone=len(photos) == 1)
-    outcome = Outcome()
     with progress:
         bar = progress.add_task(f"loading {model}", total=len(photos))
         from instructseg.inference.segmenter import Segmenter
@@ -149,7 +163,6 @@ def _run(photo: str, request: Request, model: str, device: str, dtype: str) -> O
             request.ask(segmenter, path, outcome)
             progress.advance(bar)
         progress.update(bar, description="done")
-    return outcome
 
 
 def _progress_bar(alone: bool) -> Any:
