@@ -1,8 +1,9 @@
 """Following one object through the model's own proposals: the best path over frames, by dynamic programming.
 
 Each frame has some candidates, and a state "absent" when a threshold says when a score is too low. A path collects
-the evidence of each candidate's score, and for each step from one frame to the next how well the two candidates
-agree: the overlap of their masks after the motion between the frames, and their likeness. No weights are learned.
+the evidence of each candidate's score and pays for each step to a candidate that continues the last one worse than
+another would: by the overlap of their masks after the motion between the frames, and by their looks. Steps are
+compared with the best possible one, because large things at rest always overlap better than small ones in motion.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ _EVIDENCE_LIMIT = 4.0
 
 @dataclass(frozen=True)
 class LinkWeights:
-    """What one unit of log-odds of a score is weighed against, for each step of a path.
+    """Costs of a step in log-odds of a score: what a frame's score must speak for another object to be followed.
 
-    overlap: masks that agree fully (IoU 1) after motion; likeness: proposals that look the same (cosine 1); absent:
-    what staying absent earns, so leaving and entering costs up to overlap + likeness and as much again.
+    overlap: for losing all overlap (IoU 1 to 0); likeness: for losing all likeness (cosine 1 to 0); change: for
+    entering or leaving.
     """
 
     overlap: float = 3.0
     likeness: float = 1.0
-    absent: float = 2.0
+    change: float = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +88,14 @@ class PathLinker:
         return np.append(np.clip(_log_odds(seen.scores), -_EVIDENCE_LIMIT, _EVIDENCE_LIMIT), absent)
 
     def _steps(self, last: Observation, seen: Observation, flow: np.ndarray | None) -> np.ndarray:
-        """What each step earns: (states before, states now); absence is the last state of both."""
-        steps = np.zeros((len(last.scores) + 1, len(seen.scores) + 1))
+        """What each step costs, at most 0: (states before, states now); absence is the last state of both."""
+        steps = np.full((len(last.scores) + 1, len(seen.scores) + 1), -self.weights.change)
         if len(last.scores) and len(seen.scores):
             before = moved(last.masks, flow, seen.masks.shape[1:])
-            likeness = last.looks @ seen.looks.T
-            steps[:-1, :-1] = self.weights.overlap * overlaps(before, seen.masks) + self.weights.likeness * likeness
-        steps[-1, -1] = self.weights.absent
+            agreement = self.weights.overlap * overlaps(before, seen.masks)
+            agreement += self.weights.likeness * (last.looks @ seen.looks.T)
+            steps[:-1, :-1] = agreement - agreement.max(1, keepdims=True)
+        steps[-1, -1] = 0.0
         return steps
 
     @staticmethod
