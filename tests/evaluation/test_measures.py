@@ -51,6 +51,12 @@ def test_ignored_pixels_count_neither_way_unless_released():
     assert released["iou"] == 64 / (128 + 1e-5)
 
 
+def test_scores_that_are_no_numbers_are_refused():
+    answers = [MaskAnswer([None], [float("nan")]), MaskAnswer([None])]
+    with pytest.raises(InputError, match="finite"):
+        MEASURES["region"].entries(photo(0), answers, None)
+
+
 def test_failures_count_as_wrong_with_and_without_a_target():
     measure = MEASURES["region"]
     entries = measure.entries(photo(0), None, None)

@@ -1,5 +1,7 @@
 """Results: made from records alone, with hashes, failures and the table; contact sheets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import Photos, Shifted, clip, photo, question
@@ -58,8 +60,13 @@ def test_the_table_has_the_papers_figure_beside_ours(tmp_path):
     assert "| pope/coco | f1 | 87.0 | 100.00 | 1 | 1 |" in text
     assert "| templated/val | giou | - | 77.78 | 5 | 10 |" in text
     assert "| mevis/valid | J&F | - | by the server | 1 | 1 |" in text
-    assert gather(tmp_path, "another model") == []
     assert (tmp_path / "results.md").read_text() == text
+    assert gather(tmp_path, "another model") == []
+
+
+def test_a_score_that_nothing_was_there_for_is_left_blank(tmp_path):
+    result = result_of(tmp_path, [replace(photo(0), expressions=photo(0).expressions[:1])])
+    assert "| templated/val | n_acc | - | - | 1 | 1 |" in write_table(tmp_path, [result])
 
 
 def test_damaged_results_are_named(tmp_path):

@@ -88,5 +88,7 @@ def checksum(masks: Iterable[np.ndarray | None]) -> str:
 
 
 def rounded(score: Any) -> float:
-    """A model's own score with six digits: all that its arithmetic is good for."""
+    """A model's own score with six digits: all that its arithmetic is good for. Raises InputError for NaN."""
+    if not np.isfinite(score):
+        raise InputError(f"a score is {score}; a finite number was needed")
     return round(float(score), 6)

@@ -38,6 +38,7 @@ def summarise(benchmark: Benchmark, measure: Measure, folder: Path, allow_failur
         "headline": list(benchmark.metrics),
         "paper_percent": dict(benchmark.paper),
         "paper_source": benchmark.source,
+        "server": benchmark.server,
         "samples": len(records),
         "expressions": len(entries),
         "failures": failures,
@@ -99,13 +100,16 @@ def _rows(result: Mapping[str, Any]) -> Iterable[str]:
     scores = result["scores"]
     for name in result["headline"]:
         paper = result["paper_percent"].get(name)
-        ours = "failed" if scores is None else percent(scores.get(name)) or "by the server"
+        ours = "failed" if scores is None else percent(scores.get(name), result["server"])
         size = f"{result['samples']:,}{' of ' + format(result['available'], ',') if result['limit'] else ''}"
         yield f"| {result['benchmark']} | {name} | {paper or '-'} | {ours} | {size} | {result['expressions']:,} |"
 
 
-def percent(score: float | None) -> str:
-    return "" if score is None else f"{100 * score:.2f}"
+def percent(score: float | None, server: str) -> str:
+    """A score for people; one that is not there comes from the server, or had nothing to be measured on."""
+    if score is None:
+        return "by the server" if server else "-"
+    return f"{100 * score:.2f}"
 
 
 def _failed(result: Mapping[str, Any]) -> Iterable[str]:
