@@ -108,6 +108,26 @@ def test_a_wrong_request_is_one_line(data, words, message, monkeypatch):
     assert len(done.output.strip().splitlines()) == 1 and not isinstance(done.exception, KeyError)
 
 
+def test_the_official_answers_of_llava_score_as_published(shared_data, tmp_path):
+    """LLaVA-1.5-13B's answers to POPE, brought into the documented layout; no photo lies here."""
+    data = shared_data / "data" / "llava_eval"
+    answers = (data / "pope" / "answers" / "llava-v1.5-13b.jsonl").read_text().splitlines()
+    asked = (data / "pope" / "llava_pope_test.jsonl").read_text().splitlines()
+    numbers, samples = dict.fromkeys(("adversarial", "popular", "random"), 0), {}
+    for question, answer in zip(map(json.loads, asked), map(json.loads, answers), strict=True):
+        numbers[question["category"]] += 1
+        identity = f"{question['category']}/{numbers[question['category']]}"
+        name = f"pope/{Path(question['image']).stem}"
+        samples.setdefault(name, []).append({"id": identity, "answer": answer["text"]})
+    folder = tmp_path / "llava" / "pope" / "coco"
+    folder.mkdir(parents=True)
+    lines = [json.dumps({"id": name, "expressions": expressions}) for name, expressions in samples.items()]
+    (folder / "samples.jsonl").write_text("\n".join(lines))
+    done = called("--on", "pope/coco", "--data", data, "--predictions", tmp_path / "llava", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "| pope/coco | f1 | 87.0 | 85.95 | 500 | 8,910 |" in done.output
+
+
 def test_list_prints_every_row_with_the_papers_figures():
     done = called("--list")
     assert done.exit_code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from instructseg.data.clips import resize_mask
+from instructseg.errors import InstructSegError
 from instructseg.evaluation.answers import Answerer, MaskAnswer, expression_name
 from instructseg.evaluation.measures import Measure
 from instructseg.evaluation.records import Record
@@ -58,12 +60,14 @@ def pick(records: Iterable[Record], rank: str, count: int) -> list[Pick]:
 def write_sheet(
     target: Path, samples: Sequence[Sample], answerer: Answerer, measure: Measure, records: Sequence[Record]
 ) -> bool:
-    """Answer the picked expressions again and draw them; False when there is nothing to draw."""
-    clips = measure.asks == "segment_clip"
-    rows = [
-        _row(*_one(samples[chosen.index], chosen.expression), answerer, measure.asks, chosen.why)
-        for chosen in pick(records, measure.rank, ROWS_OF_CLIPS if clips else ROWS_OF_PHOTOS)
-    ]
+    """Answer the picked expressions again and draw them; False when there is nothing to draw.
+
+    What cannot be read is left out: another system's answers can be scored where the photos are not.
+    """
+    clips, rows = measure.asks == "segment_clip", []
+    for chosen in pick(records, measure.rank, ROWS_OF_CLIPS if clips else ROWS_OF_PHOTOS):
+        with suppress(InstructSegError):
+            rows.append(_row(*_one(samples[chosen.index], chosen.expression), answerer, measure.asks, chosen.why))
     images, captions = ([tile[part] for row in rows for tile in row] for part in (0, 1))
     if not images:
         return False
