@@ -14,6 +14,7 @@ from transformers import Cache
 
 from instructseg.errors import InputError
 from instructseg.inference.arguments import check_attention, choose_device, choose_dtype, choose_task, list_texts
+from instructseg.inference.chat import ReadPhoto, check_question, read_photo, write_answer
 from instructseg.inference.loading import load_parts
 from instructseg.inference.prediction import Prediction
 from instructseg.inference.video import VideoSession, segment_video, track
@@ -21,9 +22,7 @@ from instructseg.inference.video_options import Linking, VideoOptions
 from instructseg.inference.video_prediction import VideoFrameResult, VideoPrediction
 from instructseg.media.image import load_image
 from instructseg.media.video import VideoSource
-from instructseg.model.answers import conversation
-from instructseg.model.checks import check_limits, check_text
-from instructseg.model.layout import build_layout
+from instructseg.model.checks import check_limits
 from instructseg.model.modeling import InstructSegModel, InstructSegOutput, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Task
@@ -94,13 +93,16 @@ class Segmenter:
         answers = [session.segment(text, task, max_masks, threshold) for text in texts]
         return answers[0] if isinstance(instruction, str) else answers
 
-    def chat(self, photo: Photo, question: str, max_new_tokens: int = 128) -> str:
-        """What the language model says about the photo, in words; models never trained on conversations, such as
-        nano, have nothing sensible to say.
+    def chat(self, photo: Photo | None, question: str, max_new_tokens: int = 128) -> str:
+        """What the language model says about the photo, in words; with None, to the question alone.
 
+        Models never trained on conversations, such as nano, have nothing sensible to say.
         Raises InputError for a photo that cannot be read or an empty question.
         """
-        return self.open(photo).chat(question, max_new_tokens)
+        if photo is not None:
+            return self.open(photo).chat(question, max_new_tokens)
+        check_question(self.processor, question, max_new_tokens)
+        return write_answer(self.model, self.processor, question, max_new_tokens, None)
 
     def open(self, photo: Photo) -> ImageSession:
         """A session on one photo: the encoders run once, at the first instruction."""
@@ -156,13 +158,14 @@ class ImageSession:
     """One photo that is asked again and again; what depends on the photo alone is computed once.
 
     That is the encoders' features, the pixel decoder's, and for each task the language model's keys and values of the
-    part of the prompt before the instruction (with the image-first order: all the visual tokens).
+    part of the prompt before the instruction (with the image-first order: all the visual tokens) or the question.
     """
 
     def __init__(self, segmenter: Segmenter, image: np.ndarray, source: str | None = None):
         self.segmenter, self.image, self.source = segmenter, image, source
         self._visual: VisualFeatures | None = None
         self._prefixes: dict[Task, Cache] = {}
+        self._read: ReadPhoto | None = None
 
     def segment(
         self,
@@ -187,16 +190,12 @@ class ImageSession:
     def chat(self, question: str, max_new_tokens: int = 128) -> str:
         """As `Segmenter.chat`, for this photo; each question stands alone."""
         model, processor = self.segmenter.model, self.segmenter.processor
-        check_text(question, "question")
-        processor.limited_ids(question, "question")
-        if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-            raise InputError(f"max_new_tokens is {max_new_tokens!r}; a whole number of at least 1 is needed")
-        sizes = model.block_sizes(processor.image_tokens)
-        layout = build_layout([[conversation(processor, [(question, None)])]], [1], sizes).to(model.device)
-        with torch.inference_mode():
-            visual = self._visual or model.encode_tokens(*self._pixels())
-            words = model.generate_text(layout, visual, max_new_tokens, (processor.tokenizer.eos_token_id,))
-        return processor.tokenizer.decode(words, skip_special_tokens=True).strip()
+        check_question(processor, question, max_new_tokens)
+        if self._read is None:
+            with torch.inference_mode():
+                visual = self._visual or model.encode_tokens(*self._pixels())
+            self._read = read_photo(model, processor, visual)
+        return write_answer(model, processor, question, max_new_tokens, self._read)
 
     @torch.inference_mode()
     def _encode(self) -> VisualFeatures:

@@ -35,15 +35,20 @@ def answered(processor: InstructSegProcessor, instruction: str, task: Task, expl
     return [*pieces, _end(processor)]
 
 
-def conversation(processor: InstructSegProcessor, turns: Sequence[tuple[str, str | None]]) -> list[Piece]:
-    """A conversation about one image: (question, answer) in turn; the last answer may be None, to be written.
+def conversation(
+    processor: InstructSegProcessor, turns: Sequence[tuple[str, str | None]], photo: bool = True
+) -> list[Piece]:
+    """A conversation, about one image or none: (question, answer) in turn; the last answer may be None, to be written.
 
-    Labels are on the answers and their end tokens. Special tokens in questions and answers are plain words.
+    Labels are on the answers and their end tokens. Special tokens in questions and answers are plain words. Line
+    breaks stay, as in the released prompts: they tell the choices of a question apart. About an image, the first two
+    pieces, the words before it and the image, are the same for all questions.
     """
     system = chat_template(processor.prompt_set).partition("<image>")[0]
-    pieces = [Piece(Block.TEXT, processor.text_ids(system)), Piece(Block.IMAGE)]
+    pieces = [Piece(Block.TEXT, processor.text_ids(system)), Piece(Block.IMAGE)] if photo else []
     for index, (question, answer) in enumerate(turns):
-        asked = f"{'USER: ' if index else chr(10)}{' '.join(question.split())}{ASSISTANT}"
+        opening = "USER: " if index else "\n" if photo else system
+        asked = f"{opening}{question.strip()}{ASSISTANT}"
         if answer is None:
             pieces.append(Piece(Block.TEXT, processor.text_ids(asked, plain=True)))
             continue

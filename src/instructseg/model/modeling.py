@@ -294,17 +294,19 @@ class InstructSegModel(PreTrainedModel):
 
     @torch.no_grad()
     def generate_text(
-        self, layout: Layout, visual: VisualFeatures, max_new_tokens: int = 128, stop: Collection[int] = (),
-        use_cache: bool = True,
+        self, layout: Layout, visual: VisualFeatures | None, max_new_tokens: int = 128, stop: Collection[int] = (),
+        use_cache: bool = True, prefix: Cache | None = None,
     ) -> list[int]:  # fmt: skip
         """The likeliest words after a prompt of one row, up to a token of `stop`, which is left out.
 
-        With `use_cache` each step computes the newest word only.
+        `visual` is None for a prompt without an image. With `use_cache` each step computes the newest word only; with
+        `prefix` too, from `read_prefix` for the beginning of the prompt, the first step computes only what follows.
         """
-        given = self.embed(layout, visual, None)
+        known = prefix.get_seq_length() if prefix is not None else 0
+        given = self.embed(layout, visual, None)[:, known:]
         seen = (layout.segments >= PREFIX).long()
         words: list[int] = []
-        cache = None
+        cache = copy.deepcopy(prefix)
         while len(words) < max_new_tokens:
             output = self.language_model(
                 inputs_embeds=given, attention_mask=seen, past_key_values=cache, use_cache=use_cache
@@ -331,13 +333,16 @@ class InstructSegModel(PreTrainedModel):
         words = self.get_input_embeddings()(layout.word_ids)
         return self.perceiver(frames, words, layout.word_mask).flatten(2, 3)
 
-    def embed(self, layout: Layout, visual: VisualFeatures, references: Tensor | None) -> Tensor:
+    def embed(self, layout: Layout, visual: VisualFeatures | None, references: Tensor | None) -> Tensor:
         """The language model's input (batch, length, dim): words, visual, OVP and mask tokens in their places."""
         words = self.get_input_embeddings()(layout.token_ids)
         batch, length, width = words.shape
-        images = visual.tokens[:batch, None].expand(-1, layout.image_slots.shape[1], -1, -1)
-        masks = self.mask_tokens.expand(*layout.asked.shape, -1, -1)
-        blocks = [(layout.image_slots, images), (layout.mask_slots, masks)]
+        blocks = [(layout.mask_slots, self.mask_tokens.expand(*layout.asked.shape, -1, -1))]
+        if visual is None and layout.image_slots.numel():
+            raise ValueError("the prompt has a place for an image; give its visual tokens")
+        if visual is not None:
+            images = visual.tokens[:batch, None].expand(-1, layout.image_slots.shape[1], -1, -1)
+            blocks.append((layout.image_slots, images))
         if references is not None:
             slots = layout.reference_slots
             blocks.append((slots, references[:, :, : slots.shape[2]]))
