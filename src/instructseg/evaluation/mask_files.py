@@ -9,7 +9,7 @@ the frame's name in the dataset, or its place. Video servers take the same layou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,6 @@ class MaskRles(Sequence[np.ndarray | None]):
     def __getitem__(self, index: int) -> np.ndarray | None:  # type: ignore[override]
         rle = self.rles[index]
         return None if rle is None else rle_to_mask(rle)
-
-
-def all_mask_paths(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Path]]:
-    """Every mask file that complete answers have."""
-    for index in range(len(samples)):
-        sample = samples[index]
-        for position in range(len(sample.expressions)):
-            yield from ((sample, path) for path in mask_paths(sample, position))
 
 
 def _inside(name: str) -> Path:
