@@ -1,6 +1,7 @@
 """Rules that choose reference frames: pure functions, compared with their definitions."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_uniform(total, count):
     chosen = uniform(range(100, 100 + total), 100 + total // 2, count)
     assert len(chosen) == len(set(chosen)) == min(count, total - 1)
     assert 100 + total // 2 not in chosen and chosen == sorted(chosen)
-    gaps = [later - sooner for sooner, later in zip(chosen, chosen[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(chosen)]
     assert not gaps or max(gaps) - min(gaps) <= 2
 
 
