@@ -94,8 +94,9 @@ class PixelNaming(nn.Module):
         Shapes: features (batch, channels, h, w), names (names, dim), targets.regions int (batch, h, w).
         """
         pixels, labels = features.flatten(2).transpose(1, 2), targets.regions.flatten(1)
-        shape = (len(labels), min(self.points_per_image, labels.shape[1]))
-        picked = torch.randint(labels.shape[1], shape, generator=generator).to(labels.device)
+        count = min(self.points_per_image, labels.shape[1])
+        picked = torch.randint(labels.shape[1], (1, count), generator=generator).to(labels.device)
+        picked = picked.expand(len(labels), -1)
         pixels = pixels.gather(1, picked[..., None].expand(-1, -1, pixels.shape[2]))
         pixels = nn.functional.normalize(self.projection(pixels), dim=-1)
         similarity = pixels @ nn.functional.normalize(names, dim=-1).T
@@ -417,8 +418,9 @@ class InstructSegModel(PreTrainedModel):
             words = self.get_input_embeddings()(targets.name_ids.clamp(min=0))
             names = pool_words(words, targets.name_ids >= 0)[:, 0]
             logits, labels = self.naming(visual.pixels.mask_features, names, targets, generator)
-            parts |= self.criterion.naming(logits, labels)
-        parts |= text_loss(hidden.states, layout.labels, self.lm_head)
+            picked = len(labels) // len(layout.asked)
+            parts |= self.criterion.naming(logits, labels, targets.counts and targets.counts.named * picked)
+        parts |= text_loss(hidden.states, layout.labels, self.lm_head, targets.counts)
         return self.criterion.total(parts)
 
 
