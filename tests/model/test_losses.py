@@ -218,7 +218,7 @@ def test_pixels_are_named_by_similarity_among_the_names_of_their_photo():
     allowed = torch.tensor([[True, True, True], [True, False, True]])
     targets = Targets(torch.zeros(2, 1, 1, 12, 20), torch.ones(2, 1, 1).bool(), regions, names_allowed=allowed)
     logits, labels = naming(features, names, targets, torch.Generator().manual_seed(0))
-    picked = torch.randint(15, (2, 15), generator=torch.Generator().manual_seed(0))
+    picked = torch.randint(15, (1, 15), generator=torch.Generator().manual_seed(0)).expand(2, -1)
     assert logits.shape == (30, 3)
     for photo in range(2):
         for at, cell in enumerate(picked[photo].tolist()):
@@ -226,7 +226,7 @@ def test_pixels_are_named_by_similarity_among_the_names_of_their_photo():
             assert labels[row] == regions[photo].flatten()[cell]
             projected = naming.projection(features[photo].flatten(1)[:, cell])
             for name in range(3):
-                expected = 10 * torch.cosine_similarity(projected, names[name], dim=0)
+                expected = naming.first_scale * torch.cosine_similarity(projected, names[name], dim=0)
                 assert allowed[photo, name] or logits[row, name] < -1e30
                 if allowed[photo, name]:
                     torch.testing.assert_close(logits[row, name], expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,32 @@ class LossWeights:
     class_positive: float | None = None
 
 
+class Counts(NamedTuple):
+    """What there is to learn in a batch; the parts of the loss are divided by it. Float tensors of no dimension.
+
+    asked: instructions; present: those with a target; pairs: targets; named: pictures, each by its share of pixels with
+    a known name; words: labelled words. Where a batch is computed in parts, on one process or several, each part takes
+    the counts of the whole, so that the parts' losses add up to the loss of the whole.
+    """
+
+    asked: Tensor
+    present: Tensor
+    pairs: Tensor
+    named: Tensor
+    words: Tensor
+
+    @classmethod
+    def of(cls, targets: Targets | None, asked: Tensor, labels: Tensor | None = None) -> Counts:
+        """Shapes: asked bool (batch, instructions), labels int (batch, length) with -100 = ignored."""
+        nothing = torch.zeros((), device=asked.device)
+        words = nothing if labels is None else (labels[:, 1:] != IGNORE).sum().float()
+        if targets is None:
+            return cls(asked.sum().float(), nothing, nothing, nothing, words)
+        valid = targets.valid & asked[..., None]
+        named = nothing if targets.regions is None else (targets.regions != IGNORE).float().mean((1, 2)).sum()
+        return cls(asked.sum().float(), valid.any(-1).sum().float(), valid.sum().float(), named, words)
+
+
 @dataclass(frozen=True)
 class Targets:
     """What a batch should have been answered.
@@ -40,7 +66,7 @@ class Targets:
     masks (batch, instructions, objects, H, W) in [0, 1], valid bool (batch, instructions, objects): an instruction
     without a valid object has no target. For the pixel naming loss: regions int (batch, h, w) index the rows of
     name_ids (names, words; -1 pads), -100 where nothing is known; names_allowed bool (batch, names) says which names
-    compete in which image.
+    compete in which image. counts: of the whole that this batch is a part of; None, it is the whole.
     """
 
     masks: Tensor
@@ -48,11 +74,12 @@ class Targets:
     regions: Tensor | None = None
     name_ids: Tensor | None = None
     names_allowed: Tensor | None = None
+    counts: Counts | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
         present = {item.name: getattr(self, item.name) for item in fields(self)}
         return replace(self, **{name: v.to(device, non_blocking=non_blocking) for name, v in present.items()
-                                if v is not None})  # fmt: skip
+                                if isinstance(v, Tensor)})  # fmt: skip
 
 
 class Criterion:
@@ -83,20 +110,21 @@ class Criterion:
         masks = targets.masks.flatten(0, 1).float()
         valid = (targets.valid & asked[..., None]).flatten(0, 1)
         answers = masks if masks.shape[1] == 1 else (masks * valid[..., None, None]).amax(1, keepdim=True)
+        counts = targets.counts or Counts.of(targets, asked)
         parts: dict[str, Tensor] = {}
         for head in (heads[-1], *heads[:-1]):  # the released code draws its random points in this order
-            for name, value in self._one_head(head, masks, answers, valid, asked.flatten(), generator).items():
+            for name, value in self._one_head(head, masks, answers, valid, asked.flatten(), counts, generator).items():
                 parts[name] = parts.get(name, 0) + value
         return parts
 
     def _one_head(
-        self, head: Proposals, masks: Tensor, answers: Tensor, valid: Tensor, asked: Tensor,
+        self, head: Proposals, masks: Tensor, answers: Tensor, valid: Tensor, asked: Tensor, counts: Counts,
         generator: torch.Generator | None,
     ) -> dict[str, Tensor]:  # fmt: skip
         logits, scores = head.mask_logits.flatten(0, 1), head.score_logits.flatten(0, 1)
         points = self.draw(len(masks), self.num_points, masks, generator)
         samples, queries, objects = match(logits.detach(), masks, valid, points, self.weights.mask, self.weights.dice)
-        pairs = valid.sum().clamp(min=1)
+        pairs = counts.pairs.clamp(min=1)
         matched = logits[samples, queries][:, None]
         entropy, dice = self._mask_losses(matched, masks[samples, objects][:, None], generator)
         parts = {"mask": entropy.sum() / pairs, "dice": dice.sum() / pairs}
@@ -108,11 +136,11 @@ class Criterion:
             if self.weights.every:
                 spread = wanted.expand_as(sampled)[present].flatten(0, 1)
                 every_entropy, every_dice = point_losses(sampled[present].flatten(0, 1), spread)
-                parts["every"] = (every_entropy + every_dice).sum() / max(len(every_dice), 1)
+                parts["every"] = (every_entropy + every_dice).sum() / (counts.present * logits.shape[1]).clamp(min=1)
         if self.score_target == "matched":
             quality = torch.zeros_like(scores)
             quality[samples, queries] = 1
-        return parts | {"score": self._score_loss(scores[asked], quality[asked], pairs)}
+        return parts | {"score": self._score_loss(scores[asked], quality[asked], counts)}
 
     def _mask_losses(
         self, logits: Tensor, masks: Tensor, generator: torch.Generator | None
@@ -121,10 +149,13 @@ class Criterion:
         points = uncertain_points(logits, self.num_points, self.oversample, self.importance, generator, self.draw)
         return point_losses(sample_points(logits, points)[:, 0], sample_points(masks, points)[:, 0])
 
-    def _score_loss(self, scores: Tensor, wanted: Tensor, pairs: Tensor) -> Tensor:
-        weight = self.weights.class_positive
-        positive = (scores.numel() - pairs) / pairs if weight is None else scores.new_tensor(weight)
-        return nn.functional.binary_cross_entropy_with_logits(scores, wanted, pos_weight=positive.to(scores.dtype))
+    def _score_loss(self, scores: Tensor, wanted: Tensor, counts: Counts) -> Tensor:
+        weight, pairs, everything = self.weights.class_positive, counts.pairs.clamp(min=1), counts.asked * scores.shape[1]
+        positive = (everything - pairs) / pairs if weight is None else scores.new_tensor(weight)
+        total = nn.functional.binary_cross_entropy_with_logits(
+            scores, wanted, pos_weight=positive.to(scores.dtype), reduction="sum"
+        )
+        return total / everything
 
     def text_to_pixel(self, logits: Tensor, targets: Targets, asked: Tensor) -> dict[str, Tensor]:
         """Auxiliary masks (batch, instructions, h, w) against the union of an instruction's objects."""
@@ -132,12 +163,14 @@ class Criterion:
         union = nn.functional.interpolate(union, size=logits.shape[-2:], mode="bilinear", antialias=True)
         entropy, dice = point_losses(logits[asked].flatten(1), union[asked].flatten(1))
         present = targets.valid.any(-1)[asked].float()
-        return {"pixel": entropy.mean() + (dice * present).sum() / present.sum().clamp(min=1)}
+        counts = targets.counts or Counts.of(targets, asked)
+        return {"pixel": entropy.sum() / counts.asked + (dice * present).sum() / counts.present.clamp(min=1)}
 
-    def naming(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy of pixel names, mean over the known pixels."""
+    def naming(self, logits: Tensor, labels: Tensor, known: Tensor | None = None) -> dict[str, Tensor]:
+        """Cross-entropy of pixel names, mean over the known pixels, or divided by how many are `known` in the whole."""
         total = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-        return {"naming": total / (labels != IGNORE).sum().clamp(min=1)}
+        known = (labels != IGNORE).sum() if known is None else known
+        return {"naming": total / known.clamp(min=1)}
 
     def total(self, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and its weighted parts."""
@@ -159,13 +192,17 @@ def point_losses(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return entropy, 1 - (overlap + 1) / (probabilities.sum(-1) + wanted.sum(-1) + 1)
 
 
-def text_loss(states: Tensor, labels: Tensor, head: nn.Module) -> dict[str, Tensor]:
+def text_loss(
+    states: Tensor, labels: Tensor, head: nn.Module, counts: Counts | None = None
+) -> dict[str, Tensor]:
     """Autoregressive cross-entropy L_t over the labelled positions only; nothing when there are none.
 
-    Shapes: states (batch, length, dim), labels (batch, length) with -100 = ignored.
+    Shapes: states (batch, length, dim), labels (batch, length) with -100 = ignored. Mean over the labelled words, or
+    divided by those of the whole that `counts` tells of.
     """
     wanted = labels[:, 1:]
     known = wanted != IGNORE
     if not known.any():
         return {}
-    return {"text": nn.functional.cross_entropy(head(states[:, :-1][known]).float(), wanted[known])}
+    total = nn.functional.cross_entropy(head(states[:, :-1][known]).float(), wanted[known], reduction="sum")
+    return {"text": total / (known.sum() if counts is None else counts.words)}

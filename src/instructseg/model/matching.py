@@ -19,8 +19,13 @@ def random_points(count: int, points: int, like: Tensor, generator: torch.Genera
     return torch.rand(count, points, 2, generator=generator).to(like.device)
 
 
+def shared_points(count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """The same uniform points for every row, so that how a batch is split over processes does not change them."""
+    return random_points(1, points, like, generator).expand(count, -1, -1)
+
+
 class PointSource(Protocol):
-    """Where a criterion's random points come from: `random_points`, or recorded ones."""
+    """Where a criterion's random points come from: `random_points`, `shared_points`, or recorded ones."""
 
     def __call__(self, count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor: ...
 
