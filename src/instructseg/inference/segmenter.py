@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +124,15 @@ class Segmenter:
         return track(self, source, instructions, VideoOptions(linking=linking, **options))
 
     def segment_video(
-        self, source: VideoSource, instructions: str | Sequence[str], linking: Linking = "offline", **options: Any
-    ) -> VideoPrediction:
-        """As `track`, the answers kept for the whole clip; "offline" linking chooses with the end in view."""
-        return segment_video(self, source, instructions, VideoOptions(linking=linking, **options))
+        self, source: VideoSource, instructions: str | Sequence[str], linking: Linking = "offline",
+        on_frame: Callable[[], None] | None = None, **options: Any,
+    ) -> VideoPrediction:  # fmt: skip
+        """As `track`, the answers kept for the whole clip; "offline" linking chooses with the end in view.
+
+        `on_frame` is called after each frame. A clip that breaks off gives the answers up to there and says so in
+        `error`.
+        """
+        return segment_video(self, source, instructions, VideoOptions(linking=linking, **options), on_frame)
 
     def open_video(
         self, instructions: str | Sequence[str], linking: Linking = "causal", **options: Any

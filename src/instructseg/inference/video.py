@@ -9,7 +9,7 @@ People call these as methods of `Segmenter`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +72,10 @@ def track(
 
 
 def segment_video(
-    segmenter: Loaded, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions
-) -> VideoPrediction:
-    """The answers about a whole clip, its masks as run-length code.
+    segmenter: Loaded, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions,
+    on_frame: Callable[[], None] | None = None,
+) -> VideoPrediction:  # fmt: skip
+    """The answers about a whole clip, its masks as run-length code; `on_frame` is called after each frame.
 
     A source that breaks off gives the answers up to there and the reason in `error`. Raises InputError when not a
     single frame can be read.
@@ -90,6 +91,8 @@ def segment_video(
                 record.add(frame, seen)
             else:
                 frames.append(tracker.answer(frame, seen).to_answer())
+            if on_frame is not None:
+                on_frame()
     except InputError as problem:
         if not (frames or (record is not None and len(record))):
             raise

@@ -12,7 +12,11 @@ from instructseg.media.names import brief
 IMAGE_EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .tga".split()
 )
+VIDEO_EXTENSIONS = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .3gp .ogv .wmv .flv".split())
+"""Files taken for clips by their name; `media.video.open_clip` itself reads whatever FFmpeg knows."""
+
 _OWN_RESULTS = (".overlay.png", ".mask.png")
+_OWN_CLIP = ".overlay.mp4"
 
 
 def expand_photos(source: str) -> list[Path]:
@@ -46,6 +50,35 @@ def expand_photos(source: str) -> list[Path]:
 def _bracket_hint(source: str) -> str:
     """A folder named "we[i]rd" is no pattern, but "we[i]rd/*.jpg" is one and means "weird/*.jpg"."""
     return " ([...] in a pattern means one of these letters; [[] means a bracket)" if "[" in source else ""
+
+
+def expand_clips(source: str) -> list[Path] | None:
+    """The video files that a name or a glob pattern means; None when it means photos.
+
+    A GIF is a clip when it moves. Raises InputError when a pattern for videos matches nothing.
+    """
+    path = Path(source).expanduser()
+    if path.suffix.lower() == ".gif" and path.is_file():
+        return [path] if _moves(path) else None
+    if path.suffix.lower() not in VIDEO_EXTENSIONS or path.is_dir():
+        return None
+    if path.exists() or not glob.has_magic(source):
+        return [path]
+    matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
+    clips = [match for match in matches if match.is_file() and not match.name.endswith(_OWN_CLIP)]
+    if not clips:
+        raise InputError(f"{source} matches no video; give a file, or a quoted pattern like 'clips/*.mp4'")
+    return clips
+
+
+def _moves(path: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return getattr(picture, "is_animated", False)
+    except Exception:  # damaged: reading it as a photo says what is wrong
+        return False
 
 
 def _photos(paths: Iterable[Path], where: str) -> list[Path]:

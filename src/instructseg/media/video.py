@@ -18,9 +18,6 @@ from instructseg.media.video_frames import RawFrame, list_folder, read_camera, r
 
 VideoSource: TypeAlias = str | os.PathLike | int | Iterable[ImageSource]
 
-VIDEO_EXTENSIONS = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .3gp .ogv .wmv .flv".split())
-"""Files taken for clips by their name; `open_clip` itself reads whatever FFmpeg knows, GIFs too."""
-
 
 @dataclass(frozen=True)
 class Reading:
