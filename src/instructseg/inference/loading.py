@@ -39,15 +39,16 @@ def load_parts(
             processor = InstructSegProcessor.from_pretrained(folder)
             processor.check_fits(model.config)
     except Exception as error:  # on damaged or foreign files their readers raise nearly anything
-        why = " ".join(str(error).split()) or type(error).__name__
-        known = isinstance(error, InstructSegError)
-        raise CheckpointError(f"cannot load {name}: {why}") from (None if known else error)
+        why = " ".join(str(error).split())
+        if not isinstance(error, InstructSegError | OSError):
+            why = f"a file of it is damaged or of another kind ({type(error).__name__}: {why})"
+        raise CheckpointError(f"cannot load {name}: {why}") from error
     return model, processor
 
 
 def _check_kind(folder: str) -> None:
     config, _ = InstructSegConfig.get_config_dict(folder)
-    kind = config.get("model_type")
+    kind = config.get("model_type") if isinstance(config, dict) else config
     if kind != InstructSegConfig.model_type:
         raise CheckpointError(f"config.json describes a model of type {kind!r}; 'instructseg' was needed")
 
