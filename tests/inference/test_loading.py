@@ -16,17 +16,18 @@ from instructseg.model.storage import save_int8
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Two folders with the same model: as transformers stores it, and compact."""
+    """Folders with the same model: as transformers stores it, in one file and in many, and compact."""
     model, processor = tiny_model.build()
-    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("full", "int8")}
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("full", "sharded", "int8")}
     model.save_pretrained(folders["full"])
+    model.save_pretrained(folders["sharded"], max_shard_size="300KB")
     save_int8(model, folders["int8"])
     for folder in folders.values():
         processor.save_pretrained(folder)
     return folders
 
 
-@pytest.fixture(params=["full", "int8"])
+@pytest.fixture(params=["full", "sharded", "int8"])
 def folder(request, saved, tmp_path):
     return shutil.copytree(saved[request.param], tmp_path / "model")
 
@@ -107,9 +108,10 @@ def test_damaged_weights(folder, damage):
     refusal(folder)
 
 
+@pytest.mark.parametrize("kind", ["sharded", "int8"])
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": "none.safetensors"}}'])
-def test_damaged_lists_of_shards(saved, tmp_path, text):
-    folder = shutil.copytree(saved["int8"], tmp_path / "model")
+def test_damaged_lists_of_shards(saved, tmp_path, text, kind):
+    folder = shutil.copytree(saved[kind], tmp_path / "model")
     (folder / "model.safetensors.index.json").write_text(text)
     refusal(folder)
 
@@ -146,3 +148,24 @@ def test_parts_put_together_by_hand():
 def test_what_fits_loads(folder):
     model, processor = load_parts(folder, torch.bfloat16, "eager")
     assert model.dtype == torch.bfloat16 and processor.mask_tokens == model.config.num_mask_tokens
+
+
+def test_a_shard_that_is_not_there(saved, tmp_path):
+    folder = shutil.copytree(saved["sharded"], tmp_path / "model")
+    gone = sorted(folder.glob("*.safetensors"))[1]
+    gone.unlink()
+    assert gone.name in refusal(folder)
+
+
+@pytest.mark.parametrize("kind", ["full", "sharded"])
+def test_loaded_weights_are_the_stored_ones_and_no_longer_the_files(saved, tmp_path, kind):
+    """A folder may be written again, by a training that goes on from it, while its model is in use."""
+    folder = shutil.copytree(saved[kind], tmp_path / "model")
+    files = sorted(folder.glob("*.safetensors"))
+    assert len(files) == 1 or kind == "sharded"
+    weights = load_parts(folder, torch.float32)[0].state_dict()
+    for file in files:
+        file.write_bytes(bytes(file.stat().st_size))
+    stored = tiny_model.build()[0].state_dict()
+    assert stored.keys() == weights.keys()
+    assert all(torch.equal(weights[name], value) for name, value in stored.items())

@@ -1,10 +1,12 @@
 """Compact weights: small rounding, small files, and nothing left of them in the model."""
 
 import json
+from pathlib import Path
 
 import pytest
 import tiny_model
 import torch
+from safetensors.torch import save_file
 
 from instructseg.errors import CheckpointError
 from instructseg.model import storage
@@ -113,3 +115,19 @@ def test_damaged_folders_are_named(tiny, damage, tmp_path):
         index.write_text("{}")
     with pytest.raises(CheckpointError, match=r"cannot be read: .*; fetch the folder again"):
         InstructSegModel.from_pretrained(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists what a process has mapped")
+def test_tensors_are_read_and_not_mapped(tmp_path):
+    """Mapped pages would count as memory of the process beside the weights made of them."""
+    written = [{"a": torch.randn(300, 200), "b": torch.arange(5)}, {"c": torch.randn(400, 100).bfloat16()}]
+    files = [tmp_path / f"{number}.safetensors" for number in range(2)]
+    for file, shard in zip(files, written, strict=True):
+        save_file(shard, file)
+    with storage.unread_tensors(files) as tensors:
+        read = {name: tensor[...] for name, tensor in tensors.items()}
+        assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    expected = written[0] | written[1]
+    assert read.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype

@@ -12,9 +12,11 @@ Read this file first; each stage's module is in the file of its name.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ from instructseg.model.layout import PREFIX, BlockSizes, Layout
 from instructseg.model.losses import Criterion, Targets, text_loss
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, PixelFeatures, Proposals
-from instructseg.model.storage import load_int8
+from instructseg.model.storage import load_int8, unread_tensors
 from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion, pool_words
 from instructseg.model.vision_encoder import BackboneTokens, ClipTokens
 
@@ -204,6 +206,17 @@ class InstructSegModel(PreTrainedModel):
                 kwargs |= {"config": config, "state_dict": load_int8(folder)}
                 return super().from_pretrained(None, *args, **kwargs)
         return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: PreTrainedModel, state_dict: dict | None, checkpoint_files: list[str] | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """transformers' step from files to weights in place, with files that are read instead of mapped."""
+        load = functools.partial(PreTrainedModel._load_pretrained_model, model)
+        if state_dict is None and all(str(file).endswith(".safetensors") for file in checkpoint_files or [""]):
+            with unread_tensors(checkpoint_files) as tensors:
+                return load(tensors, checkpoint_files, *args, **kwargs)
+        return load(state_dict, checkpoint_files, *args, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()

@@ -1,5 +1,6 @@
-"""Compact weights: large matrices as int8 with one scale a row, the rest in bfloat16; read back to full precision.
+"""Weights in files: read one tensor at a time, and compact ones, of a quarter of the bytes.
 
+Compact weights are large matrices as int8 with one scale a row, the rest in bfloat16, read back to full precision.
 It is storage only: the model computes as if the weights had been saved in full, with the rounding named in the
 model card. A folder written here says so in its config (`weight_storage: int8`) and loads by `from_pretrained`.
 """
@@ -8,7 +9,10 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -73,6 +77,21 @@ def load_int8(directory: Path) -> dict[str, Tensor]:
         for name, tensor in stored.items()
         if not name.endswith(SCALE)
     }
+
+
+@contextmanager
+def unread_tensors(files: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
+    """The tensors of safetensors files by name, each read from its file when `tensor[...]` asks for it.
+
+    Read, not mapped: pages of a mapped file count as the process's memory from their first use until the file is
+    closed, which made loading a model take twice its size.
+    """
+    with ExitStack() as opened:
+        tensors: dict[str, Any] = {}
+        for file in files:
+            shard = opened.enter_context(safe_open(file, "pt", backend="pread"))
+            tensors |= {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118
+        yield tensors
 
 
 def _widen(tensor: Tensor) -> Tensor:
