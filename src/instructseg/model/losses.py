@@ -142,15 +142,14 @@ class Criterion:
             quality[samples, queries] = 1
         return parts | {"score": self._score_loss(scores[asked], quality[asked], counts)}
 
-    def _mask_losses(
-        self, logits: Tensor, masks: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def _mask_losses(self, logits: Tensor, masks: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Per-pair binary cross-entropy and dice on sampled points: (pairs, 1, h, w) and (pairs, 1, H, W)."""
         points = uncertain_points(logits, self.num_points, self.oversample, self.importance, generator, self.draw)
         return point_losses(sample_points(logits, points)[:, 0], sample_points(masks, points)[:, 0])
 
     def _score_loss(self, scores: Tensor, wanted: Tensor, counts: Counts) -> Tensor:
-        weight, pairs, everything = self.weights.class_positive, counts.pairs.clamp(min=1), counts.asked * scores.shape[1]
+        weight, pairs = self.weights.class_positive, counts.pairs.clamp(min=1)
+        everything = counts.asked * scores.shape[1]
         positive = (everything - pairs) / pairs if weight is None else scores.new_tensor(weight)
         total = nn.functional.binary_cross_entropy_with_logits(
             scores, wanted, pos_weight=positive.to(scores.dtype), reduction="sum"
@@ -192,9 +191,7 @@ def point_losses(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return entropy, 1 - (overlap + 1) / (probabilities.sum(-1) + wanted.sum(-1) + 1)
 
 
-def text_loss(
-    states: Tensor, labels: Tensor, head: nn.Module, counts: Counts | None = None
-) -> dict[str, Tensor]:
+def text_loss(states: Tensor, labels: Tensor, head: nn.Module, counts: Counts | None = None) -> dict[str, Tensor]:
     """Autoregressive cross-entropy L_t over the labelled positions only; nothing when there are none.
 
     Shapes: states (batch, length, dim), labels (batch, length) with -100 = ignored. Mean over the labelled words, or

@@ -49,6 +49,10 @@ class MaskFolder(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def photo_id(self, index: int) -> str:
+        """The id of a sample without decoding its photo."""
+        return f"{self.prefix}/{os.path.splitext(os.path.relpath(self._rows[index][0], self.folder))[0]}"
+
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         photo, rows = self._rows[index]
         image = read_upright(photo)
@@ -57,8 +61,7 @@ class MaskFolder(Sequence[Sample]):
             Expression(text, None if path is None else masks[path], kind, str(at))
             for at, (path, text, kind) in enumerate(rows)
         )
-        name = os.path.splitext(os.path.relpath(photo, self.folder))[0]
-        return Sample(f"{self.prefix}/{name}", self.task, Photo(image, photo), expressions)
+        return Sample(self.photo_id(index), self.task, Photo(image, photo), expressions)
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:

@@ -63,6 +63,10 @@ class LabelMe(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.photos)
 
+    def photo_id(self, index: int) -> str:
+        """The id of a sample without decoding its photo."""
+        return self.photos.photo_id(index)
+
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         photo = self.photos[index]
         masks: dict[str, np.ndarray] = {}
