@@ -8,6 +8,7 @@ import pytest
 
 from instructseg.inference.linking import ABSENT, LinkWeights, Observation, PathLinker, overlaps
 from instructseg.inference.motion import Motion, moved
+from instructseg.inference.presence import Presence
 
 SIZE = (24, 48)
 RED, BLUE = np.array([1.0, 0.0]), np.array([0.0, 1.0])
@@ -35,50 +36,35 @@ def follow(frames, threshold=0.0, weights=None, flows=None):
 
 class TestAgainstAllPaths:
     @pytest.mark.parametrize("seed", range(12))
-    @pytest.mark.parametrize("threshold", [0.0, 0.4])
-    def test_best_path(self, seed, threshold):
+    def test_best_path(self, seed):
         rng = np.random.default_rng(seed)
         frames = [
-            observe(*((rng.random(), square(int(rng.integers(40))), _unit(rng)) for _ in range(rng.integers(0, 4))))
+            observe(*((rng.random(), square(int(rng.integers(40))), _unit(rng)) for _ in range(rng.integers(0, 5))))
             for _ in range(5)
         ]
-        weights = LinkWeights(2.0, 0.7, 1.5)
-        causal, path = follow(frames, threshold, weights)
-        states = [[*range(len(frame.scores)), ABSENT] for frame in frames]
-        everything = {each: self.worth(each, frames, threshold, weights) for each in itertools.product(*states)}
-        assert everything[tuple(path)] == pytest.approx(max(everything.values()))
+        weights = LinkWeights(2.0, 0.7)
+        causal, path = follow(frames, 0.0, weights)
         for end in range(1, 6):
-            best = max(everything_of(states[:end], frames, threshold, weights, self.worth), key=lambda pair: pair[1])
-            assert causal[end - 1] == best[0][-1]
+            states = [range(len(frame.scores)) if len(frame.scores) else [ABSENT] for frame in frames[:end]]
+            best = max(itertools.product(*states), key=lambda each: self.worth(each, frames, weights))
+            assert causal[end - 1] == best[-1]
+        assert path == list(best)
 
-    def worth(self, path, frames, threshold, weights):
+    def worth(self, path, frames, weights):
         """The definition: log-odds of every choice, and agreement of every step."""
-        total, before = 0.0, None
-        for frame, choice in zip(frames, path, strict=False):
-            if choice != ABSENT:
-                odds = logit(frame.scores[choice]) - (logit(threshold) if threshold else 0)
-                total += min(4.0, max(-4.0, odds))
-            elif not threshold and len(frame.scores):
-                return -np.inf
-            if before is not None:
-                total += self.step(*before, frame, choice, weights)
-            before = frame, choice
+        total = 0.0
+        for number, choice in enumerate(path):
+            if choice == ABSENT:
+                continue
+            total += min(4.0, max(-4.0, logit(frames[number].scores[choice])))
+            if number and path[number - 1] != ABSENT:
+                total += self.agreement(frames[number - 1], path[number - 1], frames[number], choice, weights)
         return total
-
-    def step(self, last, chosen, frame, choice, weights):
-        if chosen == ABSENT or choice == ABSENT:
-            return 0.0 if chosen == choice else -weights.change
-        agreement = [self.agreement(last, chosen, frame, other, weights) for other in range(len(frame.scores))]
-        return agreement[choice] - max(agreement)
 
     def agreement(self, last, chosen, frame, choice, weights):
         first, second = last.masks[chosen], frame.masks[choice]
         iou = (first & second).sum() / (first | second).sum()
         return weights.overlap * iou + weights.likeness * float(last.looks[chosen] @ frame.looks[choice])
-
-
-def everything_of(states, frames, threshold, weights, worth):
-    return [(each, worth(each, frames, threshold, weights)) for each in itertools.product(*states)]
 
 
 def _unit(rng):
@@ -142,20 +128,43 @@ class TestPresence:
         frames = self.scores(*[0.02] * 5, *[0.7] * 6, *[0.02] * 5)
         causal, path = follow(frames, threshold=0.2)
         assert path == [ABSENT] * 5 + [0] * 6 + [ABSENT] * 5
-        assert causal[:4] == [ABSENT] * 4 and causal[9] == 0 and causal[-1] == ABSENT
+        assert causal[:5] == [ABSENT] * 5 and causal[7:11] == [0] * 4 and causal[-2:] == [ABSENT] * 2
 
     def test_one_weak_frame_is_bridged(self):
         assert follow(self.scores(0.7, 0.7, 0.1, 0.7, 0.7), threshold=0.2)[1] == [0] * 5
 
     def test_without_a_threshold_it_is_always_there(self):
-        assert follow(self.scores(0.001, 0.7, 0.001))[1] == [0] * 3
+        causal, path = follow(self.scores(0.001, 0.7, 0.001))
+        assert path == causal == [0] * 3
+
+    def test_a_threshold_of_one_is_never_reached(self):
+        causal, path = follow(self.scores(0.99, 0.9), threshold=1.0)
+        assert path == causal == [ABSENT] * 2
 
     def test_frames_without_candidates(self):
-        frames = [*self.scores(0.7), observe(), *self.scores(0.7)]
+        frames = [*self.scores(0.9, 0.9), observe(), *self.scores(0.9, 0.9)]
         for threshold in (0.0, 0.2):
             causal, path = follow(frames, threshold)
-            assert path == causal == [0, ABSENT, 0]
+            assert path == [0, 0, ABSENT, 0, 0] and causal[2] == ABSENT and causal[-1] == 0
         assert follow([]) == ([], [])
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_against_all_answers(self, seed):
+        rng = np.random.default_rng(seed)
+        scores = [None if rng.random() < 0.2 else float(rng.random()) for _ in range(6)]
+        presence = Presence(0.4, 1.3)
+        causal = [presence.add(score) for score in scores]
+
+        def worth(states):
+            evidence = [-4 if score is None else logit(score) - logit(0.4) for score in scores]
+            total = sum(max(-4, min(4, each)) for each, there in zip(evidence, states, strict=False) if there)
+            return total - 1.3 * sum(one != other for one, other in itertools.pairwise(states))
+
+        for end in range(1, 7):
+            best = max(itertools.product([False, True], repeat=end), key=worth)
+            assert causal[end - 1] == (best[-1] and scores[end - 1] is not None)
+        expected = [there and score is not None for there, score in zip(best, scores, strict=True)]
+        assert presence.best_path() == expected
 
 
 def test_overlaps():
