@@ -11,7 +11,7 @@ from instructseg.data.clips import ClipSampler, draw_clip, draw_frames, resize_m
 from instructseg.data.readers.davis2016 import Davis2016
 from instructseg.errors import DataError
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.training.data import Collator, TrainingBatches
+from instructseg.training.collate import Collator
 from instructseg.types import Expression, Sample, Task
 
 SIZE = (40, 56)
@@ -128,8 +128,8 @@ def test_samples_depend_on_seed_epoch_and_index_only():
 def test_the_trainer_takes_drawn_clips_as_they_are():
     processor = InstructSegProcessor.for_config(tiny_model.config(), tiny_model.tokenizer())
     clips = [clip_of(set(range(12)), {1}, name="toy/a"), clip_of({3}, frames=2 + 2, name="toy/b")]
-    batches = TrainingBatches(ClipSampler(clips, empty_share=0), Collator(processor), batch_photos=2, first=0, steps=3)
-    batch = batches[0]
+    sampler = ClipSampler(clips, empty_share=0)
+    batch = Collator(processor)([sampler.sample(0, index) for index in range(2)])
     inputs, image_processor = batch.inputs, processor.image_processor
     for row, sample in enumerate(batch.samples):
         assert torch.equal(inputs.pixel_values[row], image_processor.prepare(sample.image))

@@ -7,7 +7,9 @@ import torch
 
 from instructseg.errors import RecipeError
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.training.data import BACKGROUND, Collator, Photos, TrainingBatches, compose_config, open_photos
+from instructseg.training.batches import Share, TrainingBatches
+from instructseg.training.collate import BACKGROUND, Collator
+from instructseg.training.data import Photos, compose_config, open_photos
 from instructseg.training.recipe import DataRecipe
 from instructseg.types import Expression, Sample, Task
 
@@ -92,20 +94,33 @@ def test_one_name_of_two_datasets_is_two_names():
 
 
 class Numbers:
-    """A composer whose samples only say their index."""
+    """A mixture whose samples only say which they are."""
 
-    def sample(self, epoch, index):
-        return (epoch, index)
+    def sample(self, step, offset):
+        return (step, offset)
 
 
 def test_the_place_in_the_data_is_the_step():
-    batches = TrainingBatches(Numbers(), list, batch_photos=3, first=0, steps=5)
+    share = Share(batch=3)
+    batches = TrainingBatches(Numbers(), list, share, first=0, steps=5)
     assert len(batches) == 5
-    rest = TrainingBatches(Numbers(), list, batch_photos=3, first=2, steps=5)
+    rest = TrainingBatches(Numbers(), list, share, first=2, steps=5)
     assert len(rest) == 3 and [rest[at] for at in range(3)] == [batches[at] for at in (2, 3, 4)]
-    drawn = [index for at in range(5) for _, index in batches[at]]
-    assert drawn == list(range(15))
-    assert len(TrainingBatches(Numbers(), list, 3, first=9, steps=5)) == 0
+    assert batches[4] == ([(4, 0), (4, 1), (4, 2)],)
+    assert len(TrainingBatches(Numbers(), list, share, first=9, steps=5)) == 0
+
+
+@pytest.mark.parametrize("processes, pieces", [(1, 1), (1, 4), (2, 1), (2, 3), (3, 2), (12, 1)])
+def test_processes_and_pieces_share_a_batch_without_gap_or_overlap(processes, pieces):
+    shares = [Share(12, process, processes, pieces) for process in range(processes)]
+    drawn = [TrainingBatches(Numbers(), list, share, 0, 1)[0] for share in shares]
+    assert all(len(own) == pieces and len({len(piece) for piece in own}) == 1 for own in drawn)
+    assert [offset for own in drawn for piece in own for _, offset in piece] == list(range(12))
+
+
+def test_a_batch_that_cannot_be_shared_evenly():
+    with pytest.raises(RecipeError, match=r"batch_photos is 6, which 2 processes with accumulate 2 .* multiple of 4"):
+        Share(6, processes=2, pieces=2)
 
 
 def test_photos_of_several_readers():
@@ -114,7 +129,7 @@ def test_photos_of_several_readers():
 
 
 def test_recipes_that_name_no_data_or_unknown_settings():
-    with pytest.raises(RecipeError, match=r"names no data; give data\.coco or data\.label_maps"):
+    with pytest.raises(RecipeError, match=r"names no data; give data\.coco"):
         open_photos(DataRecipe(), validation=False)
     with pytest.raises(RecipeError, match=r"data\.compose: .*'sise'"):
         compose_config(DataRecipe(compose={"sise": 3}))

@@ -36,8 +36,8 @@ def test_random_numbers_go_on_where_they_were(tmp_path):
 def test_a_write_that_fails_keeps_the_last_one(error, tmp_path, monkeypatch):
     checkpoint.save(tmp_path, {"step": 1})
 
-    def fail(state, path):
-        path.write_bytes(b"half of it")
+    def fail(state, file):
+        file.write(b"half of it")
         raise error
 
     monkeypatch.setattr(torch, "save", fail)
@@ -50,8 +50,8 @@ def test_a_write_that_fails_keeps_the_last_one(error, tmp_path, monkeypatch):
 def test_a_kill_while_writing_keeps_the_last_one(tmp_path, monkeypatch):
     checkpoint.save(tmp_path, {"step": 1})
 
-    def killed(state, path):
-        path.write_bytes(b"half of it")
+    def killed(state, file):
+        file.write(b"half of it")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

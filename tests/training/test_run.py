@@ -17,6 +17,8 @@ from instructseg.model import configuration
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.training import run as training
+from instructseg.training import start as starting
+from instructseg.training.held_out import open_validation
 from instructseg.training.recipe import ModelRecipe, Recipe, load_recipe
 from instructseg.training.report import RunLog, Window, read_log
 
@@ -218,9 +220,7 @@ def test_validation_leaves_the_run_as_it_was(world, tmp_path):
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     state = torch.get_rng_state()
     run.collate = training.Collator(run.processor)
-    held_out = training.open_photos(run.recipe.data, validation=True)
-    run.validation = training.validation_set(held_out, training.compose_config(run.recipe.data), seed=0)
-    run.log = RunLog(tmp_path / "log.jsonl", 0)
+    run.open_reports(open_validation(run.recipe.data, 0, references=2))
     assert run.validation and run.model.training
     run._validate()
     assert run.model.training and torch.equal(torch.get_rng_state(), state)
@@ -231,9 +231,8 @@ class TestStart:
     """What a run starts from: the real `build_model`."""
 
     @pytest.fixture
-    def build(self, monkeypatch):
-        monkeypatch.undo()
-        return training.build_model
+    def build(self):
+        return starting.build_model
 
     def test_a_saved_model(self, build, finished):
         model, processor = build(Recipe(model=ModelRecipe(init=str(finished.output / "model"))))
@@ -279,6 +278,6 @@ class TestReport:
         window = Window()
         window.add({"a": 1.0, "b": 4.0}, 3)
         window.add({"a": 2.0}, 5)
-        assert window.means() == {"a": 1.5, "b": 2.0} and window.instructions == 8 and window.rate > 0
+        assert window.means() == {"a": 1.5, "b": 4.0} and window.instructions == 8 and window.rate > 0
         window.clear()
         assert window.means() == {} and window.instructions == 0

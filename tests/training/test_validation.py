@@ -8,7 +8,7 @@ import tiny_model
 import torch
 
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.training.data import Collator
+from instructseg.training.collate import Collator
 from instructseg.training.validation import validate
 from instructseg.types import Expression, Sample, Task
 

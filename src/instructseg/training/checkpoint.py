@@ -18,16 +18,19 @@ LAST, PREVIOUS = "last.pt", "previous.pt"
 
 def save(directory: Path, state: dict[str, Any]) -> None:
     """Write `state` and the random states; a failure (a full disk, a kill) leaves the last good checkpoint."""
-    directory.mkdir(parents=True, exist_ok=True)
     unfinished = directory / "unfinished.pt"
     try:
-        torch.save(state | {"random": random_states()}, unfinished)
+        directory.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            torch.save(state | {"random": random_states()}, file)
+            file.flush()
+            os.fsync(file.fileno())  # a rename must not reach the disk before what it names
+        if (directory / LAST).exists():
+            os.replace(directory / LAST, directory / PREVIOUS)
+        os.replace(unfinished, directory / LAST)
     except (OSError, RuntimeError) as error:
         unfinished.unlink(missing_ok=True)
         raise CheckpointError(f"cannot write a checkpoint to {directory}: {error}; the last one is kept") from error
-    if (directory / LAST).exists():
-        os.replace(directory / LAST, directory / PREVIOUS)
-    os.replace(unfinished, directory / LAST)
 
 
 def load(directory: Path) -> dict[str, Any] | None:

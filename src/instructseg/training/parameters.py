@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+from instructseg.errors import RecipeError
 from instructseg.model.modeling import InstructSegModel
 from instructseg.training.recipe import LoraRecipe
 
@@ -30,23 +33,37 @@ def merge_lora(model: InstructSegModel) -> None:
             setattr(model.language_model.get_submodule(parent), child, module.get_base_layer())
 
 
-def choose_trainable(model: InstructSegModel) -> dict[str, list[str]]:
+def choose_trainable(model: InstructSegModel, train: Sequence[str] = ()) -> dict[str, list[str]]:
     """Set requires_grad everywhere and say why: group -> parameter names.
 
-    Word embeddings and the output head stay frozen too, unlike in the released training.
+    `train` names the modules (or parameters) that train in full; empty: all but encoders and language model. Word
+    embeddings and the output head stay frozen too, unlike in the released training. Raises RecipeError for a name that
+    is no part of the model, or a part that stays frozen.
     """
+    own = _own_parts(model)
+    unknown = [name for name in train if name not in own]
+    if unknown:
+        raise RecipeError(f"model.train names {unknown[0]!r}; it may name {', '.join(own)}")
     encoders = {id(parameter) for encoder in model.encoders for parameter in encoder.parameters()}
-    groups: dict[str, list[str]] = {"trained": [], "lora": [], "frozen encoder": [], "frozen language model": []}
+    groups: dict[str, list[str]] = {
+        "trained": [], "lora": [], "frozen encoder": [], "frozen language model": [], "frozen by the recipe": [],
+    }  # fmt: skip
     for name, parameter in model.named_parameters():
         if id(parameter) in encoders:
             group = "frozen encoder"
         elif name.startswith("language_model.") or name == "lm_head.weight":
             group = "lora" if "lora_" in name else "frozen language model"
         else:
-            group = "trained"
+            group = "trained" if not train or name.split(".")[0] in train else "frozen by the recipe"
         parameter.requires_grad_(not group.startswith("frozen"))
         groups[group].append(name)
     return groups
+
+
+def _own_parts(model: InstructSegModel) -> list[str]:
+    """The model's parts beside its encoders and language model."""
+    names = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
+    return [name for name in names if name not in ("backbone", "language_model", "lm_head")]
 
 
 class MovingAverage:

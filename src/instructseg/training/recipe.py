@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
 from instructseg.errors import RecipeError
 from instructseg.model.losses import LossWeights
+from instructseg.training.own_data import section_of
+from instructseg.training.schema import build, plain, put
+
+TRACKERS = ("tensorboard", "trackio")
 
 
 @dataclass(frozen=True)
 class ModelRecipe:
     """`preset`: a preset of `model.configuration` built on pretrained parts; or `init`: a saved model to go on from.
 
-    `config` overrides fields of the preset, nested by part, e.g. {decoder_config: {pixel_layers: 3}}.
+    `init` is a name ("nano"), a folder or a hub id. `config` overrides fields of the preset, nested by part, e.g.
+    {decoder_config: {pixel_layers: 3}}. `train`: modules of the model that train in full, e.g. [mask_decoder]; empty:
+    all but the encoders and the language model (section 3.1).
     """
 
     preset: str = "nano"
     init: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    train: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,19 +43,49 @@ class LoraRecipe:
 
 
 @dataclass(frozen=True)
-class DataRecipe:
-    """Where photos with instance masks lie and how samples are composed from them.
+class SourceRecipe:
+    """One source of the mixture; every batch comes from one source, which gets its `ratio` of all batches exactly.
 
-    `coco`: list of {annotations, images}; `label_maps`: list of {images, masks, names, prefix}. Relative paths are
-    relative to `root`. `compose` holds fields of `ComposeConfig`. Photos whose id falls in the validation share
-    (`validation_percent`, by a hash of the id) are never trained on.
+    `name`: "composed" (photos composed from the instance masks of the data section), "composed_clips", or a dataset of
+    `instructseg data list` with its `split`, the `root` it lies below (default: that of the data section) and the
+    `options` of its reader. A ratio of 0 leaves the source out.
+    """
+
+    name: str
+    split: str = "train"
+    ratio: float = 1.0
+    root: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.ratio < 0:
+            raise RecipeError(f"the ratio of source {self.name} is {self.ratio}; it must be 0 or more")
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Where the data lies and how samples are made from it.
+
+    Photos with instance masks to compose from: `coco`, list of {annotations, images}; `label_maps`, list of {images,
+    masks, names, prefix}; `labelme`, list of {folder, prefix}. Relative paths are relative to `root`. `compose` holds
+    fields of `ComposeConfig`. `sources` is the mixture; empty: composed photos alone. `validation` lists sources whose
+    first samples are scored beside the composed validation photos.
+    Photos whose id falls in the validation share (`validation_percent`, by a hash of the id) are never trained on, and
+    likewise the samples of your own data (sources whose split is "all").
+    `expressions`: at most so many of a sample of a source that is not composed. `max_tokens`: of a conversation, whose
+    later turns are left out.
     """
 
     root: str = "."
     coco: tuple[dict[str, str], ...] = ()
     label_maps: tuple[dict[str, str], ...] = ()
+    labelme: tuple[dict[str, str], ...] = ()
+    sources: tuple[SourceRecipe, ...] = ()
+    validation: tuple[SourceRecipe, ...] = ()
     validation_percent: int = 20
     compose: dict[str, Any] = field(default_factory=dict)
+    expressions: int = 4
+    max_tokens: int = 2048
     workers: int = 1
 
 
@@ -73,12 +109,18 @@ class LossRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run. Times are in steps of one batch of `batch_photos` photos with all their instructions."""
+    """A whole run. Times are in steps of one batch of `batch_photos` samples with all their instructions.
+
+    The batch is shared by all processes, and each computes its part in `accumulate` pieces: neither changes what is
+    learned, only the memory and time it takes. `report` names trackers besides log.jsonl: tensorboard, trackio.
+    """
 
     output: str = "runs/nano"
     seed: int = 0
     steps: int = 2000
     batch_photos: int = 4
+    accumulate: int = 1
+    gradient_checkpointing: bool = False
     learning_rate: float = 4e-5
     warmup_steps: int = 100
     weight_decay: float = 0.0
@@ -89,18 +131,28 @@ class Recipe:
     checkpoint_minutes: float = 3.0
     validate_every: int = 250
     validation_photos: int = 0
+    report: tuple[str, ...] = ()
     model: ModelRecipe = field(default_factory=ModelRecipe)
     lora: LoraRecipe = field(default_factory=LoraRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_photos", "accumulate", "validate_every"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        for name in self.report:
+            if name not in TRACKERS:
+                raise RecipeError(f"report names {name!r}; it may name {', '.join(TRACKERS)}")
+
     def as_yaml(self) -> str:
-        return yaml.safe_dump(_plain(asdict(self)), sort_keys=False)
+        return yaml.safe_dump(plain(asdict(self)), sort_keys=False)
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a YAML recipe and apply overrides such as "steps=100" or "data.root=/datasets" (values are YAML).
 
+    A path as the whole data section, "data=my_coco.json", means your own data: see `own_data`.
     Raises RecipeError naming the key for unknown keys and wrong types.
     """
     try:
@@ -112,79 +164,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except yaml.YAMLError as error:
         raise RecipeError(f"recipe {path} is not valid YAML: {error}") from None
     for override in overrides:
-        key, found, value = override.partition("=")
-        if not found:
-            raise RecipeError(f"{override!r} is not an override; write key=value, e.g. steps=100")
-        try:
-            _put(tree, key.split("."), yaml.safe_load(value))
-        except yaml.YAMLError as error:
-            raise RecipeError(f"the value of {override!r} is not valid YAML: {error}") from None
-    return _build(Recipe, tree, "")
-
-
-def with_root(recipe: Recipe, root: str) -> Recipe:
-    return replace(recipe, data=replace(recipe.data, root=root))
-
-
-def _put(tree: dict, keys: list[str], value: object) -> None:
-    for depth, key in enumerate(keys):
-        if not isinstance(tree, dict):
-            raise RecipeError(f"cannot set {'.'.join(keys)}: {'.'.join(keys[:depth]) or 'the recipe'} is not a section")
-        if depth == len(keys) - 1:
-            tree[key] = value
-        else:
-            tree = tree.setdefault(key, {})
-
-
-def _build(kind: type, tree: object, where: str) -> Any:
-    if not isinstance(tree, Mapping):
-        raise RecipeError(f"{where or 'the recipe'} must be a section of keys, got {tree!r}")
-    hints = get_type_hints(kind)
-    known = [item.name for item in fields(kind)]
-    values = {}
-    for key, value in tree.items():
-        name = f"{where}{key}"
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-            raise RecipeError(f"unknown key {name}; {hint}")
-        values[key] = _value(hints[key], value, name)
-    return kind(**values)
-
-
-def _value(hint: Any, value: object, name: str) -> object:
-    if is_dataclass(hint):
-        return _build(hint, value, f"{name}.")
-    text = str(hint)
-    if value is None and "None" in text:
-        return None
-    if text.startswith("tuple"):
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise RecipeError(f"{name} must be a list, got {value!r}")
-        return tuple(value)
-    for allowed, cast in ((bool, bool), (int, int), (float, float), (str, str)):
-        if hint is allowed or text == f"{allowed.__name__} | None":
-            return _scalar(cast, value, name)
-    if not isinstance(value, dict):
-        raise RecipeError(f"{name} must be a section, got {value!r}")
-    return value
-
-
-def _scalar(cast: type, value: object, name: str) -> object:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if cast is float and (whole or isinstance(value, float)):
-        return float(value)  # type: ignore[arg-type]
-    if cast is float and isinstance(value, str):  # YAML reads 1e-4 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if (cast is int and whole) or (cast is not int and isinstance(value, cast)):
-        return value
-    raise RecipeError(f"{name} must be {cast.__name__}, got {value!r}")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        before = tree.get("data") if isinstance(tree, dict) else None
+        put(tree, override)
+        if isinstance(tree.get("data"), str):
+            tree["data"] = section_of(tree["data"], before)
+    return build(Recipe, tree)

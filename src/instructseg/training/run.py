@@ -1,36 +1,42 @@
 """The training loop: read it as the list of what happens in one step.
 
-composer -> collate (processor) -> model with targets -> weighted losses -> AdamW, one cosine schedule.
+mixture -> collate (processor) -> model with targets -> weighted losses -> AdamW, one cosine schedule.
+
+By `accelerate launch` the same loop runs in several processes: each computes its share of every batch, gradients are
+averaged between them, and the first one writes logs, checkpoints and pictures.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from huggingface_hub.errors import StrictDataclassError
+from accelerate.utils import gather_object
 from rich.console import Console
 from rich.table import Table
-from torch.utils.data import DataLoader
 
-from instructseg.data.compose import Composer, validation_set
-from instructseg.errors import InputError, RecipeError
-from instructseg.model import configuration
-from instructseg.model.configuration import InstructSegConfig
-from instructseg.model.losses import Criterion
-from instructseg.model.modeling import InstructSegModel
-from instructseg.model.processing import InstructSegProcessor
+from instructseg.errors import InputError
+from instructseg.model.losses import Counts
 from instructseg.training import checkpoint
-from instructseg.training.data import Collator, TrainingBatches, compose_config, open_photos
+from instructseg.training.batches import Share, TrainingBatches, open_loader
+from instructseg.training.collate import Batch, Collator
+from instructseg.training.held_out import open_validation
+from instructseg.training.mixture import open_mixture
+from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
+from instructseg.training.plots import plot
+from instructseg.training.processes import open_accelerator
 from instructseg.training.recipe import Recipe, load_recipe
-from instructseg.training.report import RunLog, Window, plot, progress_bar
+from instructseg.training.report import RunLog, progress_bar, status
+from instructseg.training.schedule import learning_rate, step_seed
+from instructseg.training.sheet import Sheet
+from instructseg.training.start import build_model
+from instructseg.training.state import Progress, capture, changed_keys, restore
+from instructseg.training.trackers import Trackers
 from instructseg.training.validation import validate
 
 LOG_EVERY = 10
@@ -42,34 +48,6 @@ def train_from_recipe(path: Path, overrides: Sequence[str] = ()) -> Path:
     return Run(load_recipe(path, overrides)).train()
 
 
-def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """The model to start from: a saved one, or a preset on pretrained parts."""
-    if recipe.model.init:
-        model = InstructSegModel.from_pretrained(recipe.model.init)
-        return model, InstructSegProcessor.from_pretrained(recipe.model.init)
-    if recipe.model.preset != "nano":
-        raise RecipeError(f"model.preset {recipe.model.preset!r} has no pretrained parts here; use nano or model.init")
-    from instructseg.conversion.nano_base import build
-
-    config = configuration.nano().to_dict()
-    _merge(config, recipe.model.config)
-    try:
-        chosen = InstructSegConfig.from_dict(config)
-    except (StrictDataclassError, ValueError) as error:
-        raise RecipeError(f"model.config does not fit the model: {' '.join(str(error).split())}") from error
-    return build(chosen, recipe.seed)
-
-
-def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
-    for key, value in changes.items():
-        if key not in tree:
-            raise RecipeError(f"model.config.{key} is not a field of the model's configuration")
-        if isinstance(value, dict) and isinstance(tree[key], dict):
-            _merge(tree[key], value)
-        else:
-            tree[key] = value
-
-
 class Run:
     """One training run in its output folder; constructing it restores the last checkpoint."""
 
@@ -79,165 +57,178 @@ class Run:
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
-        self.accelerator = Accelerator(mixed_precision=recipe.mixed_precision, cpu=not torch.cuda.is_available())
+        self.accelerator = open_accelerator(recipe)
+        self.main = self.accelerator.is_main_process
+        self.share = Share(
+            recipe.batch_photos, self.accelerator.process_index, self.accelerator.num_processes, recipe.accumulate
+        )
         self.model, self.processor = build_model(recipe)
         add_lora(self.model, recipe.lora)
-        self.groups = choose_trainable(self.model)
-        loss = recipe.loss
-        self.model.criterion = Criterion(
-            loss.weights, loss.num_points, loss.oversample, loss.importance, score_target=loss.score_target
-        )
+        self.groups = choose_trainable(self.model, recipe.model.train)
+        use_loss(self.model, recipe.loss)
+        if recipe.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.model.to(self.accelerator.device).train()
         self.model.backbone.to(memory_format=torch.channels_last)
-        self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
+        named = self.model.named_parameters()
+        self.trained = {name: parameter for name, parameter in named if parameter.requires_grad}
+        optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
         )
-        self.average = MovingAverage(self.trained, recipe.ema_decay) if recipe.ema_decay else None
-        self.step, self.instructions, self.seconds = 0, 0, 0.0
+        self.average = MovingAverage(list(self.trained.values()), recipe.ema_decay) if recipe.ema_decay else None
+        self.objective, self.optimizer = self.accelerator.prepare(Objective(self.model), optimizer)
+        self.progress = Progress()
         self._resume()
+
+    @property
+    def step(self) -> int:
+        return self.progress.step
 
     def train(self) -> Path:
         self._print_groups()
-        self.collate = Collator(self.processor, mask_stride=self.recipe.loss.mask_stride)
-        held_out = open_photos(self.recipe.data, validation=True)
-        self.validation = validation_set(held_out, compose_config(self.recipe.data), seed=0)
-        if self.recipe.validation_photos:
-            every = max(1, len(self.validation) // self.recipe.validation_photos)
-            self.validation = self.validation[::every]
-        self.log = RunLog(self.output / "log.jsonl", self.step)
-        (self.output / "recipe.yaml").write_text(self.recipe.as_yaml())
+        data, references = self.recipe.data, self.model.config.num_reference_frames
+        self.collate = Collator(self.processor, mask_stride=self.recipe.loss.mask_stride, max_tokens=data.max_tokens)
         if self.step < self.recipe.steps:
-            self._loop(self._loader())
+            batch, steps, seed = self.recipe.batch_photos, self.recipe.steps, self.recipe.seed
+            mixture = open_mixture(data, references, batch, steps, seed)
+            self.open_reports(open_validation(data, self.recipe.validation_photos, references) if self.main else [])
+            batches = TrainingBatches(mixture, self.collate, self.share, self.step, steps)
+            self._loop(open_loader(batches, data.workers))
         return self._export()
 
-    def _loader(self) -> DataLoader:
-        data = self.recipe.data
-        photos = open_photos(data, validation=False)
-        composer = Composer(photos, compose_config(data), seed=self.recipe.seed)
-        batches = TrainingBatches(composer, self.collate, self.recipe.batch_photos, self.step, self.recipe.steps)
-        return DataLoader(
-            batches, batch_size=None, shuffle=False, num_workers=data.workers,
-            prefetch_factor=4 if data.workers else None, worker_init_fn=_one_thread,
-            generator=torch.Generator(),  # it draws one number when it starts: not one of the model's, for resuming
-        )  # fmt: skip
+    def open_reports(self, validation: list) -> None:
+        """The log and everything else that the first process writes while the run goes on."""
+        self.validation = validation
+        if self.main:
+            self.log = RunLog(self.output / "log.jsonl", self.step)
+            (self.output / "recipe.yaml").write_text(self.recipe.as_yaml())
+            tree = json.loads(json.dumps(vars(self.recipe), default=vars))
+            self.trackers = Trackers(self.recipe.report, self.output, self.step, tree)
 
-    def _loop(self, loader: DataLoader) -> None:
-        window, saved = Window(), time.monotonic()
-        with progress_bar() as progress:
-            bar = progress.add_task("training", total=self.recipe.steps, completed=self.step, status="")
-            for batch in loader:
+    def _loop(self, loader: Any) -> None:
+        window, saved, batches = self.progress.window, time.monotonic(), iter(loader)
+        with progress_bar(self.main) as bar:
+            line = bar.add_task("training", total=self.recipe.steps, completed=self.step, status="")
+            while self.step < self.recipe.steps:
                 start = time.perf_counter()
-                parts = self._one_step(batch)
-                self.seconds += time.perf_counter() - start
-                asked = int(batch.inputs.layout.asked.sum())
-                self.step, self.instructions = self.step + 1, self.instructions + asked
-                window.add(parts, asked)
+                pieces = next(batches)
+                waited = time.perf_counter() - start
+                parts, asked = self._one_step(pieces)
+                self.progress.seconds += time.perf_counter() - start - waited
+                self.progress.step, self.progress.instructions = self.step + 1, self.progress.instructions + asked
+                window.add(parts, asked, self.recipe.batch_photos, waited)
                 if self.step % LOG_EVERY == 0:
-                    self._log_window(window)
-                    progress.update(bar, completed=self.step, status=_status(window))
+                    bar.update(line, completed=self.step, status=self._log_window())
                     window.clear()
-                if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
-                    self._save()
-                    saved = time.monotonic()
+                start = time.perf_counter()
                 if self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps:
                     self._validate()
-                    window.clear()
-        self._save()
+                if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes or self.step == self.recipe.steps:
+                    self._save()
+                    saved = time.monotonic()
+                window.pause(time.perf_counter() - start)
+        if self.main:
+            self.trackers.close()
 
-    def _one_step(self, batch: Any) -> dict[str, float]:
-        rate = learning_rate(self.step, self.recipe)
+    def _one_step(self, pieces: Sequence[Batch]) -> tuple[dict[str, float], int]:
+        """One update from this process's pieces of the batch; the summed loss parts and the instructions of all."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        device = self.accelerator.device
-        inputs = batch.inputs.to(device)
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        with self.accelerator.autocast():
-            output = self.model(**inputs.model_kwargs, targets=batch.targets.to(device), generator=generator)
-        if not torch.isfinite(output.loss):
-            names = ", ".join(sample.id for sample in batch.samples)
-            raise InputError(f"the loss is {output.loss.item()} at step {self.step} on samples {names}")
-        self.accelerator.backward(output.loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.recipe.clip_norm)
+            group["lr"] = learning_rate(self.step, self.recipe)
+        torch.manual_seed(step_seed(self.recipe.seed, self.step, self.accelerator.process_index))  # for dropout
+        counts, parts = self._count(pieces), {}
+        for piece in pieces:
+            with self.accelerator.accumulate(self.objective):
+                for name, value in self._one_piece(piece, counts).items():
+                    parts[name] = parts.get(name, 0.0) + value
+        norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.recipe.clip_norm)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if self.average:
             self.average.update(self.step)
-        values = {name: value.item() for name, value in output.parts.items()}
-        return values | {"total": output.loss.item(), "gradient_norm": norm.item()}
+        # The norm is of all processes' gradient together; parts are summed over processes when they are logged.
+        return parts | {"gradient_norm": norm.item() if self.main else 0.0}, int(counts.asked)
 
-    def _log_window(self, window: Window) -> None:
-        self.log.write(
-            step=self.step, losses=window.means(), learning_rate=learning_rate(self.step, self.recipe),
-            instructions=self.instructions, instructions_per_second=round(window.rate, 2),
-        )  # fmt: skip
+    def _one_piece(self, piece: Batch, counts: Counts) -> dict[str, float]:
+        device, seed = self.accelerator.device, step_seed(self.recipe.seed, self.step)
+        targets = None if piece.targets is None else piece.targets.to(device)
+        loss, parts = self.objective(piece.inputs.to(device), targets, counts, seed)
+        if not torch.isfinite(loss):
+            names = ", ".join(sample.id for sample in piece.samples)
+            raise InputError(f"the loss is {loss.item()} at step {self.step} on samples {names}")
+        # Gradients are averaged over pieces and processes, and the loss of the batch is the sum of its pieces' losses.
+        self.accelerator.backward(loss * (self.recipe.accumulate * self.accelerator.num_processes))
+        return {name: value.item() for name, value in parts.items()} | {"total": loss.item()}
+
+    def _count(self, pieces: Sequence[Batch]) -> Counts:
+        """What there is to learn in the whole batch, this process's pieces and those of all others."""
+        counts = sum(torch.stack(piece.counts).double() for piece in pieces).to(self.accelerator.device)
+        return Counts(*self.accelerator.reduce(counts, "sum").float())
+
+    def _log_window(self) -> str:
+        """Log the last steps; returns a line for the progress bar."""
+        window = self.progress.window
+        means: dict[str, float] = {}
+        for mean in gather_object([window.means()]):
+            for name, value in mean.items():
+                means[name] = round(means.get(name, 0.0) + value, 4)
+        speed = window.speed()
+        if self.main:
+            rate = learning_rate(self.step, self.recipe)
+            figures = {"losses": means, "learning_rate": rate, "instructions": self.progress.instructions, **speed}
+            self.log.write(step=self.step, **figures)
+            self.trackers.write(self.step, figures)
+        return status(means, speed)
 
     def _validate(self) -> None:
+        if not self.validation:
+            return
         if self.average:
             self.average.swap()
-        bf16 = self.recipe.mixed_precision == "bf16"
-        scores = validate(self.model, self.collate, self.validation, self.recipe.batch_photos, bf16)
+        bf16, sheet = self.recipe.mixed_precision == "bf16", Sheet(self.validation)
+        size = max(1, self.share.size)
+        scores = validate(self.model, self.collate, self.validation, size, bf16, sheet.show)
         if self.average:
             self.average.swap()
-        self.log.write(step=self.step, instructions=self.instructions, validation=scores)
+        self.log.write(step=self.step, instructions=self.progress.instructions, validation=scores)
+        self.trackers.write(self.step, {"validation": scores})
         plot(self.log.path, self.output / "curves.png")
+        sheet.write(self.output / "sheets" / f"step_{self.step:06d}.jpg")
         kinds = {kind: round(values["miou"], 3) for kind, values in scores.items() if "miou" in values}
         console.print(f"step {self.step}: validation mIoU {json.dumps(kinds)}")
 
     def _save(self) -> None:
-        checkpoint.save(
-            self.output / "checkpoints",
-            {
-                "step": self.step, "instructions": self.instructions, "seconds": self.seconds,
-                "trained": {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad},
-                "average": self.average.shadow if self.average else [],
-                "optimizer": self.optimizer.state_dict(),
-            },
-        )  # fmt: skip
+        if self.main:
+            state = capture(self.recipe, self.progress, self.trained, self.optimizer, self.average)
+            checkpoint.save(self.output / "checkpoints", state)
 
     def _resume(self) -> None:
         state = checkpoint.load(self.output / "checkpoints")
         if state is None:
             return
-        self.model.load_state_dict(state["trained"], strict=False)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.average:
-            for shadow, saved in zip(self.average.shadow, state["average"], strict=True):
-                shadow.copy_(saved)
-        self.step, self.instructions, self.seconds = state["step"], state["instructions"], state["seconds"]
-        console.print(f"resuming {self.output} at step {self.step}")
+        restore(state, self.progress, self.trained, self.optimizer, self.average)
+        changed = changed_keys(state["recipe"], self.recipe) if "recipe" in state else []
+        if self.main:
+            note = f"; changed since then: {', '.join(changed)}" if changed else ""
+            console.print(f"resuming {self.output} at step {self.step}{note}")
 
     def _export(self) -> Path:
         """Save the averaged model with its adapters merged, ready for `Segmenter.load`."""
-        if self.average:
-            self.average.swap()
-        merge_lora(self.model)
         directory = self.output / "model"
-        self.model.save_pretrained(directory)
-        self.processor.save_pretrained(directory)
-        console.print(f"model saved in {directory}")
+        if self.main:
+            if self.average:
+                self.average.swap()
+            merge_lora(self.model)
+            self.model.save_pretrained(directory)
+            self.processor.save_pretrained(directory)
+            console.print(f"model saved in {directory}")
+        self.accelerator.wait_for_everyone()
         return directory
 
     def _print_groups(self) -> None:
+        if not self.main:
+            return
         table = Table("parameters", "tensors", "values")
         sizes = {name: parameter.numel() for name, parameter in self.model.named_parameters()}
         for group, names in self.groups.items():
             table.add_row(group, str(len(names)), f"{sum(sizes[name] for name in names):,}")
         console.print(table)
-
-
-def learning_rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then cosine decay to zero (supplement A)."""
-    if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
-    share = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-
-def _status(window: Window) -> str:
-    means = window.means()
-    return f"loss {means.get('total', 0):.2f}  {window.rate:.1f} instructions/s"
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from instructseg.evaluation.metrics import ExpressionScores
 from instructseg.model.modeling import InstructSegModel, InstructSegOutput
-from instructseg.training.data import Batch, Collator
+from instructseg.training.collate import Batch, Collator
 from instructseg.types import Sample
+
+Answer = np.ndarray | None
+Show = Callable[[Sample, int, Answer], None]
 
 
 @torch.no_grad()
 def validate(
-    model: InstructSegModel, collate: Collator, samples: Sequence[Sample], batch_photos: int, autocast: bool
-) -> dict[str, dict[str, float]]:
+    model: InstructSegModel, collate: Collator, samples: Sequence[Sample], batch_photos: int, autocast: bool,
+    show: Show = lambda sample, place, answer: None,
+) -> dict[str, dict[str, float]]:  # fmt: skip
     """Scores by kind of expression and, under "from coco" and the like, by dataset (the part of ids before the slash).
 
-    Under "best_of_all": the scores of the best proposal of each expression, an upper bound.
+    Under "best_of_all": the scores of the best proposal of each expression, an upper bound. `show` is told every
+    answer: the sample, the place of the expression in it, and the mask, None for "no target".
     """
     chosen, best, datasets = ExpressionScores(), ExpressionScores(), ExpressionScores()
     device = model.device
@@ -28,7 +33,7 @@ def validate(
         batch = collate(samples[start : start + batch_photos])
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             output = model(**batch.inputs.to(device).model_kwargs)
-        _score(collate, batch, output, model.config.score_threshold, chosen, best, datasets)
+        _score(collate, batch, output, model.config.score_threshold, chosen, best, datasets, show)
     model.train()
     scores = chosen.compute()
     scores |= {name: values for name, values in datasets.compute().items() if name.startswith("from ")}
@@ -44,6 +49,7 @@ def _score(
     chosen: ExpressionScores,
     best: ExpressionScores,
     datasets: ExpressionScores,
+    show: Show,
 ) -> None:
     restore = collate.processor.image_processor.restore
     for row, sample in enumerate(batch.samples):
@@ -52,6 +58,7 @@ def _score(
             masks = (restore(output.mask_logits[row, column].float(), batch.inputs.geometries[row]) > 0).cpu().numpy()
             top = int(scores.argmax())
             answer = masks[top] if float(scores[top]) >= threshold else None
+            show(sample, column, answer)
             chosen.update(expression.kind, answer, expression.mask)
             datasets.update(f"from {sample.id.split('/')[0]}", answer, expression.mask)
             if expression.mask is not None:

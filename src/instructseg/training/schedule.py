@@ -1,0 +1,20 @@
+"""What a step's number alone decides: its learning rate and its random numbers."""
+
+from __future__ import annotations
+
+import math
+
+from instructseg.training.recipe import Recipe
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then cosine decay to zero (supplement A)."""
+    if step < recipe.warmup_steps:
+        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    share = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def step_seed(seed: int, step: int, process: int = 0) -> int:
+    """A step's seed, the same in every process unless one is named: so that a resumed run draws what it would have."""
+    return seed * 1_000_003 + step + process * 1_000_000_007
