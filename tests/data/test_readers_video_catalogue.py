@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_clips
+import clip_datasets
 
 from instructseg.data.catalogue_videos import ENTRIES
 from instructseg.data.clip_check import check_clip
@@ -34,8 +34,8 @@ def test_the_genuine_copy_lies_as_described(shared_data):
 
 
 def test_a_clip_with_fewer_masks_than_frames_is_refused():
-    frames = [np.zeros((*tiny_clips.SIZE, 3), np.uint8)] * 3
-    expression = Expression("the dog", None, id="4", masks=[np.ones(tiny_clips.SIZE, bool)] * 3)
+    frames = [np.zeros((*clip_datasets.SIZE, 3), np.uint8)] * 3
+    expression = Expression("the dog", None, id="4", masks=[np.ones(clip_datasets.SIZE, bool)] * 3)
     clip = Sample("toy/a", Task.RVOS, frames, (expression,))
     check_clip(clip)
     short = replace(clip, expressions=(replace(expression, masks=expression.masks[:2]),))

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny_clips
+import clip_datasets
 from PIL import Image
 
 from instructseg.data.clip_check import check_clip
@@ -19,10 +19,10 @@ SENTENCES = [[f"object {number} by {annotator}" for annotator in range(4)] for n
 
 
 def write_masks(folder):
-    maps = tiny_clips.label_maps(3)
+    maps = clip_datasets.label_maps(3)
     maps[0][23, 31] = 255
     for name, labels in zip(FRAMES, maps, strict=True):
-        tiny_clips.write_labels(folder / f"{name}.png", labels)
+        clip_datasets.write_labels(folder / f"{name}.png", labels)
     return maps
 
 
@@ -31,8 +31,8 @@ def write_converted(root):
     texts = [(number, text) for number, group in enumerate(SENTENCES, start=1) for text in group]
     expressions = {str(at): {"exp": text, "obj_id": str(number)} for at, (number, text) in enumerate(texts)}
     videos = {"judo": {"expressions": expressions, "frames": FRAMES}}
-    tiny_clips.write_json(root / "meta_expressions/valid/meta_expressions.json", {"videos": videos})
-    tiny_clips.write_frames(root / "valid/JPEGImages/judo", FRAMES)
+    clip_datasets.write_json(root / "meta_expressions/valid/meta_expressions.json", {"videos": videos})
+    clip_datasets.write_frames(root / "valid/JPEGImages/judo", FRAMES)
     return write_masks(root / "valid/Annotations/judo")
 
 
@@ -50,7 +50,7 @@ def write_published(root):
     (davis / "ImageSets/2017/val.txt").write_text("judo\n")
     (davis / "ImageSets/2017/train.txt").write_text("classic-car\n")
     for name in ("judo", "classic-car"):
-        tiny_clips.write_frames(davis / "JPEGImages/480p" / name, FRAMES)
+        clip_datasets.write_frames(davis / "JPEGImages/480p" / name, FRAMES)
         maps = write_masks(davis / "Annotations_unsupervised/480p" / name)
     return maps
 
@@ -85,12 +85,12 @@ def test_ref_davis_damage_is_named(tmp_path):
     listing = tmp_path / "meta_expressions/valid/meta_expressions.json"
     content = json.loads(listing.read_text())
     content["videos"]["judo"]["expressions"]["3"]["obj_id"] = "2"
-    tiny_clips.write_json(listing, content)
+    clip_datasets.write_json(listing, content)
     with pytest.raises(DataError, match=r"clip judo is not .*object 1 has 3 sentences, one of each of 4 was needed"):
         RefDavis(tmp_path)
     for at in range(4):
         content["videos"]["judo"]["expressions"][str(at)]["obj_id"] = "9"
-    tiny_clips.write_json(listing, content)
+    clip_datasets.write_json(listing, content)
     with pytest.raises(DataError, match=r"expression 0 of clip judo names object 9, which no mask in .*judo shows"):
         RefDavis(tmp_path)[0]
     write_converted(tmp_path)
@@ -150,12 +150,12 @@ def test_the_one_mask_of_two_channels(shared_data):
 
 def write_davis2016(root, size="480p"):
     videos = {"bear": {"frames": FRAMES, "expressions": {"0": {"exp": "the bear", "obj_id": "1"}}}}
-    tiny_clips.write_json(root / "meta_expressions.json", {"videos": videos})
-    tiny_clips.write_frames(root / "JPEGImages" / size / "bear", FRAMES)
+    clip_datasets.write_json(root / "meta_expressions.json", {"videos": videos})
+    clip_datasets.write_frames(root / "JPEGImages" / size / "bear", FRAMES)
     folder = root / "Annotations/480p/bear"
     folder.mkdir(parents=True)
     for name in FRAMES:
-        Image.fromarray((tiny_clips.label_maps(3)[1] == 1).astype(np.uint8) * 255).save(folder / f"{name}.png")
+        Image.fromarray((clip_datasets.label_maps(3)[1] == 1).astype(np.uint8) * 255).save(folder / f"{name}.png")
     return folder
 
 
@@ -169,7 +169,7 @@ def test_davis2016_damage_is_named(tmp_path):
         Davis2016(tmp_path, "train")[0]
     (folder / "00003.png").unlink()
     sample = Davis2016(tmp_path, "train")[0]
-    tiny_clips.write_labels(folder / "00002.png", tiny_clips.label_maps(3)[1])
+    clip_datasets.write_labels(folder / "00002.png", clip_datasets.label_maps(3)[1])
     with pytest.raises(DataError, match=r"00002\.png holds the values \[1, 2\] beside 0"):
         check_clip(sample)
     (folder / "00002.png").unlink()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import tiny_clips
+import clip_datasets
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -20,13 +20,13 @@ NAMES = ["00000", "00005", "00010", "00015"]
 
 @pytest.fixture
 def paths(tmp_path):
-    tiny_clips.write_frames(tmp_path, NAMES, ".png")
+    clip_datasets.write_frames(tmp_path, NAMES, ".png")
     return [tmp_path / f"{name}.png" for name in NAMES]
 
 
 def test_pictures_are_those_of_the_files_in_any_order(paths):
     clip = LazyPictures(paths, keep=2)
-    assert len(clip) == 4 and clip.size == tiny_clips.SIZE
+    assert len(clip) == 4 and clip.size == clip_datasets.SIZE
     for place in (0, 3, 3, -1, 1, 0, 2, -4):
         assert np.array_equal(clip[place], np.asarray(Image.open(paths[place]).convert("RGB")))
     assert [int(frame[0, 0, 0]) for frame in clip] == [0, 10, 20, 30]
@@ -54,7 +54,7 @@ def test_the_last_pictures_are_kept_and_no_more(paths):
 
 
 def test_kept_pictures_cannot_be_changed_by_accident(paths):
-    tiny_clips.write_labels(paths[0], np.ones(tiny_clips.SIZE))
+    clip_datasets.write_labels(paths[0], np.ones(clip_datasets.SIZE))
     for decode in (read_frame, read_labels, read_binary):
         with pytest.raises(ValueError, match="read-only"):
             LazyPictures(paths[:1], decode)[0][:] = 1
@@ -98,7 +98,7 @@ def test_frames_of_another_size_missing_and_damaged_files_are_named(paths):
 def test_label_maps_of_every_mode_datasets_use(tmp_path, mode):
     labels = (np.arange(24 * 32).reshape(24, 32) % 3).astype(np.uint8)
     if mode == "P":
-        tiny_clips.write_labels(tmp_path / "a.png", labels)
+        clip_datasets.write_labels(tmp_path / "a.png", labels)
     else:
         labels = labels if mode != "1" else labels > 0
         picture = Image.fromarray(labels)
@@ -126,10 +126,10 @@ def test_masks_of_one_object(tmp_path):
 
 
 def test_objects_of_label_maps(tmp_path):
-    maps = tiny_clips.label_maps(4)
+    maps = clip_datasets.label_maps(4)
     maps[0][0, 0] = 255
     for place, labels in enumerate(maps):
-        tiny_clips.write_labels(tmp_path / f"{place}.png", labels)
+        clip_datasets.write_labels(tmp_path / f"{place}.png", labels)
     lazy = LazyPictures([tmp_path / "0.png", None, tmp_path / "2.png", tmp_path / "3.png"], read_labels)
     masks = ObjectMasks(lazy, 1)
     assert len(masks) == 4 and masks[1] is None
@@ -139,20 +139,20 @@ def test_objects_of_label_maps(tmp_path):
 
 
 def test_unions_of_run_length_codes():
-    first, second = (np.random.default_rng(seed).random((2, *tiny_clips.SIZE)) < 0.3 for seed in (1, 2))
-    codes = [[tiny_clips.rle(first[0]), None, None], [tiny_clips.rle(second[0]), tiny_clips.rle(second[1]), None]]
-    masks = RleMasks(codes, 3, tiny_clips.SIZE, "mask_dict.json")
+    first, second = (np.random.default_rng(seed).random((2, *clip_datasets.SIZE)) < 0.3 for seed in (1, 2))
+    codes = [[clip_datasets.rle(first[0]), None, None], [clip_datasets.rle(second[0]), clip_datasets.rle(second[1]), None]]
+    masks = RleMasks(codes, 3, clip_datasets.SIZE, "mask_dict.json")
     assert np.array_equal(masks[0], first[0] | second[0]) and np.array_equal(masks[1], second[1])
-    assert masks[-1].shape == tiny_clips.SIZE and not masks[2].any()
+    assert masks[-1].shape == clip_datasets.SIZE and not masks[2].any()
     assert [mask.any() for mask in masks[1:]] == [True, False]
-    nothing = RleMasks([], 3, tiny_clips.SIZE, "mask_dict.json")
+    nothing = RleMasks([], 3, clip_datasets.SIZE, "mask_dict.json")
     assert len(list(nothing)) == 3 and not any(mask.any() for mask in nothing)
-    small = RleMasks([[tiny_clips.rle(np.ones((3, 4), bool))]], 1, tiny_clips.SIZE, "mask_dict.json")
+    small = RleMasks([[clip_datasets.rle(np.ones((3, 4), bool))]], 1, clip_datasets.SIZE, "mask_dict.json")
     with pytest.raises(DataError, match=r"mask_dict\.json, frame 0: the mask is 4 x 3 pixels, but the clip is 32 x 24"):
         small[0]
     for code in ({"size": [24, 32], "counts": [5]}, {"size": [24, 32], "counts": "#"}, [], {"counts": "1"}):
         with pytest.raises(DataError, match=r"mask_dict\.json, frame 0: "):
-            RleMasks([[code]], 1, tiny_clips.SIZE, "mask_dict.json")[0]
+            RleMasks([[code]], 1, clip_datasets.SIZE, "mask_dict.json")[0]
 
 
 def test_genuine_masklets(shared_data):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny_clips
+import clip_datasets
 from scipy.io import savemat
 
 from instructseg.data.clip_check import check_clip
@@ -15,18 +15,18 @@ from instructseg.errors import DataError
 from instructseg.types import Task
 
 FRAMES = ["00000", "00001", "00002"]
-MAPS = tiny_clips.label_maps(3)
+MAPS = clip_datasets.label_maps(3)
 
 
 def codes_of(number):
     """As the published files have it: None where the object is not in the frame."""
-    return [tiny_clips.rle(labels == number) if (labels == number).any() else None for labels in MAPS]
+    return [clip_datasets.rle(labels == number) if (labels == number).any() else None for labels in MAPS]
 
 
 def change_json(path, change):
     content = json.loads(path.read_text())
     change(content)
-    tiny_clips.write_json(path, content)
+    clip_datasets.write_json(path, content)
 
 
 def write_mevis(root, split="valid_u"):
@@ -39,10 +39,10 @@ def write_mevis(root, split="valid_u"):
         expressions = {key: {"exp": entry["exp"]} for key, entry in expressions.items()}
     else:
         codes = {"17": codes_of(1), "18": codes_of(2), "99": [None]}
-        tiny_clips.write_json(root / split / "mask_dict.json", codes)
+        clip_datasets.write_json(root / split / "mask_dict.json", codes)
     videos = {"abc": {"vid_id": 3, "expressions": expressions, "frames": FRAMES}}
-    tiny_clips.write_json(root / split / "meta_expressions.json", {"videos": videos})
-    tiny_clips.write_frames(root / split / "JPEGImages/abc", FRAMES)
+    clip_datasets.write_json(root / split / "meta_expressions.json", {"videos": videos})
+    clip_datasets.write_frames(root / split / "JPEGImages/abc", FRAMES)
 
 
 def test_mevis(tmp_path):
@@ -111,12 +111,12 @@ def write_revos(root, images="JPEGImages"):
     }
     video = {"vid_id": 1, "height": 24, "width": 32, "frames": FRAMES, "expressions": expressions}
     only = {**video, "expressions": {"0": expressions["1"]}}
-    tiny_clips.write_json(root / "meta_expressions_valid_.json", {"videos": {"abc": video, "xyz": only}})
-    tiny_clips.write_json(root / "mask_dict.json", {"17": codes_of(1), "18": codes_of(2)})
-    foreground = {"masks_rle": [tiny_clips.rle(labels > 0) for labels in MAPS], "foreground_ratio": [0.1] * 3}
-    tiny_clips.write_json(root / "mask_dict_foreground.json", {"abc": foreground, "xyz": foreground})
+    clip_datasets.write_json(root / "meta_expressions_valid_.json", {"videos": {"abc": video, "xyz": only}})
+    clip_datasets.write_json(root / "mask_dict.json", {"17": codes_of(1), "18": codes_of(2)})
+    foreground = {"masks_rle": [clip_datasets.rle(labels > 0) for labels in MAPS], "foreground_ratio": [0.1] * 3}
+    clip_datasets.write_json(root / "mask_dict_foreground.json", {"abc": foreground, "xyz": foreground})
     for name in ("abc", "xyz"):
-        tiny_clips.write_frames(root / images / name, FRAMES)
+        clip_datasets.write_frames(root / images / name, FRAMES)
 
 
 @pytest.mark.parametrize("images", ["JPEGImages", "."])
@@ -172,12 +172,12 @@ def test_revos_damage_is_named(tmp_path):
 
 def write_jhmdb(root):
     frames, masks = root / "Rename_Images/jump/abc", root / "puppet_mask/jump/abc/puppet_mask.mat"
-    tiny_clips.write_frames(frames, ["00001", "00002", "00003"], ".png")
+    clip_datasets.write_frames(frames, ["00001", "00002", "00003"], ".png")
     masks.parent.mkdir(parents=True)
     savemat(masks, {"part_mask": np.stack([labels == 1 for labels in MAPS], axis=2).astype(np.uint8)})
     places = [f"./jhmdb_sentences/{path.relative_to(root)}" for path in (frames, masks)]
     rows = [["abc", f"{places[0]}/{number:05d}.png", places[1], 3, "a man jumping"] for number in (1, 3)]
-    tiny_clips.write_json(root / "jhmdb_sentences_samples_metadata.json", rows)
+    clip_datasets.write_json(root / "jhmdb_sentences_samples_metadata.json", rows)
     return masks
 
 
@@ -195,7 +195,7 @@ def test_jhmdb_sentences(tmp_path):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(DataError, match=r"puppet_mask\.mat cannot be read"):
         check_clip(JhmdbSentences(tmp_path)[0])
-    tiny_clips.write_json(tmp_path / "jhmdb_sentences_samples_metadata.json", [["abc", "x"]])
+    clip_datasets.write_json(tmp_path / "jhmdb_sentences_samples_metadata.json", [["abc", "x"]])
     with pytest.raises(DataError, match="the list of labelled frames is not"):
         JhmdbSentences(tmp_path)
 

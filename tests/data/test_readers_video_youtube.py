@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny_clips
+import clip_datasets
 from PIL import Image
 
 from instructseg.data.clip_check import check_clip
@@ -29,7 +29,7 @@ OBJECTS = {
 def write_train(root, layout=2021):
     if layout == 2021:
         videos = {"abc": {"expressions": EXPRESSIONS, "frames": FRAMES}}
-        tiny_clips.write_json(root / "meta_expressions/train/meta_expressions.json", {"videos": videos})
+        clip_datasets.write_json(root / "meta_expressions/train/meta_expressions.json", {"videos": videos})
     else:
         texts = {"1": ["the dog that leaves", "the running dog"], "2": ["the sofa"]}
         early = {"1": ["a dog on the left"], "2": []}
@@ -37,12 +37,12 @@ def write_train(root, layout=2021):
             number: {**entry, "expressions": texts[number], "expressions_first_frame": early[number]}
             for number, entry in OBJECTS.items()
         }
-        tiny_clips.write_json(root / "meta_expressions_train.json", {"videos": {"abc": {"objects": objects}}})
-    tiny_clips.write_json(root / "train/meta.json", {"videos": {"abc": {"objects": OBJECTS}}})
-    tiny_clips.write_frames(root / "train/JPEGImages/abc", FRAMES)
-    maps = tiny_clips.label_maps(4)
+        clip_datasets.write_json(root / "meta_expressions_train.json", {"videos": {"abc": {"objects": objects}}})
+    clip_datasets.write_json(root / "train/meta.json", {"videos": {"abc": {"objects": OBJECTS}}})
+    clip_datasets.write_frames(root / "train/JPEGImages/abc", FRAMES)
+    maps = clip_datasets.label_maps(4)
     for name, labels in zip(FRAMES, maps, strict=True):
-        tiny_clips.write_labels(root / f"train/Annotations/abc/{name}.png", labels)
+        clip_datasets.write_labels(root / f"train/Annotations/abc/{name}.png", labels)
     return maps
 
 
@@ -83,7 +83,7 @@ def test_both_layouts_say_the_same(tmp_path):
 def test_all_frames_have_no_mask_between_the_annotated_ones(tmp_path):
     write_train(tmp_path)
     every = [f"{number:05d}" for number in range(16)]
-    tiny_clips.write_frames(tmp_path / "train/JPEGImages/abc", every)
+    clip_datasets.write_frames(tmp_path / "train/JPEGImages/abc", every)
     sample = RefYoutubeVos(tmp_path, "train", all_frames=True)[0]
     assert sample.frame_names == tuple(every) and len(sample.frames) == 16
     masks = sample.expressions[0].masks
@@ -101,7 +101,7 @@ def test_official_files(tmp_path, shared_data):
     content = json.loads(official(shared_data, 2021).read_text())
     names = sorted(content["videos"])
     test = {"videos": {name: content["videos"][name] for name in names[202:]}}
-    tiny_clips.write_json(tmp_path / "meta_expressions/test/meta_expressions.json", test)
+    clip_datasets.write_json(tmp_path / "meta_expressions/test/meta_expressions.json", test)
     (tmp_path / "meta_expressions/valid").mkdir()
     shutil.copy(official(shared_data, 2021), tmp_path / "meta_expressions/valid/meta_expressions.json")
     valid, hidden = RefYoutubeVos(tmp_path, "valid"), RefYoutubeVos(tmp_path, "test")
@@ -118,7 +118,7 @@ def test_official_files(tmp_path, shared_data):
     first = sum(each.kind == "first_frame" for clip in older.values() for each in clip.expressions)
     assert 0 < first < 1933
     clip = next(clip for clip in hidden._clips)
-    tiny_clips.write_frames(tmp_path / "valid/JPEGImages" / clip.name, list(clip.frames))
+    clip_datasets.write_frames(tmp_path / "valid/JPEGImages" / clip.name, list(clip.frames))
     sample = hidden[0]
     assert len(sample.frames) == len(clip.frames) and all(each.masks is None for each in sample.expressions)
 
@@ -138,7 +138,7 @@ def test_damage_is_named(tmp_path):
     def sample_with(change):
         content = json.loads(json.dumps(whole))
         change(content["videos"]["abc"])
-        tiny_clips.write_json(listing, content)
+        clip_datasets.write_json(listing, content)
         return RefYoutubeVos(tmp_path, "train")[0]
 
     with pytest.raises(DataError, match=r"meta_expressions\.json: expression 1 of clip abc names object \['7'\]"):
@@ -162,10 +162,10 @@ def test_damage_is_named(tmp_path):
     with pytest.raises(DataError, match=r"meta_expressions\.json is damaged JSON"):
         RefYoutubeVos(tmp_path, "train")
     for content in ([], {}, {"videos": []}, {"videos": {}}):
-        tiny_clips.write_json(listing, content)
+        clip_datasets.write_json(listing, content)
         with pytest.raises(DataError, match=r"meta_expressions\.json has no clips"):
             RefYoutubeVos(tmp_path, "train")
-    tiny_clips.write_json(listing, {"videos": {"../abc": whole["videos"]["abc"]}})
+    clip_datasets.write_json(listing, {"videos": {"../abc": whole["videos"]["abc"]}})
     with pytest.raises(DataError, match=r"'\.\./abc' is no clip's name"):
         RefYoutubeVos(tmp_path, "train")
     listing.unlink()
@@ -192,11 +192,11 @@ def test_damaged_masks_are_named(tmp_path):
 
 def test_an_object_that_never_occurs_is_found_without_the_list_of_objects_too(tmp_path):
     write_train(tmp_path)
-    tiny_clips.write_json(tmp_path / "train/meta.json", {"videos": {"abc": {"objects": {**OBJECTS, "3": {}}}}})
+    clip_datasets.write_json(tmp_path / "train/meta.json", {"videos": {"abc": {"objects": {**OBJECTS, "3": {}}}}})
     listing = tmp_path / "meta_expressions/train/meta_expressions.json"
     content = json.loads(listing.read_text())
     content["videos"]["abc"]["expressions"]["1"]["obj_id"] = "3"
-    tiny_clips.write_json(listing, content)
+    clip_datasets.write_json(listing, content)
     with pytest.raises(DataError, match=r"expression '1' \(the sofa\) means 3, which no annotated frame shows"):
         check_clip(RefYoutubeVos(tmp_path, "train")[0])
     (tmp_path / "train/meta.json").unlink()
