@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+import clip_datasets
 import numpy as np
 import pytest
-import clip_datasets
 
 from instructseg.data.catalogue_videos import ENTRIES
 from instructseg.data.clip_check import check_clip

@@ -5,9 +5,9 @@ import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import clip_datasets
 import numpy as np
 import pytest
-import clip_datasets
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -140,7 +140,8 @@ def test_objects_of_label_maps(tmp_path):
 
 def test_unions_of_run_length_codes():
     first, second = (np.random.default_rng(seed).random((2, *clip_datasets.SIZE)) < 0.3 for seed in (1, 2))
-    codes = [[clip_datasets.rle(first[0]), None, None], [clip_datasets.rle(second[0]), clip_datasets.rle(second[1]), None]]
+    rle = clip_datasets.rle
+    codes = [[rle(first[0]), None, None], [rle(second[0]), rle(second[1]), None]]
     masks = RleMasks(codes, 3, clip_datasets.SIZE, "mask_dict.json")
     assert np.array_equal(masks[0], first[0] | second[0]) and np.array_equal(masks[1], second[1])
     assert masks[-1].shape == clip_datasets.SIZE and not masks[2].any()

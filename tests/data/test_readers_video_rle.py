@@ -2,9 +2,9 @@
 
 import json
 
+import clip_datasets
 import numpy as np
 import pytest
-import clip_datasets
 from scipy.io import savemat
 
 from instructseg.data.clip_check import check_clip
