@@ -127,7 +127,11 @@ def test_absence(tiny, linking):
     assert (answer.scores > 0).all()
     model, processor = tiny_model.build()
     model.config.score_threshold = 1.0
-    assert not Segmenter(model, processor).segment_video(frames, TEXTS, linking=linking).found
+    segmenter = Segmenter(model, processor)
+    assert not segmenter.segment_video(frames, TEXTS, linking=linking).found
+    model.config.video_threshold = 0.0
+    assert segmenter.segment_video(frames, TEXTS, linking=linking).presence.all()
+    assert not segmenter.segment(frames[0], TEXTS[0]).found
 
 
 def test_overlaps_are_parted(tiny):

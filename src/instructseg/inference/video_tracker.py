@@ -56,7 +56,8 @@ class Tracker:
         self.engine = VideoEngine(
             model, processor, texts, choose_video_tasks(options.task, texts), options.key_every, options.cache_bytes
         )
-        self.threshold = self.config.score_threshold if options.threshold is None else options.threshold
+        given = (options.threshold, self.config.video_threshold, self.config.score_threshold)
+        self.threshold = float(next(value for value in given if value is not None))
         self.linkers = [PathLinker(self.threshold, options.weights) for _ in texts]
         self._motion = Motion()
 

@@ -101,6 +101,7 @@ class InstructSegConfig(PreTrainedConfig):
         selection: how proposals are ranked. "score": sigmoid of the similarity; "score_x_quality": times the mean
             foreground probability (released evaluators).
         score_threshold: a mask whose score is below is not answered; 0 always answers (released behaviour).
+        video_threshold: the same for clips, where every frame asks whether the object is there; None: as for photos.
         converted_from: where converted weights come from: tables and sha256 of the source files.
     """
 
@@ -131,6 +132,7 @@ class InstructSegConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
     selection: Literal["score", "score_x_quality"] = "score"
     score_threshold: float | int = 0.0
+    video_threshold: float | int | None = None
     converted_from: dict | None = None
     initializer_range: float | int = 0.02
 

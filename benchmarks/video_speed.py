@@ -1,0 +1,127 @@
+"""Seconds for 10 frames x 3 instructions: the engine with its caches against the released schedule done plainly.
+
+    python benchmarks/video_speed.py [--model nano | --paper] [--device cpu] [--frames 10] [--key-every 1 4]
+
+The released schedule asks about every frame and instruction anew: all five frames through the CLIP-type encoder, the
+key frame through the backbone, the whole prompt through the language model, all masks brought to full size. Same
+weights, same machine, same answers (the largest difference of the scores is reported). `--paper` is the 3B size with
+random weights. Writes docs/results/video_speed_<model>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instructseg.inference.segmenter import Segmenter
+from instructseg.media.video import open_clip
+from instructseg.model.configuration import paper
+from instructseg.model.modeling import InstructSegModel
+from instructseg.model.processing import InstructSegProcessor
+from instructseg.model.references import nearest_references
+from instructseg.types import Task
+
+TEXTS = ("the dog that runs away", "the red ball", "the person in front")
+ROOT = Path(__file__).parents[1]
+
+
+@torch.inference_mode()
+def plain(segmenter: Segmenter, frames: list[np.ndarray]) -> np.ndarray:
+    """Every (instruction, frame) from nothing; scores (frames, instructions)."""
+    model, processor = segmenter.model, segmenter.processor
+    scores = np.zeros((len(frames), len(TEXTS)))
+    for column, text in enumerate(TEXTS):
+        for key in range(len(frames)):
+            others = nearest_references(key, model.config.num_reference_frames, len(frames))
+            inputs = processor([[frames[key], *(frames[each] for each in others)]], [[text]], [Task.RVOS])
+            output = model(**inputs.to(model.device, model.dtype).model_kwargs)
+            _, found = processor.post_process(
+                output.mask_logits[0, 0], output.score_logits[0, 0], inputs.geometries[0], model.config.selection
+            )
+            scores[key, column] = found[0] if len(found) else 0
+    return scores
+
+
+def engine(segmenter: Segmenter, frames: list[np.ndarray], **options: object) -> np.ndarray:
+    results = segmenter.track(frames, list(TEXTS), task="rvos", threshold=0.0, **options)
+    return np.stack([result.scores for result in results])
+
+
+def timed(function, repeats: int) -> tuple[float, np.ndarray]:
+    """Median seconds of some runs, and the result."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds)), result
+
+
+def random_paper_size(device: str, dtype: torch.dtype) -> Segmenter:
+    """The paper's model with random weights, made where it runs, and a tokenizer of the right size."""
+    from transformers import AutoTokenizer
+
+    from instructseg.inference.checkpoints import find
+
+    config = paper()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            model = InstructSegModel(config)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(find("nano"))  # the words do not matter, their number does
+    return Segmenter(model, InstructSegProcessor.for_config(config, tokenizer), "paper size, random weights")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--paper", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--clip", help="a clip; default: noise of 240 x 428 pixels, for which time is the same")
+    parser.add_argument("--frames", type=int, default=10)
+    parser.add_argument("--key-every", type=int, nargs="*", default=[1, 2, 4, 8])
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    if given.paper:
+        segmenter = random_paper_size(given.device, getattr(torch, given.dtype))
+    else:
+        segmenter = Segmenter.load(given.model, device=given.device, dtype=given.dtype)
+    rng = np.random.default_rng(0)
+    source = given.clip or [rng.integers(0, 256, (240, 428, 3), dtype=np.uint8) for _ in range(given.frames)]
+    frames = [frame.image for frame, _ in zip(open_clip(source), range(given.frames), strict=False)]
+    engine(segmenter, frames[:2])  # whatever is set up once
+    slow, expected = timed(lambda: plain(segmenter, frames), 1 if given.paper else given.repeats)
+    rows = {}
+    for linking in ("off", "causal"):
+        for every in given.key_every:
+            seconds, scores = timed(
+                lambda every=every, linking=linking: engine(segmenter, frames, linking=linking, key_every=every),
+                given.repeats,
+            )
+            difference = float(abs(scores - expected).max()) if every == 1 and linking == "off" else None
+            rows[f"{linking}, language model every {every}"] = {
+                "seconds": round(seconds, 3), "ratio": round(slow / seconds, 2), "largest score difference": difference,
+            }  # fmt: skip
+            print(linking, every, rows[f"{linking}, language model every {every}"], flush=True)
+    results = {
+        "model": segmenter.name, "device": given.device, "dtype": given.dtype, "threads": torch.get_num_threads(),
+        "machine": platform.machine(), "torch": torch.__version__, "frames": len(frames), "instructions": len(TEXTS),
+        "plain released schedule, seconds": round(slow, 3), "engine": rows,
+    }  # fmt: skip
+    name = "paper" if given.paper else Path(given.model).name
+    output = ROOT / "docs" / "results" / f"video_speed_{name}.json"
+    output.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
