@@ -1,13 +1,11 @@
 """A whole training run on a painted world: it learns, survives interruptions, and leaves a model that loads."""
 
-import json
-
 import numpy as np
 import pytest
 import tiny_model
 import torch
 from accelerate.state import AcceleratorState
-from PIL import Image
+from painted_world import HELD_OUT, RECIPE, TRAINED_ON, paint, weights_of
 
 from instructseg.conversion import nano_base
 from instructseg.data.readers.split import is_validation
@@ -21,49 +19,6 @@ from instructseg.training import start as starting
 from instructseg.training.held_out import open_validation
 from instructseg.training.recipe import ModelRecipe, Recipe, load_recipe
 from instructseg.training.report import RunLog, Window, read_log
-
-PAINT = {"dog": (220, 20, 20), "zebra": (30, 170, 40), "kite": (30, 60, 220), "clock": (230, 210, 30)}
-TRAINED_ON, HELD_OUT = (0, 2), (1,)  # ids by the hash that splits them, see the test below
-
-RECIPE = """
-seed: 3
-steps: 12
-batch_photos: 2
-learning_rate: 3.0e-3
-warmup_steps: 3
-weight_decay: 0.01
-clip_norm: 5.0
-ema_decay: 0.9
-checkpoint_minutes: 1000
-validate_every: 10
-lora: {rank: 2, dropout: 0.1}
-loss: {num_points: 200, weights: {mask: 5, dice: 5, score: 2, class_positive: 4}}
-data:
-  coco: [{annotations: instances.json, images: .}]
-  workers: 0
-  compose: {size: 64, cache_side: 64, expressions_per_photo: 3, paste_probability: 0.0, whole_probability: 1.0}
-"""
-
-
-def paint(folder):
-    """Photos of four painted squares each, with COCO annotations."""
-    images, annotations = [], []
-    for seed in (*TRAINED_ON, *HELD_OUT):
-        rng = np.random.default_rng(seed)
-        photo = np.full((64, 64, 3), 128, np.uint8)
-        for corner, name in enumerate(rng.permutation(list(PAINT)).tolist()):
-            top, left = 32 * (corner // 2) + int(rng.integers(2, 8)), 32 * (corner % 2) + int(rng.integers(2, 8))
-            side = int(rng.integers(16, 22))
-            photo[top : top + side, left : left + side] = PAINT[name]
-            right, bottom = left + side, top + side
-            polygon = [left, top, right, top, right, bottom, left, bottom]
-            annotations.append({"id": len(annotations), "image_id": seed, "category_id": list(PAINT).index(name),
-                                "segmentation": [polygon], "iscrowd": 0})  # fmt: skip
-        Image.fromarray(photo).save(folder / f"{seed}.png")
-        images.append({"id": seed, "file_name": f"{seed}.png", "height": 64, "width": 64})
-    categories = [{"id": at, "name": name} for at, name in enumerate(PAINT)]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "instances.json").write_text(json.dumps(content))
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +53,6 @@ def finished(world, tmp_path_factory):
         run = start(world, tmp_path_factory.mktemp("finished"))
         run.train()
         return run
-
-
-def weights_of(output):
-    return InstructSegModel.from_pretrained(output / "model").state_dict()
 
 
 def test_the_split_of_the_painted_world():

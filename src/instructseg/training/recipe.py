@@ -112,7 +112,8 @@ class Recipe:
     """A whole run. Times are in steps of one batch of `batch_photos` samples with all their instructions.
 
     The batch is shared by all processes, and each computes its part in `accumulate` pieces: neither changes what is
-    learned, only the memory and time it takes. `report` names trackers besides log.jsonl: tensorboard, trackio.
+    learned, only the memory and time it takes; nor does `gradient_checkpointing`, which computes the language model's
+    activations a second time instead of keeping them. `report` names trackers besides log.jsonl: tensorboard, trackio.
     """
 
     output: str = "runs/nano"

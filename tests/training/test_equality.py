@@ -1,0 +1,109 @@
+"""However a batch is cut, what is learned is the same: in pieces, over processes, with activations computed twice."""
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from painted_world import REPOSITORY, found, python
+from transformers.models.llama.modeling_llama import LlamaMLP
+
+from instructseg.training import run as training
+from instructseg.training.recipe import load_recipe
+from instructseg.training.report import read_log
+
+# Everything random but the points is off; expressions differ in number between photos, and some have no target.
+PLAIN = ("lora.dropout=0", "ema_decay=0", "validate_every=1000", "batch_photos=4", "steps=10")
+BOTH_TARGETS = ["loss.score_target=matched", "loss.score_target=iou"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return found(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_state():
+    AcceleratorState._reset_state(True)
+
+
+def start(world, output, *overrides):
+    return training.Run(load_recipe(world / "recipe.yaml", [f"output={output}", *PLAIN, *overrides]))
+
+
+def trained(world, output, *overrides):
+    """Weights at the end and the log of a run."""
+    run = start(world, output, *overrides)
+    run.train()
+    state = torch.load(output / "checkpoints" / "last.pt", weights_only=True)
+    return state["trained"], read_log(output / "log.jsonl")
+
+
+def furthest(first, second):
+    """The largest difference of two sets of weights, in those that have a gradient at all.
+
+    A bias of keys cancels in the softmax, and one before a normalisation of single channels there: their gradients are
+    rounding, which AdamW blows up to whole steps that change no output.
+    """
+    felt = [name for name in first if not name.endswith("k_proj.bias") and "input_projections" not in name]
+    return max(float((first[name] - second[name]).abs().max()) for name in felt)
+
+
+@pytest.mark.parametrize("extra", BOTH_TARGETS)
+def test_in_pieces(world, tmp_path, extra):
+    """One update from a batch at once, in 2 and in 4 pieces: gradients are equal to rounding."""
+    gradients = []
+    for pieces in (1, 2, 4):
+        AcceleratorState._reset_state(True)
+        run = start(world, tmp_path / str(pieces), f"accumulate={pieces}", "loss.weights.every=1", extra)
+        run.optimizer.step = run.optimizer.zero_grad = lambda: None
+        run.collate = training.Collator(run.processor)
+        mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
+        batches = training.TrainingBatches(mixture, run.collate, run.share, 0, 10)
+        parts, asked = run._one_step(batches[0])
+        gradients.append(({name: each.grad.clone() for name, each in run.trained.items()}, parts, asked))
+    (whole, parts, asked), *others = gradients
+    scale = max(float(each.abs().max()) for each in whole.values())
+    assert scale > 0.01 and asked > 4
+    for other, other_parts, other_asked in others:
+        assert other_asked == asked and other_parts == pytest.approx(parts, rel=1e-5)
+        assert furthest(whole, other) < 1e-5 * scale
+
+
+def test_a_run_in_pieces_ends_where_the_whole_one_does(world, tmp_path):
+    whole, log = trained(world, tmp_path / "whole")
+    pieces, other = trained(world, tmp_path / "pieces", "accumulate=2")
+    assert furthest(whole, pieces) < 1e-4
+    assert other[0]["losses"] == pytest.approx(log[0]["losses"], rel=1e-5, abs=1e-4)
+
+
+def test_checkpointed_activations_give_the_same_gradients(world, tmp_path, monkeypatch):
+    found, calls, forward = [], [], LlamaMLP.forward
+    monkeypatch.setattr(LlamaMLP, "forward", lambda *args, **more: calls.append(1) or forward(*args, **more))
+    for way in ("false", "true"):
+        AcceleratorState._reset_state(True)
+        run = start(world, tmp_path / way, f"gradient_checkpointing={way}", "lora.dropout=0.2")
+        run.optimizer.step = run.optimizer.zero_grad = lambda: None
+        mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
+        batches = training.TrainingBatches(mixture, training.Collator(run.processor), run.share, 0, 10)
+        calls.clear()
+        run._one_step(batches[0])
+        found.append(({name: each.grad for name, each in run.trained.items()}, len(calls)))
+    (plain, once), (checkpointed, twice) = found
+    assert (once, twice) == (2, 4), "each layer runs again in the backward pass"
+    assert all(torch.equal(plain[name], checkpointed[name]) for name in plain)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(world, tmp_path):
+    """gloo on the CPU by `accelerate launch`: the same losses and weights at the same global batch."""
+    alone, log = trained(world, tmp_path / "one")
+    config = REPOSITORY / "recipes" / "accelerate" / "ddp.yaml"
+    overrides = [f"output={tmp_path / 'two'}", *PLAIN]
+    launch = ["-m", "accelerate.commands.launch", "--config_file", config, "--cpu", "--num_processes", "2"]
+    done = python(*launch, "-m", "instructseg", "train", world / "recipe.yaml", *overrides)
+    assert done.returncode == 0, done.stderr[-3000:]
+    together = torch.load(tmp_path / "two" / "checkpoints" / "last.pt", weights_only=True)["trained"]
+    other = read_log(tmp_path / "two" / "log.jsonl")
+    assert [line["step"] for line in other] == [line["step"] for line in log]
+    assert other[0]["losses"] == pytest.approx(log[0]["losses"], rel=1e-5, abs=1e-4)
+    assert other[0]["instructions"] == log[0]["instructions"]
+    assert 0 < furthest(alone, together) < 1e-4, "two processes round otherwise than one"
