@@ -171,7 +171,8 @@ def test_validation_leaves_the_run_as_it_was(world, tmp_path):
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     state = torch.get_rng_state()
     run.collate = training.Collator(run.processor)
-    run.open_reports(open_validation(run.recipe.data, 0, references=2))
+    run.validation = open_validation(run.recipe.data, 0, references=2)
+    run.reports = training.Reports(run.recipe, 0)
     assert run.validation and run.model.training
     run._validate()
     assert run.model.training and torch.equal(torch.get_rng_state(), state)

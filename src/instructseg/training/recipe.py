@@ -146,8 +146,11 @@ class Recipe:
             if name not in TRACKERS:
                 raise RecipeError(f"report names {name!r}; it may name {', '.join(TRACKERS)}")
 
+    def as_tree(self) -> dict[str, Any]:
+        return plain(asdict(self))  # type: ignore[return-value]
+
     def as_yaml(self) -> str:
-        return yaml.safe_dump(plain(asdict(self)), sort_keys=False)
+        return yaml.safe_dump(self.as_tree(), sort_keys=False)
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -8,7 +8,6 @@ averaged between them, and the first one writes logs, checkpoints and pictures.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,8 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from rich.console import Console
 from rich.table import Table
 
-from instructseg.errors import InputError
-from instructseg.model.losses import Counts
 from instructseg.training import checkpoint
 from instructseg.training.batches import Share, TrainingBatches, open_loader
 from instructseg.training.collate import Batch, Collator
@@ -28,19 +24,17 @@ from instructseg.training.held_out import open_validation
 from instructseg.training.mixture import open_mixture
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
-from instructseg.training.plots import plot
 from instructseg.training.processes import open_accelerator
 from instructseg.training.recipe import Recipe, load_recipe
-from instructseg.training.report import RunLog, progress_bar, status
-from instructseg.training.schedule import learning_rate, step_seed
-from instructseg.training.sheet import Sheet
+from instructseg.training.report import progress_bar, status
+from instructseg.training.reports import Reports, console
+from instructseg.training.schedule import learning_rate
 from instructseg.training.start import build_model
 from instructseg.training.state import Progress, capture, changed_keys, restore
-from instructseg.training.trackers import Trackers
+from instructseg.training.update import Update
 from instructseg.training.validation import validate
 
 LOG_EVERY = 10
-console = Console(stderr=True)
 
 
 def train_from_recipe(path: Path, overrides: Sequence[str] = ()) -> Path:
@@ -76,7 +70,8 @@ class Run:
             self.trained.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
         )
         self.average = MovingAverage(list(self.trained.values()), recipe.ema_decay) if recipe.ema_decay else None
-        self.objective, self.optimizer = self.accelerator.prepare(Objective(self.model), optimizer)
+        objective, self.optimizer = self.accelerator.prepare(Objective(self.model), optimizer)
+        self.update = Update(recipe, self.accelerator, objective, self.optimizer, self.trained, self.average)
         self.progress = Progress()
         self._resume()
 
@@ -91,19 +86,12 @@ class Run:
         if self.step < self.recipe.steps:
             batch, steps, seed = self.recipe.batch_photos, self.recipe.steps, self.recipe.seed
             mixture = open_mixture(data, references, batch, steps, seed)
-            self.open_reports(open_validation(data, self.recipe.validation_photos, references) if self.main else [])
+            if self.main:
+                self.validation = open_validation(data, self.recipe.validation_photos, references)
+                self.reports = Reports(self.recipe, self.step)
             batches = TrainingBatches(mixture, self.collate, self.share, self.step, steps)
             self._loop(open_loader(batches, data.workers))
         return self._export()
-
-    def open_reports(self, validation: list) -> None:
-        """The log and everything else that the first process writes while the run goes on."""
-        self.validation = validation
-        if self.main:
-            self.log = RunLog(self.output / "log.jsonl", self.step)
-            (self.output / "recipe.yaml").write_text(self.recipe.as_yaml())
-            tree = json.loads(json.dumps(vars(self.recipe), default=vars))
-            self.trackers = Trackers(self.recipe.report, self.output, self.step, tree)
 
     def _loop(self, loader: Any) -> None:
         window, saved, batches = self.progress.window, time.monotonic(), iter(loader)
@@ -128,41 +116,10 @@ class Run:
                     saved = time.monotonic()
                 window.pause(time.perf_counter() - start)
         if self.main:
-            self.trackers.close()
+            self.reports.close()
 
     def _one_step(self, pieces: Sequence[Batch]) -> tuple[dict[str, float], int]:
-        """One update from this process's pieces of the batch; the summed loss parts and the instructions of all."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.recipe)
-        torch.manual_seed(step_seed(self.recipe.seed, self.step, self.accelerator.process_index))  # for dropout
-        counts, parts = self._count(pieces), {}
-        for piece in pieces:
-            with self.accelerator.accumulate(self.objective):
-                for name, value in self._one_piece(piece, counts).items():
-                    parts[name] = parts.get(name, 0.0) + value
-        norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.recipe.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.average:
-            self.average.update(self.step)
-        # The norm is of all processes' gradient together; parts are summed over processes when they are logged.
-        return parts | {"gradient_norm": norm.item() if self.main else 0.0}, int(counts.asked)
-
-    def _one_piece(self, piece: Batch, counts: Counts) -> dict[str, float]:
-        device, seed = self.accelerator.device, step_seed(self.recipe.seed, self.step)
-        targets = None if piece.targets is None else piece.targets.to(device)
-        loss, parts = self.objective(piece.inputs.to(device), targets, counts, seed)
-        if not torch.isfinite(loss):
-            names = ", ".join(sample.id for sample in piece.samples)
-            raise InputError(f"the loss is {loss.item()} at step {self.step} on samples {names}")
-        # Gradients are averaged over pieces and processes, and the loss of the batch is the sum of its pieces' losses.
-        self.accelerator.backward(loss * (self.recipe.accumulate * self.accelerator.num_processes))
-        return {name: value.item() for name, value in parts.items()} | {"total": loss.item()}
-
-    def _count(self, pieces: Sequence[Batch]) -> Counts:
-        """What there is to learn in the whole batch, this process's pieces and those of all others."""
-        counts = sum(torch.stack(piece.counts).double() for piece in pieces).to(self.accelerator.device)
-        return Counts(*self.accelerator.reduce(counts, "sum").float())
+        return self.update(self.step, pieces)
 
     def _log_window(self) -> str:
         """Log the last steps; returns a line for the progress bar."""
@@ -175,26 +132,21 @@ class Run:
         if self.main:
             rate = learning_rate(self.step, self.recipe)
             figures = {"losses": means, "learning_rate": rate, "instructions": self.progress.instructions, **speed}
-            self.log.write(step=self.step, **figures)
-            self.trackers.write(self.step, figures)
+            self.reports.figures(self.step, figures)
         return status(means, speed)
 
     def _validate(self) -> None:
-        if not self.validation:
+        if not self.main or not self.validation:
             return
         if self.average:
             self.average.swap()
-        bf16, sheet = self.recipe.mixed_precision == "bf16", Sheet(self.validation)
-        size = max(1, self.share.size)
-        scores = validate(self.model, self.collate, self.validation, size, bf16, sheet.show)
+        bf16 = self.recipe.mixed_precision == "bf16"
+        self.reports.validation(
+            self.step, self.progress.instructions, self.validation,
+            lambda show: validate(self.model, self.collate, self.validation, self.share.size, bf16, show),
+        )  # fmt: skip
         if self.average:
             self.average.swap()
-        self.log.write(step=self.step, instructions=self.progress.instructions, validation=scores)
-        self.trackers.write(self.step, {"validation": scores})
-        plot(self.log.path, self.output / "curves.png")
-        sheet.write(self.output / "sheets" / f"step_{self.step:06d}.jpg")
-        kinds = {kind: round(values["miou"], 3) for kind, values in scores.items() if "miou" in values}
-        console.print(f"step {self.step}: validation mIoU {json.dumps(kinds)}")
 
     def _save(self) -> None:
         if self.main:
