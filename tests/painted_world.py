@@ -37,8 +37,8 @@ data:
 """
 
 
-def paint(folder, photos=(*TRAINED_ON, *HELD_OUT)):
-    """Photos of four painted squares each, with COCO annotations."""
+def paint(folder, photos=(*TRAINED_ON, *HELD_OUT), scale=1):
+    """Photos of four painted squares each, 64 times `scale` pixels wide, with COCO annotations."""
     images, annotations = [], []
     for seed in photos:
         rng = np.random.default_rng(seed)
@@ -48,11 +48,11 @@ def paint(folder, photos=(*TRAINED_ON, *HELD_OUT)):
             side = int(rng.integers(16, 22))
             photo[top : top + side, left : left + side] = PAINT[name]
             right, bottom = left + side, top + side
-            polygon = [left, top, right, top, right, bottom, left, bottom]
+            polygon = [scale * at for at in (left, top, right, top, right, bottom, left, bottom)]
             annotations.append({"id": len(annotations), "image_id": seed, "category_id": list(PAINT).index(name),
                                 "segmentation": [polygon], "iscrowd": 0})  # fmt: skip
-        Image.fromarray(photo).save(folder / f"{seed}.png")
-        images.append({"id": seed, "file_name": f"{seed}.png", "height": 64, "width": 64})
+        Image.fromarray(photo.repeat(scale, 0).repeat(scale, 1)).save(folder / f"{seed}.png")
+        images.append({"id": seed, "file_name": f"{seed}.png", "height": 64 * scale, "width": 64 * scale})
     categories = [{"id": at, "name": name} for at, name in enumerate(PAINT)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "instances.json").write_text(json.dumps(content))
