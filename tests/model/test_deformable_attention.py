@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
-from instructseg.model.deformable_attention import MultiScaleDeformableAttention
+from instructseg.model import deformable_attention
+from instructseg.model.deformable_attention import MultiScaleDeformableAttention, sum_of_grids, sum_of_rows
 from instructseg.model.position import sine_position
 
 SIZES = [(2, 3), (4, 5), (7, 6)]
@@ -62,8 +63,10 @@ def attention():
 
 @pytest.mark.parametrize("padded", [False, True], ids=["whole", "padded"])
 @pytest.mark.parametrize("apart", [False, True], ids=["one_reference", "reference_of_each_level"])
+@pytest.mark.parametrize("read", [sum_of_rows, sum_of_grids])
 @torch.no_grad()
-def test_deformable_attention(attention, padded, apart):
+def test_deformable_attention(attention, padded, apart, read, monkeypatch):
+    monkeypatch.setattr(deformable_attention, "sum_of_rows", read)
     torch.manual_seed(1)
     cells = sum(height * width for height, width in SIZES)
     tokens, queries = torch.randn(2, cells, DIM), torch.randn(2, 5, DIM)
@@ -82,6 +85,43 @@ def test_half_precision_keeps_its_coordinates(attention):
     with torch.autocast("cpu", torch.bfloat16):
         rough = attention(*inputs, SIZES)
     assert (rough.float() - exact).abs().mean() < 0.03 * exact.abs().mean() + 0.02
+
+
+def points(spread: float) -> tuple[torch.Tensor, ...]:
+    """Values, reference, offsets and weights of 40 queries about 2 images, their points some `spread` cells away."""
+    torch.manual_seed(2)
+    cells, levels = sum(height * width for height, width in SIZES), len(SIZES)
+    offsets = spread * torch.randn(2, 40, HEADS, levels, POINTS, 2)
+    weights = torch.rand(2, 40, HEADS, levels, POINTS)
+    given = torch.randn(2, cells, HEADS, DIM // HEADS), torch.rand(2, 40, levels, 2), offsets, weights
+    return tuple(tensor.requires_grad_() for tensor in given)
+
+
+@pytest.mark.parametrize("spread", [0.5, 3, 1000])
+def test_both_ways_of_reading_points_agree(spread):
+    given = points(spread)
+    pull = torch.randn(2, 40, DIM)
+    answers = []
+    for read in (sum_of_rows, sum_of_grids):
+        output = read(*given, SIZES)
+        answers.append([output, *torch.autograd.grad(output, given, pull)])
+    for fast, usual in zip(*answers, strict=True):
+        torch.testing.assert_close(fast, usual, atol=2e-5, rtol=1e-4)
+    assert answers[0][0].abs().max() > 0.1 or spread == 1000
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@torch.no_grad()
+def test_points_that_are_nowhere_read_nothing(wrong):
+    """NaN must be seen in the output; infinitely far away there are zeros."""
+    values, reference, offsets, weights = points(1)
+    expected = sum_of_rows(values, reference, offsets, weights, SIZES)
+    offsets[0, 3, 1, 2, 0, 1] = wrong
+    found = sum_of_rows(values, reference, offsets, weights, SIZES)
+    hit = torch.zeros_like(found, dtype=torch.bool)
+    hit[0, 3, DIM // HEADS :] = True
+    assert torch.equal(found[~hit], expected[~hit])
+    assert found[hit].isnan().all() if math.isnan(wrong) else found[hit].isfinite().all()
 
 
 def test_heads_must_divide_the_width():
