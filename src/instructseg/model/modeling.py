@@ -351,7 +351,9 @@ class InstructSegModel(PreTrainedModel):
         """The language model's input (batch, length, dim): words, visual, OVP and mask tokens in their places."""
         words = self.get_input_embeddings()(layout.token_ids)
         batch, length, width = words.shape
-        blocks = [(layout.mask_slots, self.mask_tokens.expand(*layout.asked.shape, -1, -1))]
+        blocks = []
+        if layout.mask_slots.shape[2]:  # a conversation has none
+            blocks.append((layout.mask_slots, self.mask_tokens.expand(*layout.asked.shape, -1, -1)))
         if visual is None and layout.image_slots.numel():
             raise ValueError("the prompt has a place for an image; give its visual tokens")
         if visual is not None:
