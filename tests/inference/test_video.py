@@ -56,14 +56,14 @@ def test_without_linking_every_frame_is_answered_alone(segmenter):
 @pytest.mark.parametrize("references", ["nearest", "uniform", "relevant"])
 @pytest.mark.parametrize("linking", ["causal", "off"])
 def test_a_file_an_iterator_and_a_list_answer_alike(segmenter, references, linking, tmp_path):
-    path = encode(tmp_path / "a.mkv", pictures(7, 40, 56), codec="ffv1", pixels="bgr0")
+    path = encode(tmp_path / "a.mkv", pictures(5, 40, 56), codec="ffv1", pixels="bgr0")
     options = {"linking": linking, "references": references, "threshold": 0}
     results = list(segmenter.track(path, TEXTS, **options))
-    assert [result.index for result in results] == list(range(7)) and results[0].instructions == tuple(TEXTS)
+    assert [result.index for result in results] == list(range(5)) and results[0].instructions == tuple(TEXTS)
     assert all(result.masks.shape == (2, 40, 56) and result.masks.dtype == bool for result in results)
-    assert_same(results, segmenter.track(pictures(7, 40, 56), TEXTS, **options))
+    assert_same(results, segmenter.track(pictures(5, 40, 56), TEXTS, **options))
     if references == "nearest":
-        assert_same(results, segmenter.track(iter(pictures(7, 40, 56)), TEXTS, **options))
+        assert_same(results, segmenter.track(iter(pictures(5, 40, 56)), TEXTS, **options))
     assert_same(results, segmenter.track(path, TEXTS, cache_bytes=0, **options))
 
 

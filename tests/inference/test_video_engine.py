@@ -12,7 +12,7 @@ from instructseg.inference.video_features import HeldFrame
 from instructseg.model.references import nearest_references
 from instructseg.types import Task
 
-FRAMES = pictures(6, 40, 56)
+FRAMES = pictures(5, 40, 56)
 TEXTS = ["the dog", "what can fly in the video", "the big red cup left of the cat"]
 TASKS = (Task.RVOS, Task.REASON_VOS, Task.RVOS)
 VARIANTS = {
@@ -92,9 +92,9 @@ def test_key_frames(monkeypatch):
         count_calls(monkeypatch, getattr(model, name)) for name in ("language_model", "mask_decoder")
     )
     every, _ = run(model, processor)
-    assert len(language_model) == len(decoder) == 12
+    assert len(language_model) == len(decoder) == 10
     third, _ = run(model, processor, key_every=3)
-    assert len(language_model) == 12 + 4 and len(decoder) == 24
+    assert len(language_model) == 10 + 4 and len(decoder) == 20
     for number, (one, other) in enumerate(zip(every, third, strict=True)):
         assert torch.equal(one[0].mask_logits, other[0].mask_logits) == (number % 3 == 0)
     assert not torch.equal(third[1][0].mask_logits, third[2][0].mask_logits)
