@@ -1,5 +1,6 @@
 """However a batch is cut, what is learned is the same: in pieces, over processes, with activations computed twice."""
 
+import mixed_world
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -92,18 +93,26 @@ def test_checkpointed_activations_give_the_same_gradients(world, tmp_path, monke
     assert all(torch.equal(plain[name], checkpointed[name]) for name in plain)
 
 
+SOURCES = (
+    "data.sources=[{name: composed, ratio: 2}, {name: ref_youtube_vos}, "
+    "{name: llava_instruct, split: llava_instruct_150k}]"
+)
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(world, tmp_path):
-    """gloo on the CPU by `accelerate launch`: the same losses and weights at the same global batch."""
-    alone, log = trained(world, tmp_path / "one")
+    """gloo on the CPU by `accelerate launch`: the same losses and weights at the same global batch of any kind."""
+    mixed_world.write_talk(world)
+    mixed_world.write_clips(world)
+    alone, log = trained(world, tmp_path / "one", SOURCES)
     config = REPOSITORY / "recipes" / "accelerate" / "ddp.yaml"
-    overrides = [f"output={tmp_path / 'two'}", *PLAIN]
-    launch = ["-m", "accelerate.commands.launch", "--config_file", config, "--cpu", "--num_processes", "2"]
+    overrides = [f"output={tmp_path / 'two'}", *PLAIN, SOURCES]
+    launch = ["-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", "2"]
     done = python(*launch, "-m", "instructseg", "train", world / "recipe.yaml", *overrides)
     assert done.returncode == 0, done.stderr[-3000:]
     together = torch.load(tmp_path / "two" / "checkpoints" / "last.pt", weights_only=True)["trained"]
     other = read_log(tmp_path / "two" / "log.jsonl")
     assert [line["step"] for line in other] == [line["step"] for line in log]
     assert other[0]["losses"] == pytest.approx(log[0]["losses"], rel=1e-5, abs=1e-4)
-    assert other[0]["instructions"] == log[0]["instructions"]
+    assert other[0]["instructions"] == log[0]["instructions"] and {"text", "mask"} <= log[0]["losses"].keys()
     assert 0 < furthest(alone, together) < 1e-4, "two processes round otherwise than one"
