@@ -1,14 +1,18 @@
 """Recipes: one schema, and errors that name the key."""
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from instructseg.data.catalogue import entry
 from instructseg.errors import RecipeError
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
+from instructseg.training.start import build_config
 
+PAPER = Path(__file__).parents[2] / "recipes" / "paper.yaml"
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 
@@ -38,11 +42,31 @@ def test_what_a_run_writes_down_is_the_recipe(path, recipe):
     assert recipe(loaded.as_yaml()) == loaded
 
 
+def test_the_papers_recipe_says_what_the_paper_says():
+    """Section 4 and supplement A; its data are datasets of the catalogue, its model a preset that can be built."""
+    loaded = load_recipe(PAPER)
+    assert (loaded.steps, loaded.batch_photos, loaded.warmup_steps) == (80_000, 32, 1680)
+    assert (loaded.learning_rate, loaded.weight_decay, loaded.lora.rank) == (4e-5, 0.0, 8)
+    weights = loaded.loss.weights
+    assert weights.mask == weights.dice == weights.score == weights.text == 1.0 and not weights.every
+    config = build_config(loaded.model)
+    assert (config.perceiver_config.depth, config.text_fusion_config.depth, config.num_reference_frames) == (3, 3, 4)
+    for source in (*loaded.data.sources, *loaded.data.validation):
+        assert source.split in entry(source.name).splits, source
+    shares = Counter()
+    for source in loaded.data.sources:
+        shares[source.name.removesuffix("+").removesuffix("g")] += source.ratio / 3
+    released = {"refcoco": 4, "reason_se": 1, "ref_youtube_vos": 4, "revos": 3, "llava_instruct": 2}
+    assert shares == pytest.approx(released)
+
+
 def test_values_and_overrides(recipe):
     loaded = recipe(
         "steps: 7\nlora: {rank: 2, targets: [q_proj]}\nlearning_rate: 1e-4\nloss: {weights: {mask: 5}}",
-        "steps=9", "data.root=/data/a b", "loss.weights.class_positive=4", "data.compose.size=64", "model.init=null",
+        "steps=9", "mixed_precision=no",
+        "data.root=/data/a b", "loss.weights.class_positive=4", "data.compose.size=64", "model.init=null",
     )  # fmt: skip
+    assert loaded.mixed_precision == "no"
     assert (loaded.steps, loaded.lora.rank, loaded.lora.targets) == (9, 2, ("q_proj",))
     assert loaded.learning_rate == 1e-4 and loaded.loss.weights.mask == 5.0
     assert isinstance(loaded.loss.weights.mask, float) and loaded.loss.weights.class_positive == 4.0
@@ -72,6 +96,8 @@ def test_values_and_overrides(recipe):
         ("data: {sources: [{name: composed, ratio: -1}]}", "the ratio of source composed is -1.0"),
         ("data: {sources: [{name: composed, rato: 2}]}", "unknown key data.sources[0].rato; did you mean ratio?"),
         ("data: {sources: [composed]}", "data.sources[0]. must be a section of keys, got 'composed'"),
+        ("mixed_precision: no", "mixed_precision must be str, got False; write words such as 'no' in quotes"),
+        ("mixed_precision: bf17", "mixed_precision is 'bf17'; it is one of no, bf16, fp16"),
         ("accumulate: 0", "accumulate is 0; it must be 1 or more"),
         ("report: [wandb]", "report names 'wandb'; it may name tensorboard, trackio"),
         ("- 1\n- 2", "the recipe must be a section of keys"),

@@ -15,6 +15,7 @@ from instructseg.training.own_data import section_of
 from instructseg.training.schema import build, plain, put
 
 TRACKERS = ("tensorboard", "trackio")
+PRECISIONS = ("no", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ class Recipe:
         for name in ("steps", "batch_photos", "accumulate", "validate_every"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.mixed_precision not in PRECISIONS:
+            raise RecipeError(f"mixed_precision is {self.mixed_precision!r}; it is one of {', '.join(PRECISIONS)}")
         for name in self.report:
             if name not in TRACKERS:
                 raise RecipeError(f"report names {name!r}; it may name {', '.join(TRACKERS)}")

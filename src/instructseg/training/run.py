@@ -105,8 +105,9 @@ class Run:
                 self.progress.seconds += time.perf_counter() - start - waited
                 self.progress.step, self.progress.instructions = self.step + 1, self.progress.instructions + asked
                 window.add(parts, asked, self.recipe.batch_photos, waited)
+                bar.update(line, completed=self.step)
                 if self.step % LOG_EVERY == 0:
-                    bar.update(line, completed=self.step, status=self._log_window())
+                    bar.update(line, status=self._log_window())
                     window.clear()
                 start = time.perf_counter()
                 if self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps:

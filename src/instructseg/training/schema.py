@@ -21,6 +21,8 @@ def put(tree: dict, override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"the value of {override!r} is not valid YAML: {error}") from None
+    if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
+        value = text.strip()  # YAML reads the word "no" as false
     *sections, last = key.split(".")
     for depth, name in enumerate([*sections, last]):
         if not isinstance(tree, dict):
@@ -86,7 +88,8 @@ def _scalar(kind: type, value: object, name: str) -> object:
             pass
     if (kind is int and whole) or (kind is not int and isinstance(value, kind)):
         return value
-    raise RecipeError(f"{name} must be {kind.__name__}, got {value!r}")
+    hint = "; write words such as 'no' in quotes" if kind is str and isinstance(value, bool) else ""
+    raise RecipeError(f"{name} must be {kind.__name__}, got {value!r}{hint}")
 
 
 def plain(value: object) -> object:
