@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from instructseg.model.losses import Counts, Targets, text_loss
 from instructseg.model.matching import shared_points
-from instructseg.model.modeling import InstructSegModel
+from instructseg.model.modeling import InstructSegModel, InstructSegOutput
 from instructseg.model.processing import ModelInputs
 from instructseg.training.recipe import LossRecipe
 
@@ -37,6 +38,10 @@ class Objective(nn.Module):
             output = self.model(**inputs.model_kwargs, targets=replace(targets, counts=counts), generator=generator)
             loss, parts = output.loss, output.parts
         return loss, {name: value.detach() for name, value in parts.items()}
+
+    def answer(self, **inputs: Any) -> InstructSegOutput:
+        """The model's answers without a loss, for validation."""
+        return self.model(**inputs)
 
     def _talk(self, inputs: ModelInputs, counts: Counts) -> tuple[Tensor, dict[str, Tensor]]:
         """The text loss alone: visual tokens and the language model; no mask is decoded."""

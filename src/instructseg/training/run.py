@@ -14,25 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from rich.table import Table
 
+from instructseg.errors import RecipeError
 from instructseg.training import checkpoint
 from instructseg.training.batches import Share, TrainingBatches, open_loader
 from instructseg.training.collate import Batch, Collator
 from instructseg.training.held_out import open_validation
+from instructseg.training.holders import Divided, Whole
 from instructseg.training.mixture import open_mixture
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
 from instructseg.training.processes import open_accelerator
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.report import progress_bar, status
-from instructseg.training.reports import Reports, console
+from instructseg.training.reports import Reports, Scores, console
 from instructseg.training.schedule import learning_rate
 from instructseg.training.start import build_model
 from instructseg.training.state import Progress, capture, changed_keys, restore
 from instructseg.training.update import Update
-from instructseg.training.validation import validate
+from instructseg.training.validation import Show, validate
 
 LOG_EVERY = 10
 
@@ -63,17 +65,28 @@ class Run:
         if recipe.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.model.to(self.accelerator.device).train()
-        self.model.backbone.to(memory_format=torch.channels_last)
-        named = self.model.named_parameters()
-        self.trained = {name: parameter for name, parameter in named if parameter.requires_grad}
+        if not self.accelerator.is_fsdp2:  # which takes parameters in their plain order only
+            self.model.backbone.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
+            self._trained().values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
         )
+        self.objective, self.optimizer = self.accelerator.prepare(Objective(self.model), optimizer)
+        self.trained = self._trained()  # anew: where weights are divided among processes these are other parameters
         self.average = MovingAverage(list(self.trained.values()), recipe.ema_decay) if recipe.ema_decay else None
-        objective, self.optimizer = self.accelerator.prepare(Objective(self.model), optimizer)
-        self.update = Update(recipe, self.accelerator, objective, self.optimizer, self.trained, self.average)
+        self.update = Update(recipe, self.accelerator, self.objective, self.optimizer, self.trained, self.average)
+        self.held = self._holder()
         self.progress = Progress()
         self._resume()
+
+    def _trained(self) -> dict[str, torch.nn.Parameter]:
+        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+
+    def _holder(self) -> Whole | Divided:
+        if not self.accelerator.is_fsdp2:
+            return Whole(self.model, self.optimizer, self.trained)
+        if self.average:
+            raise RecipeError("the average of the weights is not kept where FSDP divides them; set ema_decay=0")
+        return Divided(self.objective, self.optimizer)
 
     @property
     def step(self) -> int:
@@ -86,9 +99,9 @@ class Run:
         if self.step < self.recipe.steps:
             batch, steps, seed = self.recipe.batch_photos, self.recipe.steps, self.recipe.seed
             mixture = open_mixture(data, references, batch, steps, seed)
-            if self.main:
-                self.validation = open_validation(data, self.recipe.validation_photos, references)
-                self.reports = Reports(self.recipe, self.step)
+            takes_part = self.main or self.held.together
+            self.validation = open_validation(data, self.recipe.validation_photos, references) if takes_part else []
+            self.reports = Reports(self.recipe, self.step) if self.main else None
             batches = TrainingBatches(mixture, self.collate, self.share, self.step, steps)
             self._loop(open_loader(batches, data.workers))
         return self._export()
@@ -112,11 +125,13 @@ class Run:
                 start = time.perf_counter()
                 if self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps:
                     self._validate()
-                if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes or self.step == self.recipe.steps:
+                if self.step == self.recipe.steps or self._agreed(
+                    time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes
+                ):
                     self._save()
                     saved = time.monotonic()
                 window.pause(time.perf_counter() - start)
-        if self.main:
+        if self.reports:
             self.reports.close()
 
     def _one_step(self, pieces: Sequence[Batch]) -> tuple[dict[str, float], int]:
@@ -130,35 +145,46 @@ class Run:
             for name, value in mean.items():
                 means[name] = round(means.get(name, 0.0) + value, 4)
         speed = window.speed()
-        if self.main:
+        if self.reports:
             rate = learning_rate(self.step, self.recipe)
             figures = {"losses": means, "learning_rate": rate, "instructions": self.progress.instructions, **speed}
             self.reports.figures(self.step, figures)
         return status(means, speed)
 
     def _validate(self) -> None:
-        if not self.main or not self.validation:
+        if not self.validation:
             return
         if self.average:
             self.average.swap()
         bf16 = self.recipe.mixed_precision == "bf16"
-        self.reports.validation(
-            self.step, self.progress.instructions, self.validation,
-            lambda show: validate(self.model, self.collate, self.validation, self.share.size, bf16, show),
-        )  # fmt: skip
+        asked, size = self.held.answering(), self.share.size
+
+        def score(show: Show) -> Scores:
+            return validate(asked, self.collate, self.validation, size, bf16, show)
+
+        if self.reports:
+            self.reports.validation(self.step, self.progress.instructions, self.validation, score)
+        else:
+            score(lambda sample, place, answer: None)
         if self.average:
             self.average.swap()
 
     def _save(self) -> None:
-        if self.main:
-            state = capture(self.recipe, self.progress, self.trained, self.optimizer, self.average)
-            checkpoint.save(self.output / "checkpoints", state)
+        if self.main or self.held.together:
+            held = self.held.gather()
+            if self.main:
+                checkpoint.save(self.output / "checkpoints", capture(self.recipe, self.progress, self.average) | held)
+
+    def _agreed(self, due: bool) -> bool:
+        """Whether the first process says so, where all must act together."""
+        return broadcast_object_list([due])[0] if self.held.together else due
 
     def _resume(self) -> None:
         state = checkpoint.load(self.output / "checkpoints")
         if state is None:
             return
-        restore(state, self.progress, self.trained, self.optimizer, self.average)
+        restore(state, self.progress, self.trained, self.average)
+        self.held.put(state)
         changed = changed_keys(state["recipe"], self.recipe) if "recipe" in state else []
         if self.main:
             note = f"; changed since then: {', '.join(changed)}" if changed else ""
@@ -167,11 +193,12 @@ class Run:
     def _export(self) -> Path:
         """Save the averaged model with its adapters merged, ready for `Segmenter.load`."""
         directory = self.output / "model"
+        if self.average:
+            self.average.swap()
+        model = self.held.export(self.recipe.lora)
         if self.main:
-            if self.average:
-                self.average.swap()
-            merge_lora(self.model)
-            self.model.save_pretrained(directory)
+            merge_lora(model)
+            model.save_pretrained(directory)
             self.processor.save_pretrained(directory)
             console.print(f"model saved in {directory}")
         self.accelerator.wait_for_everyone()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor, nn
 
@@ -30,37 +29,27 @@ class Progress:
     window: Window = field(default_factory=Window)
 
 
-def capture(
-    recipe: Recipe,
-    progress: Progress,
-    trained: Mapping[str, nn.Parameter],
-    optimizer: Any,
-    average: MovingAverage | None,
-) -> dict[str, Any]:
-    """A checkpoint's content; random numbers are added where it is written."""
+def capture(recipe: Recipe, progress: Progress, average: MovingAverage | None) -> dict[str, Any]:
+    """A checkpoint's content beside weights and optimizer; random numbers are added where it is written."""
     return {
         "step": progress.step, "instructions": progress.instructions, "seconds": progress.seconds,
         "window": progress.window.gathered(),
-        "trained": {name: parameter.detach() for name, parameter in trained.items()},
         "average": average.shadow if average else [],
-        "optimizer": optimizer.state_dict(),
         "recipe": recipe.as_yaml(),
     }  # fmt: skip
 
 
 def restore(
-    state: Mapping[str, Any], progress: Progress, trained: Mapping[str, nn.Parameter], optimizer: Any,
-    average: MovingAverage | None,
-) -> None:  # fmt: skip
-    """Put a checkpoint back, in place. Raises CheckpointError naming what does not fit; then nothing was changed."""
+    state: Mapping[str, Any], progress: Progress, trained: Mapping[str, nn.Parameter], average: MovingAverage | None
+) -> None:
+    """Put back all but weights and optimizer, in place. Raises CheckpointError naming what does not fit."""
     _check_fit(state["trained"], trained)
     if bool(state["average"]) != bool(average):
         made = "with" if state["average"] else "without"
         raise CheckpointError(f"the checkpoint was made {made} an average of the weights; set ema_decay as it was")
-    _copy(state["trained"].values(), trained.values())
     if average:
-        _copy(state["average"], average.shadow)
-    optimizer.load_state_dict(state["optimizer"])
+        for shadow, saved in zip(average.shadow, state["average"], strict=True):
+            shadow.copy_(saved)
     progress.step, progress.instructions, progress.seconds = state["step"], state["instructions"], state["seconds"]
     progress.window.go_on(state.get("window", {}))
 
@@ -87,12 +76,6 @@ def _check_fit(saved: Mapping[str, Tensor], trained: Mapping[str, nn.Parameter])
             f"the checkpoint does not fit this run: {'; '.join(said)}; start in another output folder, or with the "
             "recipe it was made with (recipe.yaml beside it)"
         )
-
-
-@torch.no_grad()
-def _copy(saved: Any, into: Any) -> None:
-    for source, target in zip(saved, into, strict=True):
-        target.copy_(source)
 
 
 def changed_keys(before: str, now: Recipe) -> list[str]:
