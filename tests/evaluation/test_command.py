@@ -18,6 +18,7 @@ from instructseg.commands.answering import SegmenterAnswers
 from instructseg.evaluation.benchmarks import BENCHMARKS
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.masks import mask_to_rle, write_mask_png
+from instructseg.types import Expression, Sample, Task
 
 SIZE = (20, 24)
 
@@ -147,6 +148,20 @@ def test_a_model_answers_photos_as_people_would_ask_it(segmenter):
         asked = segmenter.segment(sample.image, expression.text, task="res")
         assert (answer.masks[0] is None) == (not asked.found)
         assert not asked.found or (answer.masks[0] == asked.masks[0]).all()
+
+
+def test_questions_about_one_photo_read_it_once(segmenter, monkeypatch):
+    asked = [Expression(f"what is {word}", None) for word in ("red", "here", "this")]
+    first, second = (Sample(f"q/{seed}", Task.CHAT, (tiny_model.photo(seed=seed),), tuple(asked)) for seed in (1, 2))
+    worded = Sample("q/3", Task.CHAT, (), tuple(asked[:1]))
+    direct = [segmenter.chat(each.image, asked.text) for each in (first, second) for asked in each.expressions]
+    direct.append(segmenter.chat(None, asked[0].text))
+    opened, real = [], Segmenter.open
+    monkeypatch.setattr(Segmenter, "open", lambda self, photo: opened.append(photo) or real(self, photo))
+    answers = SegmenterAnswers(segmenter)
+    pairs = [(sample, expression) for sample in (first, second, worded) for expression in sample.expressions]
+    assert [answers.answer(*pair) for pair in pairs] == direct
+    assert len(opened) == 2
 
 
 @pytest.mark.parametrize("linking", ["off", "offline"])

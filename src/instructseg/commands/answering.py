@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from instructseg.errors import DataError, InputError
+from instructseg.errors import DataError
 from instructseg.evaluation.answers import MaskAnswer
 from instructseg.evaluation.mask_files import MaskRles
 from instructseg.types import Expression, Sample
 
 if TYPE_CHECKING:
-    from instructseg.inference.segmenter import Segmenter
+    from instructseg.inference.segmenter import ImageSession, Segmenter
     from instructseg.inference.video_options import Linking
 
 
@@ -22,6 +22,7 @@ class SegmenterAnswers:
 
     def __init__(self, segmenter: Segmenter, linking: Linking = "off") -> None:
         self.segmenter, self.linking = segmenter, linking
+        self._asked: tuple[Sample, ImageSession] | None = None
 
     def segment_image(self, sample: Sample) -> list[MaskAnswer]:
         """A mask below the threshold is not given; its score is, for choosing another threshold from the records."""
@@ -48,6 +49,9 @@ class SegmenterAnswers:
         ]
 
     def answer(self, sample: Sample, expression: Expression) -> str:
+        """Questions about one photo, asked one after the other, read it once."""
         if not len(sample.frames):
-            raise InputError("the question has no photo, and the model cannot chat without one")
-        return self.segmenter.chat(sample.image, expression.text)
+            return self.segmenter.chat(None, expression.text)
+        if self._asked is None or self._asked[0] is not sample:
+            self._asked = sample, self.segmenter.open(sample.image)
+        return self._asked[1].chat(expression.text)
