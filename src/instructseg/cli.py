@@ -14,6 +14,7 @@ from instructseg.commands import convert, data
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
 from instructseg.commands.merge import merge
+from instructseg.commands.reproduce import reproduce
 from instructseg.commands.segment import segment
 from instructseg.commands.train import train
 from instructseg.commands.verify import verify
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(train)
 app.command()(evaluate)
+app.command()(reproduce)
 app.command()(export)
 app.command()(merge)
 app.command()(verify)

@@ -192,6 +192,26 @@ class TestStart:
         assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
         assert processor.mask_tokens == 4
 
+    def test_a_saved_model_with_changes(self, build, finished):
+        init, saved = str(finished.output / "model"), weights_of(finished.output)
+        changes = {"text_fusion_config": None, "num_reference_frames": 0}
+        torch.manual_seed(5)
+        start = ModelRecipe(init=init, config=changes, fresh=("perceiver", "text_fusion"))
+        model, processor = build(Recipe(model=start))
+        assert (model.config.num_reference_frames, model.text_fusion) == (0, None) and model.pooled_text is not None
+        same = {name for name, value in model.state_dict().items() if name in saved and torch.equal(value, saved[name])}
+        new = [name for name in model.state_dict() if name not in same]
+        assert {name.split(".")[0] for name in new} == {"perceiver", "pooled_text"}
+        assert "perceiver.latents" in new and "perceiver.layers.0.to_q.weight" in new
+        processor.check_fits(model.config)
+
+    def test_changes_that_a_saved_model_cannot_have(self, build, finished):
+        init = str(finished.output / "model")
+        with pytest.raises(RecipeError, match=r"do not fit model\.config"):
+            build(Recipe(model=ModelRecipe(init=init, config={"num_mask_tokens": 7})))
+        with pytest.raises(RecipeError, match=r"model\.fresh names 'perceivers'; it may name language_model, lm_head"):
+            build(Recipe(model=ModelRecipe(init=init, fresh=("perceivers",))))
+
     @pytest.mark.parametrize(
         "changes", [{"projector": "none"}, {"num_mask_tokens": "12"}, {"decoder_config": {"decoder_layers": 2.5}}]
     )

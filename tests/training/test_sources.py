@@ -77,6 +77,17 @@ def test_a_sample_depends_on_its_number_only(root, kind):
     assert different != [sample.id.split("#")[0] for sample in samples]
 
 
+@pytest.mark.parametrize("name", ["composed", "composed_clips"])
+def test_composed_sources_held_to_one_task(root, name):
+    for task in (Task.RES, Task.REASON_SEG) if name == "composed" else (Task.RVOS, Task.REASON_VOS):
+        source = opened(root, SourceRecipe(name, options={"task": task.value}))
+        assert {source.sample(index).task for index in range(8)} == {task}
+    with pytest.raises(RecipeError, match=f"the options of {name} are .*it has one, task: "):
+        opened(root, SourceRecipe(name, options={"task": "chat"}))
+    with pytest.raises(RecipeError, match="'tasks': 'res'"):
+        opened(root, SourceRecipe(name, options={"tasks": "res"}))
+
+
 @pytest.mark.parametrize("kind", ["composed clips", "clips", "prepared clips"])
 def test_clips_have_a_key_frame_and_references(root, kind):
     source = opened(root, KINDS[kind][0])

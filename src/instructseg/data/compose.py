@@ -6,7 +6,9 @@ instruction is derived from the finished picture, and only where it is true and 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,6 +42,12 @@ class Composer:
         if not self.library.photos:
             raise DataError("none of the photos has a countable instance; give at least one annotated photo")
         self._photo_chances = self.library.photo_chances(self.config.dataset_weights)
+
+    def asking(self, reason_probability: float) -> Composer:
+        """The same photos, seed and settings with another share of questions."""
+        other = copy.copy(self)
+        other.config = replace(self.config, reason_probability=reason_probability)
+        return other
 
     def sample(self, epoch: int, index: int) -> Sample:
         """One composed picture (RES or ReasonSeg) with its instructions."""

@@ -54,7 +54,7 @@ def compose_video(
     key = frames // 2
     pictures: list[np.ndarray] = []
     for index in range(frames):
-        time = index / max(1, frames - 1)
+        time = index / (frames - 1) if frames > 1 else 0.5  # the key frame shows one moment, however many are about it
         seen = _moved(view, camera * (time - 0.5))
         image = tint(_render(photo, seen), gain, bias, 1.0)
         scene = things_in(photo, seen, image) if index == key else Scene(image, [])

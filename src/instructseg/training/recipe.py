@@ -23,13 +23,15 @@ class ModelRecipe:
     """`preset`: a preset of `model.configuration` built on pretrained parts; or `init`: a saved model to go on from.
 
     `init` is a name ("nano"), a folder or a hub id. `config` overrides fields of the preset, nested by part, e.g.
-    {decoder_config: {pixel_layers: 3}}. `train`: modules of the model that train in full, e.g. [mask_decoder]; empty:
-    all but the encoders and the language model (section 3.1).
+    {decoder_config: {pixel_layers: 3}}, or of the saved model, whose weights are then kept where they fit; modules it
+    does not have start anew, and so do those named by `fresh`, e.g. [perceiver]. `train`: modules of the model that
+    train in full, e.g. [mask_decoder]; empty: all but the encoders and the language model (section 3.1).
     """
 
     preset: str = "nano"
     init: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    fresh: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
 
 
@@ -47,7 +49,8 @@ class LoraRecipe:
 class SourceRecipe:
     """One source of the mixture; every batch comes from one source, which gets its `ratio` of all batches exactly.
 
-    `name`: "composed" (photos composed from the instance masks of the data section), "composed_clips", or a dataset of
+    `name`: "composed" (photos composed from the instance masks of the data section), "composed_clips" (both may be
+    held to one task by the option `task`, e.g. {task: reason_seg}), or a dataset of
     `instructseg data list` with its `split`, the `root` it lies below (default: that of the data section) and the
     `options` of its reader. A ratio of 0 leaves the source out.
     """

@@ -24,6 +24,7 @@ from instructseg.training.recipe import DataRecipe, SourceRecipe
 from instructseg.types import Sample, Task
 
 COMPOSED, COMPOSED_CLIPS = "composed", "composed_clips"
+ATTEMPTS = 100  # compositions tried for one sample of a wanted task
 MOST_TURNS = 10  # questions about one photo that are asked in one conversation, as many as fit a usual one
 
 
@@ -34,13 +35,35 @@ class Source(Protocol):
 
 
 class Composed:
-    """Composed photos, or with `frames` clips of so many frames."""
+    """Composed photos, or with `frames` clips of so many frames; with `task` samples of that task only."""
 
-    def __init__(self, composer: Composer, frames: int = 0) -> None:
-        self.composer, self.frames = composer, frames
+    def __init__(self, composer: Composer, frames: int = 0, task: Task | None = None) -> None:
+        self.composer = composer if task is None else composer.asking(float(task.is_reasoning))
+        self.frames, self.task = frames, task
 
     def sample(self, index: int) -> Sample:
-        return self.composer.video(0, index, self.frames) if self.frames else self.composer.sample(0, index)
+        for attempt in range(ATTEMPTS):
+            sample = self._compose(attempt, index)
+            if self.task in (None, sample.task):
+                return sample
+        raise DataError(f"no composed sample of {self.task.value} in {ATTEMPTS}; its photos may support no questions")
+
+    def _compose(self, attempt: int, index: int) -> Sample:
+        composer = self.composer
+        return composer.video(attempt, index, self.frames) if self.frames else composer.sample(attempt, index)
+
+
+def composed_task(recipe: SourceRecipe) -> Task | None:
+    """The one task that a composed source is held to by its options. Raises RecipeError for another option or task."""
+    fitting = [
+        task.value for task in Task if task is not Task.CHAT and task.is_video == (recipe.name == COMPOSED_CLIPS)
+    ]
+    task = recipe.options.get("task")
+    if set(recipe.options) - {"task"} or task not in (None, *fitting):
+        raise RecipeError(
+            f"the options of {recipe.name} are {recipe.options}; it has one, task: {' or '.join(fitting)}"
+        )
+    return task and Task(task)
 
 
 class Clips:
@@ -149,7 +172,8 @@ def open_source(
     """A source by its name; `references` is T_r. What a dataset holds is told by its first sample."""
     if recipe.name in (COMPOSED, COMPOSED_CLIPS):
         assert composer is not None
-        return Composed(composer, references + 1 if recipe.name == COMPOSED_CLIPS else 0)
+        frames = references + 1 if recipe.name == COMPOSED_CLIPS else 0
+        return Composed(composer, frames, composed_task(recipe))
     reader = held_out(open_reader(recipe, data), recipe, data, validation=False)
     if not len(reader):
         raise DataError(f"{recipe.name}: all samples are in the validation share; lower data.validation_percent")

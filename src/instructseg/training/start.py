@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
+from torch import nn
 
 from instructseg.errors import RecipeError
 from instructseg.inference.checkpoints import find
@@ -20,8 +22,7 @@ PRESETS = ("nano", "paper", "tiny")
 def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
     """The model to start from: a saved one, or a preset on pretrained parts."""
     if recipe.model.init:
-        folder = find(recipe.model.init)
-        return InstructSegModel.from_pretrained(folder), InstructSegProcessor.from_pretrained(folder)
+        return _go_on(recipe.model)
     if recipe.model.preset != "nano":
         raise RecipeError(
             f"model.preset {recipe.model.preset!r} has no pretrained parts here; use nano or model.init "
@@ -32,12 +33,45 @@ def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]
     return build(build_config(recipe.model), recipe.seed)
 
 
+def _go_on(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
+    """A saved model with the recipe's changes: weights that still have a place are kept, other parts start anew."""
+    folder = find(recipe.init or "")
+    processor = InstructSegProcessor.from_pretrained(folder)
+    if not recipe.config:
+        model = InstructSegModel.from_pretrained(folder)
+    else:
+        config = _change(InstructSegConfig.from_pretrained(folder).to_dict(), recipe.config)
+        try:
+            model = InstructSegModel.from_pretrained(folder, config=config)
+        except RuntimeError as error:  # sizes that differ
+            reason = " ".join(str(error).split())
+            raise RecipeError(f"the weights of {recipe.init} do not fit model.config: {reason:.300}") from error
+        processor = InstructSegProcessor.for_config(config, processor.tokenizer)
+    _start_anew(model, recipe.fresh)
+    return model, processor
+
+
+def _start_anew(model: InstructSegModel, names: Sequence[str]) -> None:
+    """Fresh weights for these modules, in place; one that the configuration leaves out is passed over."""
+    other = InstructSegModel(model.config) if names else None
+    for name in names:
+        part = getattr(model, name, "no part")
+        if part is not None and not isinstance(part, nn.Module):
+            known = ", ".join(child for child, _ in model.named_children())
+            raise RecipeError(f"model.fresh names {name!r}; it may name {known}")
+        if part is not None:
+            part.load_state_dict(getattr(other, name).state_dict())
+
+
 def build_config(recipe: ModelRecipe) -> InstructSegConfig:
     """The preset with the recipe's changes. Raises RecipeError for fields or values it cannot have."""
     if recipe.preset not in PRESETS:
         raise RecipeError(f"model.preset is {recipe.preset!r}; it is one of {', '.join(PRESETS)}")
-    tree = getattr(configuration, recipe.preset)().to_dict()
-    _merge(tree, recipe.config)
+    return _change(getattr(configuration, recipe.preset)().to_dict(), recipe.config)
+
+
+def _change(tree: dict[str, Any], changes: dict[str, Any]) -> InstructSegConfig:
+    _merge(tree, changes)
     try:
         return InstructSegConfig.from_dict(tree)
     except (StrictDataclassError, ValueError) as error:

@@ -1,0 +1,116 @@
+"""`instructseg reproduce`: the rows of an ablation table trained and scored, the paper's figures beside ours."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from instructseg.commands.report import errors_in_one_line, say
+from instructseg.errors import InputError
+
+if TYPE_CHECKING:
+    from instructseg.training.ablations import Plan, Score
+
+TABLES = ("table6", "table7", "table8", "table9")
+PACKAGE = Path(__file__).parents[1]
+
+
+class ScaleName(StrEnum):
+    """What is trained: the small model on composed data, or the paper's on its own."""
+
+    NANO = "nano"
+    PAPER = "paper"
+
+
+def reproduce(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help=f"{', '.join(TABLES)}, or a file of that form.")],
+    scale: Annotated[ScaleName, typer.Option(help="paper needs GPUs, its datasets and its start weights.")] = (
+        ScaleName.NANO
+    ),
+    data: Annotated[Path, typer.Option(metavar="ROOT", help="The folder that holds the datasets.")] = Path("data"),
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds 0, 1, ...")] = 3,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of every run instead of the table's.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Runs and the table. [default: runs/TABLE]")
+    ] = None,
+    rows: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
+) -> None:
+    """Train and score every row of one of the paper's ablations; DIR/TABLE.md has the paper's figures beside ours.
+
+    Start it again and it goes on where it was. Several may work in one DIR on different --rows: each writes the table
+    of all that is finished.
+    """
+    with errors_in_one_line():
+        from instructseg.training.ablations import Plan, load_ablation, run_table
+
+        path = find_table(table)
+        common = [f"data.root={data}", *([f"steps={steps}"] if steps else [])]
+        folder = output or Path("runs") / path.stem
+        plan = Plan(path, load_ablation(path), scale.value, folder, seeds, tuple(common), tuple(rows or ()))
+        written = run_table(plan, _scoring(plan, data), _facts(), say)
+        typer.echo(written.read_text())
+
+
+def find_table(name: str) -> Path:
+    """The file of a table of the paper, below the current folder or beside the package, or a path as it is."""
+    if name not in TABLES:
+        if Path(name).suffix != ".yaml":
+            raise InputError(f"there is no table {name!r}; give {', '.join(TABLES)}, or a file of that form (.yaml)")
+        return Path(name)
+    for root in (Path("."), PACKAGE.parents[1]):
+        path = root / "recipes" / "ablations" / f"{name}.yaml"
+        if path.is_file():
+            return path
+    raise InputError(f"recipes/ablations/{name}.yaml is not here; run the command in a checkout of the project")
+
+
+def _scoring(plan: Plan, data: Path) -> Score:
+    """How a run's model is scored. Raises InputError where the paper's scale cannot run, after printing its plan."""
+    if plan.scale == ScaleName.NANO:
+        from instructseg.training.ablation_score import HeldOut
+
+        return HeldOut(plan.ablation.nano.photos, plan.ablation.nano.clips)
+    import torch
+
+    if not torch.cuda.is_available():
+        for line in commands(plan, data):
+            typer.echo(line)
+        raise InputError("the paper's scale needs a GPU and none is here; the commands above are what it would run")
+    names = _benchmarks(plan)
+    return lambda model, recipe: _evaluated(model, names, data)
+
+
+def commands(plan: Plan, data: Path) -> Iterator[str]:
+    """Each run as the two commands that train and score it."""
+    for row, seed in plan.runs():
+        overrides = plan.overrides(row, seed)
+        folder = plan.recipe(row, seed).output
+        yield shlex.join(["instructseg", "train", str(plan.base()), *overrides])
+        names = _benchmarks(plan)
+        yield shlex.join(["instructseg", "evaluate", f"{folder}/model", "--on", *names, "--data", str(data),
+                          "-o", f"{folder}/evaluation"])  # fmt: skip
+
+
+def _benchmarks(plan: Plan) -> list[str]:
+    """The benchmarks that the table's columns are read from, each once."""
+    return list(dict.fromkeys(column.paper.partition(": ")[0] for column in plan.ablation.columns if column.paper))
+
+
+def _evaluated(model: Path, names: Sequence[str], data: Path) -> Mapping[str, float]:
+    from instructseg.commands.evaluate import evaluate
+    from instructseg.evaluation.results import read_results
+
+    folder = model.parent / "evaluation"
+    evaluate([str(model), *names], data=data, output=folder)
+    return {f"{name}: {key}": score for name in names for key, score in read_results(folder / name)["scores"].items()}
+
+
+def _facts() -> dict[str, Any]:
+    from instructseg.evaluation.provenance import machine, versions
+
+    return {"machine": machine(), "versions": versions()}
