@@ -2,11 +2,13 @@
 
 import mixed_world
 import pytest
+import tiny_model
 import torch
 from accelerate.state import AcceleratorState
 from painted_world import REPOSITORY, found, python
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+from instructseg.model.modeling import InstructSegModel
 from instructseg.training import run as training
 from instructseg.training.recipe import load_recipe
 from instructseg.training.report import read_log
@@ -116,3 +118,31 @@ def test_two_processes_learn_what_one_does(world, tmp_path):
     assert other[0]["losses"] == pytest.approx(log[0]["losses"], rel=1e-5, abs=1e-4)
     assert other[0]["instructions"] == log[0]["instructions"] and {"text", "mask"} <= log[0]["losses"].keys()
     assert 0 < furthest(alone, together) < 1e-4, "two processes round otherwise than one"
+
+
+@pytest.mark.slow
+def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
+    """FSDP2 over gloo, left at step 6 and resumed: the same losses and weights as one process."""
+    model, processor = tiny_model.build(decoder_config={"pixel_naming": False})  # whose scale is a scalar: not for FSDP
+    model.save_pretrained(tmp_path / "tiny")
+    processor.save_pretrained(tmp_path / "tiny")
+    init = f"model.init={tmp_path / 'tiny'}"
+    alone, log = trained(world, tmp_path / "one", init)
+    config = (REPOSITORY / "recipes" / "accelerate" / "fsdp2.yaml").read_text().replace("PhiDecoder", "LlamaDecoder")
+    (tmp_path / "fsdp2.yaml").write_text(config)
+    launch = ["-m", "accelerate.commands.launch", "--config_file", tmp_path / "fsdp2.yaml", "--num_processes", "2"]
+    overrides = [f"output={tmp_path / 'two'}", *PLAIN, init, "validate_every=10"]
+    for stop in (6, 100):
+        once = f"checkpoint_minutes={0 if stop == 6 else 1000}"
+        script = REPOSITORY / "tests" / "divided_weights.py"
+        done = python(*launch, script, world / "recipe.yaml", str(stop), *overrides, once)
+        assert done.returncode == 0, done.stderr[-3000:]
+        state = torch.load(tmp_path / "two" / "checkpoints" / "last.pt", weights_only=True)
+        assert state["step"] == min(stop, 10)
+    other = read_log(tmp_path / "two" / "log.jsonl")
+    assert other[0]["losses"] == pytest.approx(log[0]["losses"], rel=1e-4)
+    assert 0 < furthest(alone, state["trained"]) < 1e-4
+    assert other[1]["validation"]["all"]["count"] == log[1]["validation"]["all"]["count"]
+    exported = InstructSegModel.from_pretrained(tmp_path / "two" / "model").state_dict()
+    named = [name for name in alone if "lora" not in name]
+    assert all(torch.equal(exported[name], state["trained"][name]) for name in named) and len(named) > 100

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list
 from rich.table import Table
 
 from instructseg.errors import RecipeError
@@ -139,12 +139,7 @@ class Run:
 
     def _log_window(self) -> str:
         """Log the last steps; returns a line for the progress bar."""
-        window = self.progress.window
-        means: dict[str, float] = {}
-        for mean in gather_object([window.means()]):
-            for name, value in mean.items():
-                means[name] = round(means.get(name, 0.0) + value, 4)
-        speed = window.speed()
+        means, speed = self.progress.window.means(), self.progress.window.speed()
         if self.reports:
             rate = learning_rate(self.step, self.recipe)
             figures = {"losses": means, "learning_rate": rate, "instructions": self.progress.instructions, **speed}

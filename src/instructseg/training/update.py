@@ -22,8 +22,7 @@ from instructseg.training.schedule import learning_rate, step_seed
 class Update:
     """Calling it with a step's number and this process's pieces of the batch makes the step.
 
-    Returns the weighted loss parts of this process's pieces, which add up to the batch's over all processes, and the
-    number of instructions in the whole batch.
+    Returns the weighted loss parts and the number of instructions of the whole batch, the same in every process.
     """
 
     recipe: Recipe
@@ -47,8 +46,7 @@ class Update:
         self.optimizer.zero_grad()
         if self.average:
             self.average.update(step)
-        # The norm is that of the whole batch on every process: told once, like the parts it is summed over processes.
-        return parts | {"gradient_norm": float(norm) if self.accelerator.is_main_process else 0.0}, int(counts.asked)
+        return self._summed(parts) | {"gradient_norm": float(norm)}, int(counts.asked)
 
     def _backward(self, step: int, piece: Batch, counts: Counts) -> dict[str, float]:
         device, seed = self.accelerator.device, step_seed(self.recipe.seed, step)
@@ -60,6 +58,11 @@ class Update:
         # Gradients are averaged over pieces and processes, and the loss of the batch is the sum of its pieces' losses.
         self.accelerator.backward(loss * (self.recipe.accumulate * self.accelerator.num_processes))
         return {name: value.item() for name, value in parts.items()} | {"total": loss.item()}
+
+    def _summed(self, parts: Mapping[str, float]) -> dict[str, float]:
+        """Parts of all processes together; a step's batch is of one kind, so that all have the same parts."""
+        values = torch.tensor(list(parts.values()), device=self.accelerator.device)
+        return dict(zip(parts, self.accelerator.reduce(values, "sum").tolist(), strict=True))
 
     def _count(self, pieces: Sequence[Batch]) -> Counts:
         """What there is to learn in the whole batch, this process's pieces and those of all others."""
