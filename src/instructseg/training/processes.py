@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
 
 from instructseg.training.recipe import Recipe
 from instructseg.training.sources import COMPOSED, COMPOSED_CLIPS
@@ -22,9 +22,13 @@ def open_accelerator(recipe: Recipe) -> Accelerator:
         broadcast_buffers=False,  # they are frozen encoders' statistics, equal everywhere
         find_unused_parameters=not composed,  # a batch of conversations decodes no masks
     )
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=recipe.mixed_precision,
         cpu=not torch.cuda.is_available(),
         gradient_accumulation_steps=recipe.accumulate,
         kwargs_handlers=[joined, InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+    if accelerator.distributed_type is DistributedType.DEEPSPEED:  # which asks for it; there is no loader to tell it
+        size = recipe.batch_photos // (accelerator.num_processes * recipe.accumulate)
+        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = size
+    return accelerator

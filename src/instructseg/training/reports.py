@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+from torch import nn
 
 from instructseg.media.files import make_folder, write_bytes
 from instructseg.training.plots import plot
@@ -50,3 +52,12 @@ class Reports:
 
     def close(self) -> None:
         self.trackers.close()
+
+
+def print_groups(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> None:
+    """Which parameters train and which do not: their number by group."""
+    table = Table("parameters", "tensors", "values")
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    for group, names in groups.items():
+        table.add_row(group, str(len(names)), f"{sum(sizes[name] for name in names):,}")
+    console.print(table)

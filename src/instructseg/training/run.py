@@ -15,21 +15,19 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from rich.table import Table
 
-from instructseg.errors import RecipeError
 from instructseg.training import checkpoint
 from instructseg.training.batches import Share, TrainingBatches, open_loader
 from instructseg.training.collate import Batch, Collator
 from instructseg.training.held_out import open_validation
-from instructseg.training.holders import Divided, Whole
+from instructseg.training.holding import hold
 from instructseg.training.mixture import open_mixture
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
 from instructseg.training.processes import open_accelerator
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.report import progress_bar, status
-from instructseg.training.reports import Reports, Scores, console
+from instructseg.training.reports import Reports, Scores, console, print_groups
 from instructseg.training.schedule import learning_rate
 from instructseg.training.start import build_model
 from instructseg.training.state import Progress, capture, changed_keys, restore
@@ -74,26 +72,22 @@ class Run:
         self.trained = self._trained()  # anew: where weights are divided among processes these are other parameters
         self.average = MovingAverage(list(self.trained.values()), recipe.ema_decay) if recipe.ema_decay else None
         self.update = Update(recipe, self.accelerator, self.objective, self.optimizer, self.trained, self.average)
-        self.held = self._holder()
+        self.held = hold(
+            self.accelerator, self.objective, self.optimizer, self.trained, self.average, self.output / "checkpoints"
+        )
         self.progress = Progress()
         self._resume()
 
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
-    def _holder(self) -> Whole | Divided:
-        if not self.accelerator.is_fsdp2:
-            return Whole(self.model, self.optimizer, self.trained)
-        if self.average:
-            raise RecipeError("the average of the weights is not kept where FSDP divides them; set ema_decay=0")
-        return Divided(self.objective, self.optimizer)
-
     @property
     def step(self) -> int:
         return self.progress.step
 
     def train(self) -> Path:
-        self._print_groups()
+        if self.main:
+            print_groups(self.model, self.groups)
         data, references = self.recipe.data, self.model.config.num_reference_frames
         self.collate = Collator(self.processor, mask_stride=self.recipe.loss.mask_stride, max_tokens=data.max_tokens)
         if self.step < self.recipe.steps:
@@ -198,12 +192,3 @@ class Run:
             console.print(f"model saved in {directory}")
         self.accelerator.wait_for_everyone()
         return directory
-
-    def _print_groups(self) -> None:
-        if not self.main:
-            return
-        table = Table("parameters", "tensors", "values")
-        sizes = {name: parameter.numel() for name, parameter in self.model.named_parameters()}
-        for group, names in self.groups.items():
-            table.add_row(group, str(len(names)), f"{sum(sizes[name] for name in names):,}")
-        console.print(table)

@@ -1,0 +1,86 @@
+"""A checkpoint fits its run to the last name, or says what does not."""
+
+import copy
+
+import pytest
+import tiny_model
+import torch
+
+from instructseg.errors import CheckpointError
+from instructseg.training.holders import Whole
+from instructseg.training.parameters import MovingAverage
+from instructseg.training.recipe import LoraRecipe, Recipe
+from instructseg.training.state import Progress, capture, changed_keys, restore
+
+
+@pytest.fixture
+def run():
+    """Two parameters that were trained for three steps, their optimizer, average and state."""
+    torch.manual_seed(0)
+    trained = {name: torch.nn.Parameter(torch.randn(shape)) for name, shape in (("a.weight", (3, 2)), ("b", (4,)))}
+    optimizer = torch.optim.AdamW(trained.values(), lr=0.1)
+    average = MovingAverage(list(trained.values()), 0.5)
+    for step in range(3):
+        sum(parameter.square().sum() for parameter in trained.values()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update(step)
+    return trained, optimizer, average
+
+
+def fresh(names=("a.weight", "b"), shapes=((3, 2), (4,)), averaged=True):
+    trained = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in zip(names, shapes, strict=True)}
+    average = MovingAverage(list(trained.values()), 0.5) if averaged else None
+    return trained, torch.optim.AdamW(trained.values(), lr=0.1), average
+
+
+def saved(run):
+    trained, optimizer, average = run
+    progress = Progress(step=3, instructions=17, seconds=4.5)
+    progress.window.add({"mask": 2.0}, 1)
+    return copy.deepcopy(capture(Recipe(), progress, average) | Whole(None, optimizer, trained).gather())
+
+
+def test_everything_comes_back(run):
+    trained, optimizer, average = fresh()
+    progress, state = Progress(), saved(run)
+    restore(state, progress, trained, average)
+    Whole(None, optimizer, trained).put(state)
+    assert (progress.step, progress.instructions, progress.seconds) == (3, 17, 4.5)
+    assert progress.window.means() == {"mask": 2.0}
+    assert all(torch.equal(trained[name], run[0][name]) for name in trained)
+    assert all(map(torch.equal, average.shadow, run[2].shadow))
+    for each in (run, (trained, optimizer, average)):
+        sum(parameter.square().sum() for parameter in each[0].values()).backward()
+        each[1].step()
+    assert all(torch.equal(trained[name], run[0][name]) for name in trained), "the optimizer's moments came along"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"names": ("a.weight", "c")}, "1 trained parameters are not in it, first c; 1 of its .* now, first b;"),
+        ({"names": ("a.weight",), "shapes": ((3, 2),)}, "does not fit this run: 1 of its parameters .* first b;"),
+        ({"shapes": ((3, 5), (4,))}, r"a\.weight is \(3, 2\) in it and \(3, 5\) now"),
+        ({"names": ("b", "a.weight"), "shapes": ((4,), (3, 2))}, "in another order"),
+        ({"averaged": False}, "made with an average of the weights; set ema_decay as it was"),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_changed(run, changes, message):
+    trained, _, average = fresh(**changes)
+    progress = Progress()
+    with pytest.raises(CheckpointError, match=message):
+        restore(saved(run), progress, trained, average)
+    assert progress.step == 0 and not any(parameter.any() for parameter in trained.values())
+
+
+def test_changes_of_the_recipe_that_matter():
+    before = Recipe().as_yaml()
+    assert changed_keys(before, Recipe(threads=4, accumulate=2, output="elsewhere", validate_every=7)) == []
+    now = Recipe(steps=9, lora=LoraRecipe(rank=3))
+    assert changed_keys(before, now) == ["lora.rank", "steps"]
+
+
+def test_the_model_is_what_a_plain_process_exports():
+    model, _ = tiny_model.build()
+    assert Whole(model, None, {}).export(LoraRecipe()) is model
