@@ -44,9 +44,9 @@ def test_means_and_spreads(output):
     assert lines[4:9] == [
         "| It | RefCOCO | motion | seeds |",
         "| --- | ---: | ---: | ---: |",
-        "|  | 22.0 ± 2.0 (80) | 50.0 ± 0.0 | 3 |",
+        "|  | 22.0 ± 2.0 (80.0) | 50.0 ± 0.0 | 3 |",
         "| ✓ | 32.0 ± 2.6 (81.5) | 25.0 ± 0.0 | 3 |",
-        "| 2 | 31.0 (83) | 50.0 | 1 |",
+        "| 2 | 31.0 (83.0) | 50.0 | 1 |",
     ]
     assert "- RefCOCO: measured here as photos cIoU." in lines and lines[-1] == "A note."
     rows = json.loads((output / "table0.json").read_text())["rows"]
@@ -59,7 +59,7 @@ def test_means_and_spreads(output):
 
 def test_a_table_with_nothing_finished(tmp_path):
     text = write_table("table0", ABLATION, tmp_path).read_text()
-    assert "0 finished runs" in text and "|  | - (80) | - | 0 |" in text
+    assert "0 finished runs" in text and "|  | - (80.0) | - | 0 |" in text
 
 
 def test_runs_of_different_lengths_are_not_compared(output):
@@ -107,3 +107,4 @@ def test_no_verdict_beyond_what_was_measured():
     )
     assert verdict("X", rows(("a", (20.0,), 50.0), ("b", (), 51.0))) == "X: nothing to compare yet."
     assert compare(rows(("a", (20, 21), 50.0), ("b", (22, 23), 50.0))).differences == (), "equal in the paper"
+    assert compare(rows(("a", (20, 21), 50.0), ("b", (22, 23), None))).differences == (), "no figure of the paper"

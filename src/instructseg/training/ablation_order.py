@@ -51,7 +51,7 @@ def compare(rows: Mapping[str, Cell]) -> Order:
     """Every pair of rows that the paper tells apart and that have been measured."""
     differences = []
     for (name, cell), (other_name, other) in itertools.combinations(rows.items(), 2):
-        if cell.values and other.values and cell.paper is not None and cell.paper != other.paper:
+        if cell.values and other.values and None not in (cell.paper, other.paper) and cell.paper != other.paper:
             pair = [(name, cell), (other_name, other)]
             (low_name, low), (high_name, high) = sorted(pair, key=lambda each: each[1].paper)
             differences.append((low_name, high_name, high.mean - low.mean, _error(low, high), high.paper - low.paper))

@@ -146,7 +146,7 @@ def _grid(
     yield _line(*("---" for _ in marks), *("---:" for _ in ablation.columns), "---:")
     for row in ablation.rows:
         figures = (
-            f"{cell}" + ("" if cell.paper is None else f" ({cell.paper:g})") for cell in table[row.name].values()
+            f"{cell}" + ("" if cell.paper is None else f" ({cell.paper:.1f})") for cell in table[row.name].values()
         )
         yield _line(*(_mark(row.marks[mark]) for mark in marks), *figures, str(len(results[row.name])))
 

@@ -43,7 +43,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its name, its marks as the paper prints them, and the paper's figures for the columns that have any.
+    """One row: its name, its marks as the paper prints them, and the paper's figures (None: one that cannot be read).
 
     `set`: keys of the recipe and their values. `without`: for each scale the sources that are not trained on, by
     their name, or by the task that a composed source is held to.
@@ -51,7 +51,7 @@ class Row:
 
     name: str
     marks: dict[str, Any]
-    paper: tuple[float, ...]
+    paper: tuple[float | None, ...]
     set: dict[str, Any] = field(default_factory=dict)
     without: dict[str, Any] = field(default_factory=dict)
 
