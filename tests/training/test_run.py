@@ -116,6 +116,24 @@ def test_interrupted_and_resumed_is_as_never_interrupted(saved_at, killed_at, wo
     assert first == again
 
 
+def test_killed_while_validating_it_validates_again(world, finished, tmp_path, monkeypatch):
+    """No checkpoint may be later than what the log tells."""
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Run, "_validate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            start(world, tmp_path, "checkpoint_minutes=0").train()
+    start(world, tmp_path).train()
+    told, once = (
+        [{key: line[key] for key in ("step", "losses", "validation") if key in line} for line in read_log(path)]
+        for path in (tmp_path / "log.jsonl", finished.output / "log.jsonl")
+    )
+    assert told == once
+
+
 def test_a_finished_run_started_again_only_writes_its_model(world, finished, tmp_path):
     before = (finished.output / "model" / "model.safetensors").read_bytes()
     log = (finished.output / "log.jsonl").read_text()
