@@ -91,7 +91,7 @@ class PixelNaming(nn.Module):
     def forward(
         self, features: Tensor, names: Tensor, targets: Targets, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Logits (points, names) and labels (points,) of random pixels.
+        """Logits (points, names) and labels (points,) of random pixels, at the same places in every picture.
 
         Shapes: features (batch, channels, h, w), names (names, dim), targets.regions int (batch, h, w).
         """
