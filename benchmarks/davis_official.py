@@ -39,6 +39,19 @@ def compare(truths: Path, predictions: Path, binary: bool) -> dict[str, tuple[np
     return scores
 
 
+def outcome(sequences: dict[str, dict], lacking: list[str], worst: float, allowed: float) -> dict:
+    """What is reported of one year: every sequence, and whether the worst difference stays within the rounding."""
+    return {
+        "sequences": len(sequences),
+        "frames": sum(each["frames"] for each in sequences.values()),
+        "without_true_masks_here": lacking,
+        "largest_error": round(worst, 6),
+        "allowed": allowed,
+        "equal": worst <= allowed + FLOAT_SLACK,
+        "by_sequence": sequences,
+    }
+
+
 def of_2016(data: Path) -> dict:
     """Each frame against the published three decimals."""
     folder = data / "davis_official_results" / "2016"
@@ -54,15 +67,7 @@ def of_2016(data: Path) -> dict:
         worst = max(worst, *errors)
         sequences[name] = {"frames": len(both[0]), "largest_error_J": round(errors[0], 6),
                            "largest_error_F": round(errors[1], 6)}  # fmt: skip
-    return {
-        "sequences": len(sequences),
-        "frames": sum(each["frames"] for each in sequences.values()),
-        "without_true_masks_here": lacking,
-        "largest_error": round(worst, 6),
-        "allowed": FRAME_ROUNDING,
-        "equal": worst <= FRAME_ROUNDING + FLOAT_SLACK,
-        "by_sequence": sequences,
-    }
+    return outcome(sequences, lacking, worst, FRAME_ROUNDING)
 
 
 def of_2017(data: Path) -> dict:
@@ -78,15 +83,7 @@ def of_2017(data: Path) -> dict:
         worst = max(worst, *(abs(ours[score] - expected[score]) for score in "JF"))
         sequences[name] = {"frames": len(both[0]), "ours": {score: round(ours[score], 6) for score in "JF"},
                            "official": expected}  # fmt: skip
-    return {
-        "sequences": len(sequences),
-        "frames": sum(each["frames"] for each in sequences.values()),
-        "without_true_masks_here": lacking,
-        "largest_error": round(worst, 6),
-        "allowed": SEQUENCE_ROUNDING,
-        "equal": worst <= SEQUENCE_ROUNDING + FLOAT_SLACK,
-        "by_sequence": sequences,
-    }
+    return outcome(sequences, lacking, worst, SEQUENCE_ROUNDING)
 
 
 def summary(data: Path) -> dict:
