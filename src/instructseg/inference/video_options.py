@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal
 
@@ -18,7 +18,7 @@ Linking = Literal["offline", "causal", "off"]
 
 
 @dataclass(frozen=True)
-class VideoOptions:
+class VideoOptions(Reading):
     """How a clip is read, segmented and followed.
 
     task: one of the paper's four tasks for all instructions; None tells by each one's form.
@@ -42,11 +42,6 @@ class VideoOptions:
     exclusive: bool = False
     cache_bytes: int = 512 * 2**20
     weights: LinkWeights | None = None
-    every: int = 1
-    start: float = 0.0
-    end: float | None = None
-    max_side: int | None = None
-    rate: float = 25.0
 
     def __post_init__(self) -> None:
         self._one_of("linking", ("offline", "causal", "off"))
@@ -56,7 +51,7 @@ class VideoOptions:
             raise InputError(f"key_every is {self.key_every}; 1 (every frame) or more was needed")
         if self.cache_bytes < 0:
             raise InputError(f"cache_bytes is {self.cache_bytes}; 0 (keep nothing) or more was needed")
-        _ = self.reading  # refuses what selects nothing
+        super().__post_init__()  # refuses what selects nothing
 
     def _one_of(self, name: str, known: Sequence[str]) -> None:
         if getattr(self, name) not in known:
@@ -65,4 +60,4 @@ class VideoOptions:
     @cached_property
     def reading(self) -> Reading:
         """The part of the options that says what to read."""
-        return Reading(self.every, self.start, self.end, self.max_side, self.rate)
+        return Reading(**{item.name: getattr(self, item.name) for item in fields(Reading)})
