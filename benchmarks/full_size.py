@@ -110,11 +110,8 @@ def convert(scratch: Path, tiny: bool) -> dict[str, object]:
 
 def load_and_segment(scratch: Path, tiny: bool) -> dict[str, object]:
     import numpy as np
-    import torch
 
     from instructseg.inference.segmenter import Segmenter
-    from instructseg.model.references import nearest_references
-    from instructseg.types import Task
 
     with Memory() as memory:
         segmenter = Segmenter.load(scratch / "converted", device="cpu", dtype="bfloat16")
@@ -127,15 +124,7 @@ def load_and_segment(scratch: Path, tiny: bool) -> dict[str, object]:
     with Memory() as photo:
         segmenter.segment(frames[0], "the dog on the left")
     with Memory() as clip:
-        for key in range(len(frames)):
-            window = [frames[key], *(frames[at] for at in nearest_references(key, 4, len(frames)))]
-            inputs = segmenter.processor([window], [["the dog on the left"]], [Task.RVOS])
-            with torch.inference_mode():
-                output = segmenter.model(**inputs.to("cpu", segmenter.model.dtype).model_kwargs)
-            segmenter.processor.post_process(
-                output.mask_logits[0, 0], output.score_logits[0, 0], inputs.geometries[0],
-                segmenter.model.config.selection,
-            )  # fmt: skip
+        segmenter.segment_video(frames, "the dog on the left", "off", threshold=0.0)
     return {"load": loading, "photo": photo.report(), "clip_of_6_frames": clip.report()}
 
 

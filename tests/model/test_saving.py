@@ -124,7 +124,7 @@ def test_attention_implementations_agree(changes, tmp_path):
     results = {}
     for name in ("eager", "sdpa"):
         loaded = InstructSegModel.from_pretrained(tmp_path, attn_implementation=name)
-        assert loaded.language_model.config._attn_implementation == name
+        assert loaded.language_model.config._attn_implementation.startswith(name)  # sdpa may go in blocks
         results[name] = answer(loaded, prepared)
     for key in ("mask_logits", "score_logits"):
         asked = prepared.layout.asked

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import Cache
 
 from instructseg.errors import InputError
+from instructseg.inference.allocator import keep_freed_memory
 from instructseg.inference.arguments import check_attention, choose_device, choose_dtype, choose_task, list_texts
 from instructseg.inference.chat import ReadPhoto, check_question, read_photo, write_answer
 from instructseg.inference.loading import load_parts
@@ -27,15 +28,16 @@ from instructseg.model.modeling import InstructSegModel, InstructSegOutput, Visu
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Task
 
+LARGE = 500_000_000  # parameters of a model whose layers' intermediate results are tens of megabytes
 Photo = Any  # path, bytes, PIL image or array: whatever `load_image` takes
 
 
 class Segmenter:
     """A loaded model with its processor.
 
-        segmenter = Segmenter.load("nano")
-        result = segmenter.segment("photo.jpg", "the dog on the left")
-        result.masks  # bool (N, height, width) at the photo's own size, best first; N may be 0
+    segmenter = Segmenter.load("nano")
+    result = segmenter.segment("photo.jpg", "the dog on the left")
+    result.masks  # bool (N, height, width) at the photo's own size, best first; N may be 0
     """
 
     def __init__(self, model: InstructSegModel, processor: InstructSegProcessor, name: str | None = None):
@@ -60,6 +62,8 @@ class Segmenter:
         kind = choose_dtype(dtype, where)
         check_attention(attention)
         loaded, processor = load_parts(model, kind, attention)
+        if where.type == "cpu" and loaded.num_parameters() >= LARGE:
+            keep_freed_memory()
         try:
             return cls(loaded.to(where), processor, str(model))
         except torch.OutOfMemoryError as error:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers import AutoBackbone, AutoModel, Cache, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from instructseg.model.attention import attend_in_blocks
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.layout import PREFIX, BlockSizes, Layout
 from instructseg.model.losses import Criterion, Targets, text_loss
@@ -138,6 +139,7 @@ class InstructSegModel(PreTrainedModel):
         text, decoder = config.text_config, config.decoder_config
         width = text.hidden_size
         self.language_model = AutoModel.from_config(text)
+        attend_in_blocks(self.language_model)
         self.lm_head = nn.Linear(width, config.lm_head_size or text.vocab_size, bias=False)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         channels = list(self.backbone.channels)
