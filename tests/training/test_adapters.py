@@ -85,6 +85,22 @@ def test_adapters_that_do_not_fit(trained, tmp_path):
         load_adapters(shallow, tmp_path)
 
 
+def test_parts_trained_in_full_go_with_them(trained, tmp_path):
+    model, _ = trained
+    names = ["mask_tokens", *(name for name, _ in model.named_parameters() if name.startswith("mask_decoder."))]
+    with torch.no_grad():
+        for name in names:
+            model.get_parameter(name).add_(0.1)
+    save_adapters(model, tmp_path, parts=names)
+    other, _ = tiny_model.build()
+    load_adapters(other, tmp_path)
+    own = dict(other.named_parameters())
+    assert all(own[name].equal(parameter) for name, parameter in model.named_parameters())
+    narrow, _ = tiny_model.build(num_mask_tokens=model.config.num_mask_tokens + 1)
+    with pytest.raises(CheckpointError, match=r"trained parts in .* do not fit this model, first at mask_"):
+        load_adapters(narrow, tmp_path)
+
+
 def test_merged_models_have_nothing_to_save(trained, tmp_path):
     model, _ = trained
     merge_lora(model)

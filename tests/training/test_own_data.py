@@ -4,7 +4,9 @@ import mixed_world
 import painted_world
 import pytest
 from accelerate.state import AcceleratorState
+from typer.testing import CliRunner
 
+from instructseg.cli import app
 from instructseg.data.prepare import prepare
 from instructseg.data.readers.folder import MaskFolder
 from instructseg.errors import RecipeError
@@ -47,6 +49,10 @@ def test_the_fine_tuning_recipe_takes_it(own, tmp_path, form):
     (scores,) = [line["validation"] for line in read_log(tmp_path / "log.jsonl") if "validation" in line]
     assert scores["all"]["count"] > 0
     assert (tmp_path / "sheets" / "step_000004.jpg").stat().st_size > 1000
+    merged = CliRunner().invoke(app, ["merge", *map(str, (own / "tiny", tmp_path / "adapters", tmp_path / "merged"))])
+    assert merged.exit_code == 0, merged.output
+    again = Segmenter.load(tmp_path / "merged", device="cpu").model.state_dict()
+    assert all(again[name].equal(value) for name, value in after.items()), "its base and what it adds are the model"
 
 
 def test_the_section_keeps_what_is_no_source(own):

@@ -15,7 +15,7 @@ def merge(
     adapters: Annotated[Path, typer.Argument(metavar="ADAPTERS", help="A folder with adapters in peft's format.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist yet.")],
 ) -> None:
-    """Fold LoRA adapters of the language model into its weights."""
+    """Fold LoRA adapters of the language model into its weights, and put in what was trained in full beside them."""
     with errors_in_one_line():
         from instructseg.conversion.writing import refuse_occupied, write_folder
         from instructseg.inference.segmenter import Segmenter

@@ -1,9 +1,15 @@
-"""LoRA adapters of the language model on disk, in peft's own format: other tools read them, and we read theirs."""
+"""LoRA adapters of the language model on disk, in peft's own format: other tools read them, and we read theirs.
+
+Beside them may lie the parts of the model that were trained in full, in a file of ours that peft passes over: with both
+a fine-tuned model is its base again plus a few megabytes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -11,11 +17,16 @@ from instructseg.errors import CheckpointError
 from instructseg.model.modeling import InstructSegModel
 
 WEIGHTS = "adapter_model.safetensors"
+PARTS = "trained_parts.safetensors"
 PREFIX = "base_model.model."  # how peft names the model it wraps: here the language model
 
 
-def save_adapters(model: InstructSegModel, directory: Path, base: str | None = None) -> None:
-    """Write the adapters that `add_lora` put on; `base` names the model they belong to."""
+def save_adapters(model: InstructSegModel, directory: Path, base: str | None = None, parts: Sequence[str] = ()) -> None:
+    """Write the adapters that `add_lora` put on; `base` names the model they belong to.
+
+    `parts`: names of parameters outside the language model that were trained in full and are written beside them.
+    Raises CheckpointError when there are no adapters.
+    """
     from peft import get_peft_model_state_dict
 
     configs = getattr(model.language_model, "peft_config", None)
@@ -28,10 +39,13 @@ def save_adapters(model: InstructSegModel, directory: Path, base: str | None = N
     state = get_peft_model_state_dict(model.language_model, save_embedding_layers=False)
     state = {f"{PREFIX}{key}": tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     save_file(state, directory / WEIGHTS, metadata={"format": "pt"})
+    if parts:
+        values = {name: model.get_parameter(name).detach().cpu().contiguous() for name in parts}
+        save_file(values, directory / PARTS, metadata={"format": "pt"})
 
 
 def load_adapters(model: InstructSegModel, directory: Path) -> None:
-    """Put saved adapters on a language model that has none, in place.
+    """Put saved adapters on a language model that has none, and the parts trained in full with them, in place.
 
     Raises CheckpointError when they cannot be read or do not fit.
     """
@@ -40,6 +54,7 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
     try:
         config = PeftConfig.from_pretrained(directory)
         state = load_file(directory / WEIGHTS)
+        parts = load_file(directory / PARTS) if (directory / PARTS).is_file() else {}
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{directory} holds no adapters that can be read: {error}") from error
     if not isinstance(config, LoraConfig):
@@ -54,3 +69,12 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
     if missing or outcome.unexpected_keys:
         wrong = (missing + outcome.unexpected_keys)[0]
         raise CheckpointError(f"the adapters in {directory} do not fit this language model, first at {wrong}")
+    _put_parts(model, parts, directory)
+
+
+def _put_parts(model: InstructSegModel, parts: dict[str, torch.Tensor], directory: Path) -> None:
+    own = dict(model.named_parameters())
+    for name, value in parts.items():
+        if name not in own or own[name].shape != value.shape:
+            raise CheckpointError(f"the trained parts in {directory} do not fit this model, first at {name}")
+        own[name].data.copy_(value)

@@ -17,6 +17,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from instructseg.training import checkpoint
+from instructseg.training.adapters import save_adapters
 from instructseg.training.batches import Share, TrainingBatches, open_loader
 from instructseg.training.collate import Batch, Collator
 from instructseg.training.held_out import open_validation
@@ -180,12 +181,17 @@ class Run:
             console.print(f"resuming {self.output} at step {self.step}{note}")
 
     def _export(self) -> Path:
-        """Save the averaged model with its adapters merged, ready for `Segmenter.load`."""
+        """Save the averaged model with its adapters merged, ready for `Segmenter.load`.
+
+        Of a run that went on from a saved model also what it adds to that one, for `instructseg merge`.
+        """
         directory = self.output / "model"
         if self.average:
             self.average.swap()
         model = self.held.export(self.recipe.lora)
         if self.main:
+            if self.recipe.model.init:
+                save_adapters(model, self.output / "adapters", self.recipe.model.init, self.groups["trained"])
             merge_lora(model)
             model.save_pretrained(directory)
             self.processor.save_pretrained(directory)
