@@ -81,6 +81,7 @@ def test_released_behaviour_is_switched_on(converted):
     assert config.decoder_config.fpn_bias_relu and not config.decoder_config.mask_position
     assert (config.block_order, config.prompt_set, config.selection) == ("released", "released", "score_x_quality")
     assert (config.text_config.vocab_size, config.lm_head_size, config.score_threshold) == (98, 120, 0.0)
+    assert (config.reference_policy, config.video_threshold) == ("nearest", None)
 
 
 def test_sources_are_named_by_their_hashes(source, converted):

@@ -82,6 +82,20 @@ def test_live_video_does_not_know_the_future(segmenter, references):
     assert whole.push(frames[0], time=9.5).time == 9.5
 
 
+def test_the_models_own_rule_for_references_unless_another_is_asked_for():
+    model, processor = tiny_model.build(num_reference_frames=2)
+    model.config.reference_policy = "uniform"
+    segmenter, frames = Segmenter(model, processor), pictures(9, 40, 56)
+    own = segmenter.segment_video(frames, TEXTS, threshold=0)
+    rules = {
+        rule: segmenter.segment_video(frames, TEXTS, references=rule, threshold=0).scores
+        for rule in ("nearest", "uniform")
+    }
+    assert (own.scores == rules["uniform"]).all() and (own.scores != rules["nearest"]).any()
+    session, asked = (segmenter.open_video(TEXTS, references=rule, threshold=0) for rule in (None, "uniform"))
+    assert_same([session.push(frame) for frame in frames], [asked.push(frame) for frame in frames])
+
+
 def test_a_live_session_outlives_a_bad_picture(tiny):
     session = tiny.open_video(TEXTS[0], threshold=0)
     first = session.push(pictures(1)[0])

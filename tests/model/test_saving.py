@@ -66,6 +66,7 @@ def test_saved_and_loaded_weights_are_equal(changes, tmp_path):
     [
         ("projector", {"projector": "nonsense"}),
         ("selection", {"selection": "best"}),
+        ("reference_policy", {"reference_policy": "all"}),
         ("num_mask_tokens", {"num_mask_tokens": "12"}),
         ("score_threshold", {"score_threshold": "low"}),
         ("granularity", {"text_fusion_config": {"granularity": "none"}}),

@@ -64,7 +64,7 @@ def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
     config.decoder_config.mask_position = False
     config.decoder_config.text_to_pixel = config.decoder_config.pixel_naming = False
     config.block_order = config.prompt_set = "released"
-    config.selection, config.score_threshold = "score_x_quality", 0.0
+    config.selection, config.score_threshold, config.reference_policy = "score_x_quality", 0.0, "nearest"
     return config
 
 

@@ -39,7 +39,7 @@ class VideoSession:
             raise InputError('live video has no end to look back from; linking is "causal" or "off" there')
         self._tracker = Tracker(segmenter, instructions, options)
         self._live = LiveReferences(
-            self._tracker.engine, options.references, segmenter.model.config.num_reference_frames
+            self._tracker.engine, self._tracker.references, segmenter.model.config.num_reference_frames
         )
         self._count = 0
 

@@ -9,9 +9,10 @@ from typing import Literal
 
 from instructseg.errors import InputError
 from instructseg.inference.linking import LinkWeights
-from instructseg.inference.video_references import POLICIES, ReferencePolicy
+from instructseg.inference.video_references import POLICIES
 from instructseg.media.video import Reading
 from instructseg.model.checks import check_limits
+from instructseg.model.references import ReferencePolicy
 from instructseg.types import Task
 
 Linking = Literal["offline", "causal", "off"]
@@ -26,7 +27,7 @@ class VideoOptions(Reading):
         "off" takes each frame's best proposal (released behaviour).
     threshold: least score of an object that is there; None takes the model's own, 0 always answers.
     references: which frames the perceiver reads beside a frame: "nearest" (released), "uniform" over the clip, or
-        the most "relevant" to the instruction. The last two read the clip twice.
+        the most "relevant" to the instruction; None takes the model's own rule. The last two read the clip twice.
     key_every: the language model runs on every n-th frame only.
     exclusive: a pixel that several instructions claim goes to the one with the highest score.
     weights: what linking weighs against a proposal's score; None takes the usual ones.
@@ -37,7 +38,7 @@ class VideoOptions(Reading):
     task: Task | str | None = None
     linking: Linking = "offline"
     threshold: float | None = None
-    references: ReferencePolicy = "nearest"
+    references: ReferencePolicy | None = None
     key_every: int = 1
     exclusive: bool = False
     cache_bytes: int = 512 * 2**20
@@ -45,7 +46,8 @@ class VideoOptions(Reading):
 
     def __post_init__(self) -> None:
         self._one_of("linking", ("offline", "causal", "off"))
-        self._one_of("references", POLICIES)
+        if self.references is not None:
+            self._one_of("references", POLICIES)
         check_limits(1, self.threshold)
         if self.key_every < 1:
             raise InputError(f"key_every is {self.key_every}; 1 (every frame) or more was needed")

@@ -7,9 +7,10 @@ than asked where there are too few frames, and none for a clip of one frame, whi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
-ReferencePolicy = Literal["nearest", "uniform", "relevant"]
+from instructseg.model.references import ReferencePolicy
+
 POLICIES: tuple[str, ...] = get_args(ReferencePolicy)
 
 POOL = 16

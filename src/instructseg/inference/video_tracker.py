@@ -59,12 +59,13 @@ class Tracker:
         given = (options.threshold, self.config.video_threshold, self.config.score_threshold)
         self.threshold = float(next(value for value in given if value is not None))
         self.linkers = [PathLinker(self.threshold, options.weights) for _ in texts]
+        self.references = options.references or self.config.reference_policy
         self._motion = Motion()
 
     def run(self, clip: Clip) -> Iterator[tuple[VideoFrame, list[Seen]]]:
         """Every frame of a clip with what is seen in it."""
         count = self.config.num_reference_frames
-        for frame, held, references in with_references(clip, self.engine, self.options.references, count):
+        for frame, held, references in with_references(clip, self.engine, self.references, count):
             yield frame, self.see(held, references)
 
     def see(self, frame: HeldFrame, references: References) -> list[Seen]:

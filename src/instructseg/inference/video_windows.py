@@ -11,14 +11,13 @@ from instructseg.inference.video_engine import Reference, VideoEngine
 from instructseg.inference.video_features import HeldFrame
 from instructseg.inference.video_references import (
     EvenSample,
-    ReferencePolicy,
     frames_needed,
     latest,
     relevant,
     uniform,
 )
 from instructseg.media.video import Clip, VideoFrame
-from instructseg.model.references import nearest_references
+from instructseg.model.references import ReferencePolicy, nearest_references
 
 References = Callable[[int], Sequence[Reference]]
 Prepared = tuple[VideoFrame, HeldFrame, References]

@@ -10,6 +10,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from instructseg.model.backbones.efficientnet_lite import EfficientNetLiteConfig
+from instructseg.model.references import ReferencePolicy
 
 
 @strict
@@ -91,6 +92,8 @@ class InstructSegConfig(PreTrainedConfig):
         decoder_config: the segmentation decoder.
         num_mask_tokens: N, mask tokens and so mask proposals per instruction.
         num_reference_frames: T_r of Table 7, for videos.
+        reference_policy: which frames of a clip they are unless another rule is asked for, "nearest" (released),
+            "uniform" or "relevant"; the rule should be close to what the model was trained on.
         block_order: "released" (references, image, instruction, masks) or "image_first" (image, references,
             instruction, masks), which lets instructions share the image's part of the sequence.
         prompt_set: "paper" (Table 10) or "released" (the templates the released weights were trained with).
@@ -123,6 +126,7 @@ class InstructSegConfig(PreTrainedConfig):
     decoder_config: dict | PreTrainedConfig | None = None
     num_mask_tokens: int = 100
     num_reference_frames: int = 4
+    reference_policy: ReferencePolicy = "nearest"
     block_order: Literal["released", "image_first"] = "image_first"
     prompt_set: Literal["paper", "released"] = "paper"
     vision_feature_layer: int = -2
