@@ -1,0 +1,132 @@
+"""Clips with truth for the benchmarks of linking, presence and reference frames, shared among processes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from video_records import Record, records
+
+from instructseg.data.compose_clips import ValidationClips
+from instructseg.data.readers.davis2016 import Davis2016
+from instructseg.evaluation.provenance import hash_files, machine, versions
+from instructseg.inference.checkpoints import find
+from instructseg.inference.segmenter import Segmenter
+from instructseg.training.data import open_photos
+from instructseg.training.recipe import load_recipe
+
+ROOT = Path(__file__).parents[1]
+COMPOSED = "composed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip: of "composed", or of the splits "val" and "train" of DAVIS 2016; `references` None: the model's."""
+
+    source: str
+    index: int
+    references: str | None = None
+
+
+class Worker:
+    """Model and clips, each opened once in a process when first needed."""
+
+    def __init__(self, given: argparse.Namespace):
+        self.given = given
+        self._davis: dict[str, Davis2016] = {}
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        return Segmenter.load(self.given.model, device="cpu")
+
+    @cached_property
+    def composed(self) -> ValidationClips:
+        recipe = load_recipe(self.given.recipe, [f"data.root={self.given.data}"]).data
+        return ValidationClips(open_photos(recipe, validation=True), self.given.clips, seed=self.given.seed)
+
+    def davis(self, split: str) -> Davis2016:
+        if split not in self._davis:
+            self._davis[split] = Davis2016(self.given.data / "davis2016", split)
+        return self._davis[split]
+
+    def do(self, job: Job) -> list[Record]:
+        composed = job.source == COMPOSED
+        sample = self.composed[job.index] if composed else self.davis(job.source)[job.index]
+        return records(self.segmenter, sample, job.references, 1 if composed else self.given.every)
+
+
+def parser(about: str, seed: int) -> argparse.ArgumentParser:
+    """What these benchmarks have in common; composed clips are taken whole, of DAVIS every n-th frame."""
+    found = argparse.ArgumentParser(description=about.splitlines()[0])
+    found.add_argument("--data", type=Path, required=True, help="the folder with davis2016 and the recipe's photos")
+    found.add_argument("--model", default="nano")
+    found.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "nano.yaml")
+    found.add_argument("--clips", type=int, default=40, help="composed clips, their kinds in turn")
+    found.add_argument("--seed", type=int, default=seed, help="of the composed clips")
+    found.add_argument("--sequences", type=int, help="at most so many of each split of DAVIS; 0: none")
+    found.add_argument("--every", type=int, default=3, help="take every n-th frame of DAVIS")
+    found.add_argument("--jobs", type=int, default=1, help="processes that share the clips, of one thread each")
+    return found
+
+
+def jobs(given: argparse.Namespace, references: Sequence[str | None] = (None,)) -> list[Job]:
+    """Every clip that is asked for, with each rule for reference frames."""
+    worker = Worker(given)
+    counts = {COMPOSED: given.clips}
+    for split in ("val", "train") if given.sequences != 0 else ():
+        counts[split] = min(len(worker.davis(split)), given.sequences or len(worker.davis(split)))
+    clips = [(source, index) for source, count in counts.items() for index in range(count)]
+    return [Job(*clip, rule) for clip in clips for rule in references]
+
+
+def run(given: argparse.Namespace, wanted: Sequence[Job]) -> dict[Job, list[Record]]:
+    """The records of every job, in the order of `wanted` whatever process was first."""
+    start, done = time.perf_counter(), {}
+    with multiprocessing.get_context("spawn").Pool(given.jobs, _begin, (given,)) as pool:
+        for job, found in pool.imap(_do, wanted):
+            done[job] = found
+            print(f"{len(done)} of {len(wanted)}, {time.perf_counter() - start:.0f} s: {found[0].clip}", flush=True)
+    return done
+
+
+def split_sources(done: dict[Job, list[Record]]) -> tuple[list[Record], list[Record]]:
+    """The records of composed clips, and those of DAVIS."""
+    return tuple(
+        [record for job, found in done.items() if (job.source == COMPOSED) == ours for record in found]
+        for ours in (True, False)
+    )
+
+
+def write(given: argparse.Namespace, name: str, results: dict[str, object]) -> None:
+    """docs/results/<name>.json: what it was measured with, and the results."""
+    folder = Path(find(given.model))
+    files = [path for name in ("*.safetensors", "*.json") for path in folder.glob(name)]
+    facts = {
+        "model": {"name": given.model, "hash": hash_files(files, folder)},
+        "composed": {"clips": given.clips, "seed": given.seed},
+        "davis2016": {"every": given.every, "sequences of each split": given.sequences},
+        "processes of one thread": given.jobs, "machine": machine().split(",")[0], "versions": versions(),
+    }  # fmt: skip
+    output = ROOT / "docs" / "results" / f"{name}.json"
+    output.write_text(json.dumps(facts | results, indent=1) + "\n")
+    print(f"written to {output}")
+
+
+_WORKER: Worker
+
+
+def _begin(given: argparse.Namespace) -> None:
+    global _WORKER
+    torch.set_num_threads(1)
+    _WORKER = Worker(given)
+
+
+def _do(job: Job) -> tuple[Job, list[Record]]:
+    return job, _WORKER.do(job)
