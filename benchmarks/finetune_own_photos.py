@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "finetune.json")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     folder, output = options.scratch / "shop", options.scratch / "run"
     photos = unseen_photos(options.data, "ccp")
     if not folder.exists():
