@@ -5,8 +5,9 @@ import re
 import pytest
 
 from instructseg.data.catalogue import CATALOGUE
+from instructseg.data.compose_clips import CLIP_KINDS
 from instructseg.errors import InputError
-from instructseg.evaluation.benchmarks import BENCHMARKS, chosen
+from instructseg.evaluation.benchmarks import BENCHMARKS, COMPOSED, chosen
 from instructseg.evaluation.measure_questions import QUESTIONS
 from instructseg.evaluation.measure_table import MEASURES
 from instructseg.evaluation.submission import ZIP_FOLDERS
@@ -49,7 +50,7 @@ def test_rows_name_what_exists(name):
     assert row.name == name and row.measure in MEASURES and row.protocol and row.metrics
     assert set(row.paper) <= set(row.metrics)
     assert row.server in ("", "vqav2", *ZIP_FOLDERS)
-    if row.dataset != "templated":
+    if row.dataset not in COMPOSED:
         assert row.split in CATALOGUE[row.dataset].counts
     assert (row.measure in QUESTIONS) == (row.dataset in QUESTIONS)
 
@@ -64,3 +65,8 @@ def test_a_wrong_name_gets_a_hint_and_a_repeated_one_counts_once():
     with pytest.raises(InputError, match="did you mean refcoco/val"):
         chosen(["refcoco/vall"])
     assert [row.name for row in chosen(["revos/valid", "refcoco/val", "revos/valid"])] == ["revos/valid", "refcoco/val"]
+
+
+def test_composed_clips_have_a_row_for_each_kind():
+    kinds = [name.removesuffix("/J&F") for name in BENCHMARKS["composed_clips/val"].metrics if "/" in name]
+    assert kinds == list(CLIP_KINDS)

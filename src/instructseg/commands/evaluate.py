@@ -12,7 +12,7 @@ import typer
 
 from instructseg.commands.report import FAILED, errors_in_one_line, say
 from instructseg.errors import InputError
-from instructseg.evaluation.benchmarks import BENCHMARKS, Benchmark, chosen
+from instructseg.evaluation.benchmarks import BENCHMARKS, COMPOSED, Benchmark, chosen
 
 if TYPE_CHECKING:
     from instructseg.evaluation.answers import Answerer
@@ -59,7 +59,9 @@ def evaluate(
     linking: Annotated[
         Linking, typer.Option(help="How clips are followed; off: each frame alone, as the paper's evaluators do.")
     ] = Linking.OFF,
-    recipe: Annotated[Path, typer.Option(help="Whose held-out data templated/val is.")] = RECIPE,
+    recipe: Annotated[
+        Path, typer.Option(help="Whose held-out photos templated/val and composed_clips/val use.")
+    ] = RECIPE,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     list_: Annotated[bool, typer.Option("--list", help="Print the table of benchmarks and exit.")] = False,
@@ -102,16 +104,20 @@ def table() -> str:
 
 def open_samples(row: Benchmark, root: Path, recipe: Path) -> Sequence[Sample]:
     """A benchmark's samples. Raises DataError for a dataset that is not there."""
-    if row.dataset != "templated":
+    if row.dataset not in COMPOSED:
         from instructseg.data.catalogue import entry
 
         return entry(row.dataset).open(root, row.split, **row.options)
     from instructseg.data.compose import validation_set
+    from instructseg.data.compose_clips import ValidationClips
     from instructseg.training.data import compose_config, open_photos
     from instructseg.training.recipe import load_recipe
 
     settings = load_recipe(recipe, [f"data.root={root}"]).data
-    return validation_set(open_photos(settings, validation=True), compose_config(settings), seed=0)
+    photos, config = open_photos(settings, validation=True), compose_config(settings)
+    if row.dataset == "composed_clips":
+        return ValidationClips(photos, size=config.size, seed=0)
+    return validation_set(photos, config, seed=0)
 
 
 def _request(words: list[str], on: list[str], predictions: Path | None) -> tuple[str | None, list[Benchmark]]:
@@ -163,6 +169,7 @@ def _system(
     weights = [path for name in WEIGHT_FILES for path in folder.glob(name)]
     facts = {"name": model, "hash": hash_files(weights, folder), "dtype": str(segmenter.model.dtype)}
     facts |= {"linking": linking, "score_threshold": segmenter.model.config.score_threshold}
+    facts |= {"video_threshold": segmenter.model.config.video_threshold}
     return lambda row: (SegmenterAnswers(segmenter, linking), facts)
 
 

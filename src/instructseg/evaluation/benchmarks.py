@@ -18,6 +18,8 @@ JOINED_PROTOCOL = (
 )
 RES_METRICS = ("ciou", "giou", "p@0.5")
 CLIP_METRICS = ("J&F", "J", "F")
+COMPOSED = ("templated", "composed_clips")
+"""Datasets made from the held-out photos of a recipe's data; all others are in the catalogue."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,12 @@ def _own() -> list[Benchmark]:
         Benchmark(
             "templated/val", "templated", "val", "region", ("giou", "ciou", "p@0.5", "n_acc"),
             "held-out photos of a recipe's data with composed instructions, some naming what is not there",
+        ),
+        Benchmark(
+            "composed_clips/val", "composed_clips", "val", "clip",
+            (*CLIP_METRICS, *(f"{kind}/J&F" for kind in ("apart", "crossing", "entering", "leaving", "covered"))),
+            "clips composed of held-out photos of a recipe's data: two alike things move apart or cross, one enters, "
+            "leaves or is covered; mean over expressions of J and F over all frames",
         ),
         Benchmark(
             "davis2016/val", "davis2016", "val", "clip", CLIP_METRICS,
