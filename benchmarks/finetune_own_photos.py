@@ -156,13 +156,17 @@ def report(recipe: Recipe, photos: int, own: Sequence[Sample], data: Path) -> di
     }  # fmt: skip
 
 
-def main() -> None:
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "finetune.json")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
-    options = parser.parse_intermixed_args()
+    return parser.parse_intermixed_args(arguments)
+
+
+def main() -> None:
+    options = read_options()
     folder, output = options.scratch / "shop", options.scratch / "run"
     photos = unseen_photos(options.data, "ccp")
     if not folder.exists():

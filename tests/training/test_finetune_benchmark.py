@@ -64,3 +64,8 @@ def test_known_words_ask_for_the_same(benchmark, folder):
     (asked,) = benchmark.known_words(list(folder))
     texts = {before.text: after.text for before, after in zip(folder[0].expressions, asked.expressions, strict=True)}
     assert texts["the Velora"] == "the dress" and len(set(texts.values())) == len(texts)
+
+
+def test_changes_of_the_recipe_may_stand_behind_the_options(benchmark):
+    options = benchmark.read_options(["scratch", "--data", "data", "steps=3", "threads=1"])
+    assert options.changes == ["steps=3", "threads=1"] and str(options.scratch) == "scratch"
