@@ -1,6 +1,6 @@
 """Which frames the perceiver should read beside a frame: the nearest ones, or ones spread over the clip.
 
-    python benchmarks/video_references.py --data DATA [--model nano] [--jobs 2] [--clips 20] [--sequences 3] [--every 3]
+    python benchmarks/video_references.py --data DATA [--model nano] [--jobs 2] [--clips 20] [--sequences 2]
 
 Offline linking, always answered, on composed clips of another seed than the reported ones and on DAVIS 2016. The
 differences are of the same expression answered by both rules, with their standard error over expressions. Writes
@@ -36,7 +36,7 @@ def compare(nearest: Sequence[Record], uniform: Sequence[Record]) -> dict[str, d
 
 def main() -> None:
     asked = parser(__doc__, seed=1)
-    asked.set_defaults(clips=20, sequences=3)
+    asked.set_defaults(clips=20, sequences=2, every=2)
     given = asked.parse_args()
     pairs: dict[str, list[tuple[Record, Record]]] = defaultdict(list)
     found = run(given, jobs(given, RULES))
