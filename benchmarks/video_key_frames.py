@@ -1,6 +1,6 @@
 """What it costs in J&F to run the language model on every n-th frame only, and what it saves in time.
 
-    python benchmarks/video_key_frames.py --data DATA [--model nano] [--key-every 1 2 4 8 16] [--sequences 4] [--end 1.6]
+    python benchmarks/video_key_frames.py --data DATA [--model nano] [--key-every 1 2 4 8 16] [--sequences 4]
 
 On the first seconds of some DAVIS 2016 sequences, every frame of them, with the sentences that people wrote; offline
 linking, always answered, one pass for each n. Writes docs/results/video_key_frames.json.
