@@ -7,7 +7,8 @@ import pytest
 
 from instructseg.errors import DataError
 from instructseg.training.ablation_order import Cell, compare, verdict
-from instructseg.training.ablation_table import Column, run_folder, write_table
+from instructseg.training.ablation_results import read_row, result_path, write_result
+from instructseg.training.ablation_table import Column, write_table
 from instructseg.training.ablations import Ablation, Row, Scale
 
 ABLATION = Ablation(
@@ -20,11 +21,10 @@ ABLATION = Ablation(
 )
 
 
-def finish(output, row, seed, photos, motion=0.5, steps=10, scale="nano"):
-    folder = run_folder(output, row, seed)
-    folder.mkdir(parents=True)
-    result = {"scores": {"photos cIoU": photos, "motion J&F": motion}, "steps": steps, "scale": scale, "recipe": {}}
-    (folder / "result.json").write_text(json.dumps(result))
+def finish(output, row, seed, photos, motion=0.5, **other):
+    scores = {"photos cIoU": photos} | ({} if motion is None else {"motion J&F": motion})
+    result = {"scores": scores, "steps": 10, "scale": "nano", "start": "parts", "recipe": {}} | other
+    write_result(result_path(output, "table0", row, seed), result)
 
 
 @pytest.fixture
@@ -64,13 +64,31 @@ def test_a_table_with_nothing_finished(tmp_path):
 
 def test_runs_of_different_lengths_are_not_compared(output):
     finish(output, "more", 1, 0.3, steps=20)
-    with pytest.raises(DataError, match="cannot be compared: 10 steps at nano scale, 20 steps at nano scale"):
+    with pytest.raises(DataError, match="cannot be compared: 10 steps at nano scale from parts, 20 steps at nano sc"):
         write_table("table0", ABLATION, output)
 
 
+def test_runs_from_different_weights_are_not_compared(output):
+    finish(output, "more", 1, 0.3, start="others")
+    with pytest.raises(DataError, match=r"table0 cannot be compared: 10 .* from others, 10 .* from parts; give each"):
+        write_table("table0", ABLATION, output)
+
+
+def test_a_score_that_could_not_be_measured(output):
+    """No expression of a kind among those asked: the other runs' mean stands, the row without any has none."""
+    finish(output, "more", 0, 0.31, motion=None)
+    assert "| 2 | 31.0 (83.0) | - | 1 |" in write_table("table0", ABLATION, output).read_text()
+
+
+def test_rows_whose_names_begin_alike(output):
+    finish(output, "with-1", 0, 0.9)
+    finish(output, "with 2", 0, 0.9)
+    assert list(read_row(output, "table0", "with")) == [0, 1, 2] and list(read_row(output, "table0", "with 2")) == [0]
+
+
 def test_a_damaged_result(output):
-    (run_folder(output, "with", 1) / "result.json").write_text("{")
-    with pytest.raises(DataError, match=r"result\.json is damaged .* delete it"):
+    result_path(output, "table0", "with", 1).write_text("{")
+    with pytest.raises(DataError, match=r"table0/with-1\.json is damaged .* delete it"):
         write_table("table0", ABLATION, output)
 
 

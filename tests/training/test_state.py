@@ -9,7 +9,7 @@ import torch
 from instructseg.errors import CheckpointError
 from instructseg.training.holders import Whole
 from instructseg.training.parameters import MovingAverage
-from instructseg.training.recipe import LoraRecipe, Recipe
+from instructseg.training.recipe import LoraRecipe, ModelRecipe, Recipe
 from instructseg.training.state import Progress, capture, changed_keys, restore
 
 
@@ -79,6 +79,8 @@ def test_changes_of_the_recipe_that_matter():
     assert changed_keys(before, Recipe(threads=4, accumulate=2, output="elsewhere", validate_every=7)) == []
     now = Recipe(steps=9, lora=LoraRecipe(rank=3))
     assert changed_keys(before, now) == ["lora.rank", "steps"]
+    without = Recipe(model=ModelRecipe(config={"perceiver_config": None}))
+    assert changed_keys(before, without)[-1] == "model.config.perceiver_config", "none is not the same as unsaid"
 
 
 def test_the_model_is_what_a_plain_process_exports():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,9 @@ from instructseg.commands.report import errors_in_one_line, say
 from instructseg.errors import InputError
 
 if TYPE_CHECKING:
-    from instructseg.training.ablations import Plan, Score
+    from instructseg.training.ablation_runs import Score
+    from instructseg.training.ablations import Plan
+    from instructseg.training.recipe import Recipe
 
 TABLES = ("table6", "table7", "table8", "table9")
 PACKAGE = Path(__file__).parents[1]
@@ -36,23 +39,29 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds 0, 1, ...")] = 3,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of every run instead of the table's.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Runs and the table. [default: runs/TABLE]")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Weights and logs of every run, of all tables.")
+    ] = Path("runs/ablations"),
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A small file for each finished run, and the tables. [default: -o/results]"),
     ] = None,
     rows: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
 ) -> None:
-    """Train and score every row of one of the paper's ablations; DIR/TABLE.md has the paper's figures beside ours.
+    """Train and score every row of one of the paper's ablations; TABLE.md has the paper's figures beside ours.
 
-    Start it again and it goes on where it was. Several may work in one DIR on different --rows: each writes the table
-    of all that is finished.
+    Start it again and it goes on where it was, also on another machine that has the --results. A run that another
+    table finished already is taken over. Several may work in the same folders on different --rows: each writes the
+    table of all that is finished.
     """
     with errors_in_one_line():
-        from instructseg.training.ablations import Plan, load_ablation, run_table
+        from instructseg.training.ablation_runs import run_table
+        from instructseg.training.ablations import Plan, load_ablation
 
         path = find_table(table)
         common = [f"data.root={data}", *([f"steps={steps}"] if steps else [])]
-        folder = output or Path("runs") / path.stem
-        plan = Plan(path, load_ablation(path), scale.value, folder, seeds, tuple(common), tuple(rows or ()))
-        written = run_table(plan, _scoring(plan, data), _facts(), say)
+        folders = output, results or output / "results"
+        plan = Plan(path, load_ablation(path), scale.value, *folders, seeds, tuple(common), tuple(rows or ()))
+        written = run_table(plan, _scoring(plan, data), start_of, _facts(), say)
         typer.echo(written.read_text())
 
 
@@ -101,13 +110,30 @@ def _benchmarks(plan: Plan) -> list[str]:
     return list(dict.fromkeys(column.paper.partition(": ")[0] for column in plan.ablation.columns if column.paper))
 
 
-def _evaluated(model: Path, names: Sequence[str], data: Path) -> Mapping[str, float]:
+def _evaluated(model: Path, names: Sequence[str], data: Path) -> Mapping[str, Mapping[str, float]]:
     from instructseg.commands.evaluate import evaluate
     from instructseg.evaluation.results import read_results
 
     folder = model.parent / "evaluation"
     evaluate([str(model), *names], data=data, output=folder)
-    return {f"{name}: {key}": score for name in names for key, score in read_results(folder / name)["scores"].items()}
+    tables = {name: read_results(folder / name)["scores"] for name in names}
+    return {"scores": {f"{name}: {key}": score for name, scores in tables.items() for key, score in scores.items()}}
+
+
+def start_of(recipe: Recipe) -> str:
+    """The weights that a run starts from: a saved model's name and the hash of its files, or "pretrained parts"."""
+    return _weights(recipe.model.init) if recipe.model.init else "pretrained parts"
+
+
+@cache
+def _weights(name: str) -> str:
+    from instructseg.evaluation.provenance import hash_files
+    from instructseg.inference.checkpoints import find
+
+    folder = Path(find(name))
+    if not folder.is_dir():  # a hub id
+        return name
+    return f"{name} {hash_files([*folder.glob('*.safetensors'), folder / 'config.json'], folder)}"
 
 
 def _facts() -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """What ablations at nano scale are scored on: photos and composed clips of the held-out share, never trained on.
 
 Photos are scored as RefCOCO and ReasonSeg are (cIoU), clips by J and F of their key frame, with ReVOS's parts. Only
-expressions with a target count: the model always answers, and no column of the paper is about refusals.
+expressions with a target at that moment count, and the best-scored mask is taken whatever threshold a model has: no
+column of the paper is about refusals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +28,14 @@ from instructseg.training.validation import validate
 from instructseg.types import Sample, Task
 
 SEED, BATCH = 1000, 4
+ELSEWHERE = 0.1  # of a target's pixels: from so many others of its noun on, another such thing is visible
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """Calling it with a model's folder and its recipe gives the scores, 0..1, by names that begin with what is asked.
 
+    Besides "scores" there is "expressions": how many each is the mean of.
     `photos` and `clips`: how many, half of each referring and half reasoning. They do not depend on the model, the
     run's seed or its share of the sources; clips with more reference frames show the same motion at more moments.
     """
@@ -39,15 +43,16 @@ class HeldOut:
     photos: int
     clips: int
 
-    def __call__(self, folder: Path, recipe: Recipe) -> Mapping[str, float]:
+    def __call__(self, folder: Path, recipe: Recipe) -> Mapping[str, Mapping[str, float]]:
         model, processor = InstructSegModel.from_pretrained(folder), InstructSegProcessor.from_pretrained(folder)
         model.to("cuda" if torch.cuda.is_available() else "cpu")
+        model.config.score_threshold = 0.0
         collate, bf16 = Collator(processor, mask_stride=recipe.loss.mask_stride), recipe.mixed_precision == "bf16"
         answers = Answers()
         references = model.config.num_reference_frames
         for samples in (held_out_photos(recipe.data, self.photos), held_out_clips(recipe.data, self.clips, references)):
             validate(model, collate, samples, BATCH, bf16, answers.add)
-        return answers.scores()
+        return {"scores": answers.scores(), "expressions": answers.counts()}
 
 
 def held_out_photos(data: DataRecipe, most: int) -> list[Sample]:
@@ -67,10 +72,32 @@ def held_out_photos(data: DataRecipe, most: int) -> list[Sample]:
 
 
 def held_out_clips(data: DataRecipe, most: int, references: int) -> list[Sample]:
-    """Clips composed from held-out photos by a seed of their own, half referring and half reasoning."""
+    """Clips composed from held-out photos by a seed of their own, half referring and half reasoning.
+
+    A clip of which nothing that is asked for can be seen in the key frame is passed over.
+    """
     composer = Composer(open_photos(data, validation=True), compose_config(data), seed=SEED)
-    sources = [Composed(composer, references + 1, task) for task in (Task.RVOS, Task.REASON_VOS)]
-    return [source.sample(index) for source in sources for index in range(most // 2)]
+    clips = []
+    for task in (Task.RVOS, Task.REASON_VOS):
+        source = Composed(composer, references + 1, task)
+        shown = (
+            clip for clip in map(source.sample, count()) if any(each.mask is not None for each in clip.expressions)
+        )
+        clips += islice(shown, most // 2)
+    return clips
+
+
+def only_motion_tells(sample: Sample, place: int) -> bool:
+    """Whether an expression is about motion and the key frame shows something else of the target's noun."""
+    expression = sample.expressions[place]
+    if expression.kind != "motion" or expression.mask is None or sample.regions is None:
+        return False
+    inside, around = (
+        np.bincount(sample.regions[part & (sample.regions >= 0)], minlength=len(sample.region_names))
+        for part in (expression.mask, ~expression.mask)
+    )
+    noun = int(inside.argmax())
+    return bool(around[noun] > ELSEWHERE * inside[noun])
 
 
 @dataclass
@@ -90,11 +117,16 @@ class Answers:
         similarity, accuracy = frame_scores(
             np.zeros_like(expression.mask) if answer is None else answer, expression.mask
         )
-        for kind in (asked, "motion") if expression.kind == "motion" else (asked,):
+        for kind in (asked, "motion") if only_motion_tells(sample, place) else (asked,):
             self.clips.add(kind, {"J": similarity, "F": accuracy})
 
     def scores(self) -> dict[str, float]:
         return dict(self._scores())
+
+    def counts(self) -> dict[str, int]:
+        """How many expressions were scored, by what is asked."""
+        photos = {f"{asked} photos": len(unions) for asked, unions in self.photos.unions.items()}
+        return photos | {f"{kind} clips": len(rows) for kind, rows in self.clips.rows.items()}
 
     def _scores(self) -> Iterator[tuple[str, float]]:
         photos = self.photos.compute()

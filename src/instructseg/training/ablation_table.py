@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from instructseg.errors import DataError
 from instructseg.media.files import make_folder, write_bytes
 from instructseg.training.ablation_order import Cell, verdict
+from instructseg.training.ablation_results import Result, read_row
 
 if TYPE_CHECKING:
     from instructseg.training.ablations import Ablation
-
-RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -32,32 +31,13 @@ class Column:
     printed: bool = True
 
 
-def run_folder(output: Path, row: str, seed: int) -> Path:
-    return output / "runs" / row.replace(" ", "_") / f"seed{seed}"
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """A finished run's result. Raises DataError when it is damaged."""
-    path = folder / RESULT
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}); delete it, and the run is scored again") from error
-
-
-def read_results(ablation: Ablation, output: Path) -> dict[str, dict[int, dict[str, Any]]]:
-    """Finished runs: row -> seed -> result. Raises DataError when they are of different lengths or scales."""
-    found: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in ablation.rows:
-        folders = sorted(run_folder(output, row.name, 0).parent.glob("seed*"))
-        results = {int(folder.name.removeprefix("seed")): read_result(folder) for folder in folders}
-        found[row.name] = {seed: result for seed, result in sorted(results.items()) if result}
-    budgets = {(result["scale"], result["steps"]) for seeds in found.values() for result in seeds.values()}
-    if len(budgets) > 1:
-        said = ", ".join(f"{steps} steps at {scale} scale" for scale, steps in sorted(budgets))
-        raise DataError(f"the runs in {output} cannot be compared: {said}; give each its own output folder")
+def read_results(name: str, ablation: Ablation, results: Path) -> dict[str, dict[int, Result]]:
+    """Finished runs: row -> seed -> result. Raises DataError when they cannot stand in one table."""
+    found = {row.name: read_row(results, name, row.name) for row in ablation.rows}
+    kinds = {(run["scale"], run["steps"], run["start"]) for runs in found.values() for run in runs.values()}
+    if len(kinds) > 1:
+        said = ", ".join(f"{steps} steps at {scale} scale from {start}" for scale, steps, start in sorted(kinds))
+        raise DataError(f"the runs in {results / name} cannot be compared: {said}; give each its own results folder")
     return found
 
 
@@ -69,20 +49,22 @@ def cells(ablation: Ablation, results: Mapping[str, Mapping[int, Mapping[str, An
         figures = dict(zip(printed, row.paper, strict=True))
         runs = results[row.name].values()
         table[row.name] = {
-            column.name: Cell(
-                tuple(100 * run["scores"][key] for run in runs if (key := getattr(column, run["scale"]))),
-                figures.get(column.name),
-            )
-            for column in ablation.columns
+            column.name: Cell(_percent(column, runs), figures.get(column.name)) for column in ablation.columns
         }
     return table
 
 
-def write_table(name: str, ablation: Ablation, output: Path) -> Path:
-    """Write `name`.json and `name`.md in `output` from what is finished there; returns the path of the latter."""
-    results = read_results(ablation, output)
+def _percent(column: Column, runs: Iterable[Mapping[str, Any]]) -> tuple[float, ...]:
+    """A column's scores; a run in which nothing of the kind was asked has none."""
+    scores = [(run["scores"], getattr(column, run["scale"])) for run in runs]
+    return tuple(100 * values[key] for values, key in scores if key in values)
+
+
+def write_table(name: str, ablation: Ablation, folder: Path) -> Path:
+    """Write `name`.json and `name`.md from the results in `folder`, beside them; returns the path of the latter."""
+    results = read_results(name, ablation, folder)
     table = cells(ablation, results)
-    make_folder(output)
+    make_folder(folder)
     tree = {
         "title": ablation.title,
         "rows": [
@@ -93,8 +75,8 @@ def write_table(name: str, ablation: Ablation, output: Path) -> Path:
         "verdicts": _verdicts(ablation, table),
         "runs": {row: {seed: _facts(run) for seed, run in runs.items()} for row, runs in results.items()},
     }  # fmt: skip
-    write_bytes(output / f"{name}.json", (json.dumps(tree, indent=1) + "\n").encode())
-    path = output / f"{name}.md"
+    write_bytes(folder / f"{name}.json", (json.dumps(tree, indent=1) + "\n").encode())
+    path = folder / f"{name}.md"
     write_bytes(path, markdown(ablation, results, table).encode())
     return path
 

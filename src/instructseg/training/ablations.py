@@ -1,15 +1,14 @@
-"""The paper's ablations (Tables 6-9) as data: a file of rows, each a change of one recipe; trained row by row.
+"""The paper's ablations (Tables 6-9) as data: a file of rows, each a change of one recipe.
 
-recipes/ablations/table6.yaml -> recipe of each (row, seed) -> run folder -> result.json -> (`ablation_table`) table6.md
+recipes/ablations/table6.yaml -> recipe of each (row, seed) -> `ablation_runs`: trained and scored
+-> `ablation_results`: a small file each -> `ablation_table`: table6.md
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,10 @@ from typing import Any
 import yaml
 
 from instructseg.errors import InputError, RecipeError
-from instructseg.media.files import write_bytes
-from instructseg.training.ablation_table import RESULT, Column, read_result, run_folder, write_table
+from instructseg.training.ablation_results import result_path
+from instructseg.training.ablation_table import Column
 from instructseg.training.recipe import Recipe, load_recipe
-from instructseg.training.run import Run
 from instructseg.training.schema import build
-from instructseg.training.state import changed_keys
-
-Scores = Mapping[str, float]
-Score = Callable[[Path, Recipe], Scores]
 
 
 @dataclass(frozen=True)
@@ -84,12 +78,16 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one call works on. `common`: overrides of every run, such as "data.root=/data"."""
+    """What one call works on. `common`: overrides of every run, such as "data.root=/data".
+
+    `output` gets the runs of all tables, each in TABLE/ROW/seedN; `results` one small file for each finished one.
+    """
 
     path: Path
     ablation: Ablation
     scale: str
     output: Path
+    results: Path
     seeds: int
     common: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
@@ -105,12 +103,21 @@ class Plan:
         """What a run changes in the base recipe, as `instructseg train` takes it."""
         changes = {**getattr(self.ablation, self.scale).set, **row.set}
         lines = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
-        lines += [*self.common, f"seed={seed}", f"output={run_folder(self.output, row.name, seed)}"]
+        folder = self.output / self.path.stem / row.name.replace(" ", "_") / f"seed{seed}"
+        lines += [*self.common, f"seed={seed}", f"output={folder}"]
         left_out = row.without.get(self.scale, [])
         return [*lines, _sources_without(load_recipe(self.base(), lines), left_out)] if left_out else lines
 
     def recipe(self, row: Row, seed: int) -> Recipe:
         return load_recipe(self.base(), self.overrides(row, seed))
+
+    def result(self, row: Row, seed: int) -> Path:
+        return result_path(self.results, self.path.stem, row.name, seed)
+
+    def settings(self) -> dict[str, Any]:
+        """What belongs to a result besides the recipe."""
+        scale = getattr(self.ablation, self.scale)
+        return {"scale": self.scale, "scored": [scale.photos, scale.clips]}
 
 
 def load_ablation(path: Path) -> Ablation:
@@ -130,49 +137,3 @@ def _sources_without(recipe: Recipe, names: Sequence[str]) -> str:
             raise RecipeError(f"{name!r} is no source of the recipe; it has {', '.join(known)}")
     kept = [source for source, name in zip(sources, known, strict=True) if name not in names]
     return f"data.sources={json.dumps(kept)}"
-
-
-def run_table(plan: Plan, score: Score, facts: Mapping[str, Any], say: Callable[[str], None]) -> Path:
-    """Train and score what is not done yet, writing the table after every run; returns the written table's path.
-
-    A run that was cut off goes on where it was. Raises InputError when a folder holds a run of other settings.
-    """
-    todo = [(row, seed, plan.recipe(row, seed)) for row, seed in plan.runs()]
-    settings = {"scale": plan.scale, "scored": [getattr(plan.ablation, plan.scale).photos,
-                                                getattr(plan.ablation, plan.scale).clips]}  # fmt: skip
-    done = [_is_done(Path(recipe.output), recipe, settings) for _, _, recipe in todo]
-    for (row, seed, recipe), finished in zip(todo, done, strict=True):
-        if not finished:
-            say(f"row {row.name}, seed {seed}: {recipe.steps} steps in {recipe.output}")
-            _train_and_score(recipe, score, settings, facts)
-        table = write_table(plan.path.stem, plan.ablation, plan.output)
-    return table
-
-
-def _is_done(folder: Path, recipe: Recipe, settings: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this run's result. Raises InputError when it holds another run, finished or not."""
-    result, begun = read_result(folder), folder / "recipe.yaml"
-    changed = changed_keys(begun.read_text(), recipe) if begun.exists() else []
-    changed += [key for key in settings if result and result[key] != settings[key]]
-    if changed:
-        raise InputError(
-            f"{folder} holds a run of other settings ({', '.join(changed)}); give another output folder, or delete it"
-        )
-    return result is not None
-
-
-def _train_and_score(
-    recipe: Recipe, score: Score, settings: Mapping[str, Any], facts: Mapping[str, Any]
-) -> None:  # fmt: skip
-    run, start = Run(recipe), time.perf_counter()
-    first = run.step
-    model = run.train()
-    main, seconds = run.main, run.progress.seconds
-    del run  # its optimizer and gradients are not needed for scoring
-    scores = score(model, recipe)
-    if main:
-        result = {"scores": dict(scores), "steps": recipe.steps, "training_seconds": round(seconds, 1),
-                  "resumed_at": first, "wall_seconds": round(time.perf_counter() - start, 1),
-                  **settings, **facts, "recipe": recipe.as_tree()}  # fmt: skip
-        write_bytes(model.parent / RESULT, (json.dumps(result, indent=1) + "\n").encode())
-        shutil.rmtree(model.parent / "checkpoints")  # several times the model's size; the model stays

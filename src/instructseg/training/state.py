@@ -81,7 +81,7 @@ def _check_fit(saved: Mapping[str, Tensor], trained: Mapping[str, nn.Parameter])
 def changed_keys(before: str, now: Recipe) -> list[str]:
     """Keys of the recipe, "loss.num_points" for example, whose values differ from those of a checkpoint and matter."""
     old, new = _flat(yaml.safe_load(before)), _flat(yaml.safe_load(now.as_yaml()))
-    names = [name for name in old | new if old.get(name) != new.get(name)]
+    names = [name for name in old | new if old.get(name, "not there") != new.get(name, "not there")]
     return sorted(
         name for name in names if name.split(".")[0] not in FREE and name not in ("data.workers", "data.root")
     )
