@@ -253,7 +253,7 @@ def main() -> None:
     answers = [[ask(model, case) for model in models] for case in cases]
     command = " ".join(["python", "benchmarks/before_after.py", *sys.argv[1:]])
     facts = {
-        "command": command.replace(options.data, "DATA").replace(options.before, "BEFORE"),
+        "command": command.replace(options.data, "DATA").replace(f"--before {options.before}", "--before BEFORE"),
         "machine": machine(), "versions": versions(), "seed": SEED,
         "before": describe(models[0], options.before), "after": describe(models[1], options.after),
     }  # fmt: skip
