@@ -17,7 +17,7 @@ from instructseg.data.compose_nouns import (
     words,
 )
 from instructseg.data.compose_scene import Scene, Thing
-from instructseg.data.compose_text import write
+from instructseg.data.compose_text import Claim, write
 
 PAINT = {"red": (220, 20, 20), "green": (30, 170, 40), "blue": (30, 60, 220), "white": (250, 250, 250)}
 NOUNS = ("dog", "cup", "kite", "clock", "person")
@@ -228,3 +228,9 @@ def test_color_names(color):
     assert dominant_color(shares) == color
     image[:60] = (120, 60, 20)
     assert dominant_color(color_shares(color_codes(image), np.ones(SIZE, bool))) is None
+
+
+def test_only_keeps_its_article():
+    claim = Claim("unique", "dog", ("the only dog",))
+    texts = {write(claim, np.random.default_rng(seed)).lower() for seed in range(300)}
+    assert len(texts) > 20 and all("the only dog" in text for text in texts)

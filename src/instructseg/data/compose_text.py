@@ -54,7 +54,7 @@ def write(claim: Claim, rng: np.random.Generator, picture_words: tuple[str, ...]
     picture = picture_words[rng.integers(len(picture_words))]
     text = phrase.format(picture=picture)
     if not claim.question:
-        if rng.random() < 0.2:
+        if rng.random() < 0.2 and not text.startswith("the only "):
             text = text.removeprefix("the ")
         if rng.random() < 0.55:
             requests = _PLAIN_REQUESTS if "{picture}" in phrase else _REQUESTS
