@@ -61,5 +61,10 @@ def presence(records: Sequence[Record], way: str, threshold: float) -> Row:
     return shares | ({"balanced": float(np.mean(list(shares.values())))} if len(shares) == 2 else {})
 
 
+def size(records: Sequence[Record]) -> dict[str, int]:
+    """How much was measured: expressions, and frames that were answered for them."""
+    return {"expressions": len(records), "answers in frames": sum(len(record.visible) for record in records)}
+
+
 def rounded(row: Row) -> Row:
     return {name: round(float(value), 4) for name, value in row.items()}

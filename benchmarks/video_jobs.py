@@ -19,7 +19,7 @@ from instructseg.data.readers.davis2016 import Davis2016
 from instructseg.evaluation.provenance import hash_files, machine, versions
 from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
-from instructseg.training.data import open_photos
+from instructseg.training.data import compose_config, open_photos
 from instructseg.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +49,8 @@ class Worker:
     @cached_property
     def composed(self) -> ValidationClips:
         recipe = load_recipe(self.given.recipe, [f"data.root={self.given.data}"]).data
-        return ValidationClips(open_photos(recipe, validation=True), self.given.clips, seed=self.given.seed)
+        photos, size = open_photos(recipe, validation=True), compose_config(recipe).size
+        return ValidationClips(photos, self.given.clips, size, self.given.seed)
 
     def davis(self, split: str) -> Davis2016:
         if split not in self._davis:
@@ -110,8 +111,8 @@ def write(given: argparse.Namespace, name: str, results: dict[str, object]) -> N
     files = [path for name in ("*.safetensors", "*.json") for path in folder.glob(name)]
     facts = {
         "model": {"name": given.model, "hash": hash_files(files, folder)},
-        "composed": {"clips": given.clips, "seed": given.seed},
-        "davis2016": {"every": given.every, "sequences of each split": given.sequences},
+        "composed clips": {"clips": given.clips, "seed": given.seed},
+        "davis2016 frames": {"every": given.every, "sequences of each split": "all" if given.sequences is None else given.sequences},
         "processes of one thread": given.jobs, "machine": machine().split(",")[0], "versions": versions(),
     }  # fmt: skip
     output = ROOT / "docs" / "results" / f"{name}.json"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from video_counts import ALIKE, PRESENCE, by_kind, identity, mean_scores, presence, rounded
+from video_counts import ALIKE, PRESENCE, by_kind, identity, mean_scores, presence, rounded, size
 from video_jobs import jobs, parser, run, split_sources, write
 from video_records import WAYS, Record
 
@@ -55,9 +55,9 @@ def main() -> None:
     own = InstructSegConfig.from_pretrained(find(given.model)).video_threshold or 0.0
     thresholds = {"the model's threshold": own} | ({"always answered": 0.0} if own else {})
     made, real = split_sources(run(given, jobs(given)))
-    results: dict[str, object] = {"threshold": own}
+    results: dict[str, object] = {"threshold": own, "measured": {"composed clips": size(made), "davis2016": size(real)}}
     if made:
-        results["composed clips"] = composed(made, thresholds)
+        results["composed clips by kind"] = composed(made, thresholds)
     if real:
         results["davis2016 by sequence"] = davis(real, thresholds)
     print(json.dumps(results, indent=1))

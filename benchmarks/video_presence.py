@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from video_counts import PRESENCE, mean_scores, presence, rounded
+from video_counts import PRESENCE, mean_scores, presence, rounded, size
 from video_jobs import jobs, parser, run, split_sources, write
 from video_records import Record
 
@@ -44,10 +44,12 @@ def main() -> None:
     asked = parser(__doc__, seed=1)
     asked.add_argument("--most-lost", type=float, default=0.01, help="of J&F (0..1) in frames that show the object")
     given = asked.parse_args()
-    rows = sweep(*split_sources(run(given, jobs(given))))
+    made, real = split_sources(run(given, jobs(given)))
+    rows = sweep(made, real)
     best = choose(rows, given.most_lost)
     print("chosen:", best)
-    write(given, "video_presence", {"most lost": given.most_lost, "chosen": best, "sweep": rows})
+    sizes = {"composed clips": size(made), "davis2016": size(real)}
+    write(given, "video_presence", {"measured": sizes, "most lost": given.most_lost, "chosen": best, "sweep": rows})
 
 
 if __name__ == "__main__":
