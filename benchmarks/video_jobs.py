@@ -109,10 +109,11 @@ def write(given: argparse.Namespace, name: str, results: dict[str, object]) -> N
     """docs/results/<name>.json: what it was measured with, and the results."""
     folder = Path(find(given.model))
     files = [path for name in ("*.safetensors", "*.json") for path in folder.glob(name)]
+    sequences = "all" if given.sequences is None else given.sequences
     facts = {
         "model": {"name": given.model, "hash": hash_files(files, folder)},
         "composed clips": {"clips": given.clips, "seed": given.seed},
-        "davis2016 frames": {"every": given.every, "sequences of each split": "all" if given.sequences is None else given.sequences},
+        "davis2016 frames": {"every": given.every, "sequences of each split": sequences},
         "processes of one thread": given.jobs, "machine": machine().split(",")[0], "versions": versions(),
     }  # fmt: skip
     output = ROOT / "docs" / "results" / f"{name}.json"
