@@ -116,7 +116,8 @@ def main() -> None:
             difference = float((masks != expected).mean()) if every == 1 and linking == "off" else None
             rows[f"{linking}, language model every {every}"] = {
                 **in_words(seconds), "ratio": round(float(slow[0] / seconds[0]), 2),
-                "ratio by the processor": round(float(slow[1] / seconds[1]), 2), "share of pixels that differ": difference,
+                "ratio by the processor": round(float(slow[1] / seconds[1]), 2),
+                "share of pixels that differ": difference,
             }  # fmt: skip
             print(linking, every, rows[f"{linking}, language model every {every}"], flush=True)
     results = {
