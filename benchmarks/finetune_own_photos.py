@@ -30,6 +30,8 @@ from PIL import Image
 
 from instructseg.data.compose import validation_set
 from instructseg.evaluation.metrics import ExpressionScores
+from instructseg.evaluation.provenance import hash_files
+from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training.data import Photos, compose_config, open_photos
 from instructseg.training.held_out import open_validation
@@ -146,8 +148,9 @@ def report(recipe: Recipe, photos: int, own: Sequence[Sample], data: Path) -> di
     """Everything but the times: nano and the fine-tuned model, side by side."""
     other = remembered(data, [sample.id.rsplit("/", 1)[1] for sample in own])
     before, after = Segmenter.load("nano"), Segmenter.load(Path(recipe.output) / "model")
-    held_out = len(own)
+    held_out, nano = len(own), Path(find("nano"))
     return {
+        "nano": hash_files(nano.glob("*.safetensors"), nano),
         "photos": {"trained_on": photos - held_out, "held_out": held_out},
         "own_names": {"before": score(before, own), "by_known_words": score(before, known_words(own)),
                       "after": score(after, own)},

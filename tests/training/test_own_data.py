@@ -12,6 +12,7 @@ from instructseg.data.readers.folder import MaskFolder
 from instructseg.errors import RecipeError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training import run as training
+from instructseg.training.held_out import open_validation
 from instructseg.training.own_data import photos_of, section_of
 from instructseg.training.recipe import load_recipe
 from instructseg.training.report import read_log
@@ -66,6 +67,13 @@ def test_the_section_keeps_what_is_no_source(own):
     assert [source["name"] for source in folder["sources"]] == ["composed", "labelme"] and folder["labelme"]
     prepared = section_of(str(own / "prepared"), {})
     assert [source["split"] for source in (*prepared["sources"], *prepared["validation"])] == ["train", "val"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_relative_path_of_two_parts(own, form, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    data = load_recipe(RECIPE, [f"data={own.name}/{FORMS[form]}", "data.validation_percent=40"]).data
+    assert open_validation(data, 0, 0)
 
 
 def test_overrides_after_it_change_the_new_section(own):

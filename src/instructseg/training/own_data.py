@@ -19,7 +19,7 @@ def section_of(place: str, before: Any) -> dict[str, Any]:
     for its labels as they are written. A folder with a table or with triples of photo, mask and sentences.
     Raises RecipeError when it is none of these.
     """
-    path = Path(place).expanduser()
+    path = Path(place).expanduser().absolute()  # readers put `root` before their own relative paths
     kept = dict(before) if isinstance(before, dict) else {}
     for key in ("root", "coco", "label_maps", "labelme", "sources", "validation"):
         kept.pop(key, None)
