@@ -1,6 +1,11 @@
 """From samples to batches: targets lie where the processor puts the photo, names compete within their dataset."""
 
+import os
+import sys
+import time
+
 import numpy as np
+import painted_world
 import pytest
 import tiny_model
 import torch
@@ -143,3 +148,27 @@ def test_coarser_targets_are_averages_of_the_fine_ones(collate):
     ).targets.masks
     assert coarse.shape == (2, 1, 1, 32, 32)
     assert torch.equal(coarse, fine.unflatten(-1, (32, 2)).unflatten(-3, (32, 2)).mean((-1, -3)))
+
+
+KILLED = """
+import os, signal, torch
+from torch.utils.data import Dataset
+from instructseg.training.batches import open_loader
+
+class Large(Dataset):
+    def __len__(self): return 100
+    def __getitem__(self, index): return (torch.zeros(10_000_000), os.getpid())
+
+loader = iter(open_loader(Large(), 1))
+print(next(loader)[1], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a process with its parent")
+def test_a_killed_run_leaves_no_worker():
+    done = painted_world.python("-c", KILLED)
+    worker, end = int(done.stdout), time.monotonic() + 10
+    while os.path.exists(f"/proc/{worker}") and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{worker}")

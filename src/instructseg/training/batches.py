@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from instructseg.errors import RecipeError
 from instructseg.training.collate import Batch, Collator
 from instructseg.training.mixture import Mixture
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class TrainingBatches(Dataset):
 def open_loader(batches: TrainingBatches, workers: int) -> DataLoader:
     return DataLoader(
         batches, batch_size=None, shuffle=False, num_workers=workers, collate_fn=_as_it_is,
-        prefetch_factor=4 if workers else None, worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None, worker_init_fn=_start_worker,
         generator=torch.Generator(),  # it draws one number when it starts: not one of the model's, for resuming
     )  # fmt: skip
 
@@ -69,5 +74,8 @@ def _as_it_is(batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
     return batches
 
 
-def _one_thread(_: int) -> None:
+def _start_worker(_: int) -> None:
+    """One thread, and an end with the process it works for: a killed run would leave its workers asleep for ever."""
     torch.set_num_threads(1)
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
