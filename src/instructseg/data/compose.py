@@ -62,7 +62,7 @@ class Composer:
         raise DataError(f"no true instruction found in {_ATTEMPTS} compositions; the photos' objects may be too small")
 
     def video(self, epoch: int, index: int, frames: int = 5) -> Sample:
-        """A short clip of cut-outs moving over a photo (RVOS or ReasonVOS); the middle frame is the key frame."""
+        """A short clip of cut-outs moving over a photo (RVOS or ReasonVOS); any frame may be the key frame."""
         rng = np.random.default_rng((self.seed, epoch, index, 1))
         for _ in range(_ATTEMPTS):
             photo = self._draw_photo(rng)
