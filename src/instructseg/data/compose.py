@@ -39,8 +39,6 @@ class Composer:
     def __init__(self, photos: Sequence[InstancePhoto], config: ComposeConfig | None = None, seed: int = 0) -> None:
         self.config, self.seed = config or ComposeConfig(), seed
         self.library = Library(photos, self.config.cache_side)
-        if not self.library.photos:
-            raise DataError("none of the photos has a countable instance; give at least one annotated photo")
         self._photo_chances = self.library.photo_chances(self.config.dataset_weights)
 
     def asking(self, reason_probability: float) -> Composer:

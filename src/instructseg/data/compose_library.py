@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from ..errors import DataError
 from ..types import InstancePhoto
 from .compose_cutouts import shared_mask
 from .compose_nouns import NEVER_PASTED, domain_of, is_plural
@@ -22,12 +23,15 @@ _MOST_RIDDEN = 0.3  # share of a cut-out that other annotated things may cover (
 class Library:
     """Stored photos by dataset; the dataset is the part of the photo id before the slash.
 
-    Annotation is exhaustive for a dataset's own vocabulary only, so nothing is mixed across datasets.
+    Annotation is exhaustive for a dataset's own vocabulary only, so nothing is mixed across datasets. Raises
+    DataError when no photo has a countable instance.
     """
 
     def __init__(self, photos: Sequence[InstancePhoto], max_side: int) -> None:
         stored = (store(photos[index], max_side) for index in range(len(photos)))
         self.photos = [photo for photo in stored if any(piece.countable for piece in photo.pieces)]
+        if not self.photos:
+            raise DataError("none of the photos has a countable instance; give at least one annotated photo")
         counts: dict[str, Counter[str]] = {}
         for photo in self.photos:
             counts.setdefault(photo.dataset, Counter()).update(piece.name for piece in photo.pieces)

@@ -30,11 +30,13 @@ class Moment:
     """One moment of a clip: what is seen, and the movers' things, which have no pixel where they are hidden or outside.
 
     `scene` doubts the nouns of hidden movers; `whole` has them among its things, for what is said of the whole clip.
+    `motions` is keyed by the id of a mover's thing.
     """
 
     scene: Scene
     whole: Scene
     movers: tuple[Thing, ...]
+    motions: dict[int, Motion]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Clip:
         doubtful |= {thing.name for thing in passed if id(thing) not in visible | own}
         hidden = [thing for thing in movers if id(thing) not in visible]
         scene.doubtful |= {thing.name for thing in hidden}
-        return Moment(scene, Scene(scene.image, scene.things + hidden, doubtful), tuple(movers))
+        motions = {id(thing): mover.motion for thing, mover in zip(movers, self.movers, strict=True)}
+        return Moment(scene, Scene(scene.image, scene.things + hidden, doubtful), tuple(movers), motions)
 
     def _background(self, view: View) -> np.ndarray:
         matrix = np.array([[view.ax, 0, view.bx], [0, view.ay, view.by]])
@@ -96,7 +99,7 @@ def compose_video(
     key = round(key_time * (frames - 1))
     times = np.linspace(0, 1, frames)
     moment = clip.moment(key_time)
-    task, claims = _claims(library, photo, moment, movers, config, rng)
+    task, claims = _claims(library, photo, moment, config, rng)
     if not claims:
         return None
     pictures = tuple(moment.scene.image if at == key else clip.picture(times[at])[0] for at in range(frames))
@@ -109,17 +112,15 @@ def _claims(
     library: Library,
     photo: StoredPhoto,
     moment: Moment,
-    movers: Sequence[Mover],
     config: ComposeConfig,
     rng: np.random.Generator,
 ) -> tuple[Task, list[Claim]]:
-    motions = {id(thing): mover.motion for thing, mover in zip(moment.movers, movers, strict=True)}
     if rng.random() < config.reason_probability:
         claims = function_claims(moment.scene, library.domains[photo.dataset], config.min_area)
-        claims += motion_questions(moment.whole, motions, config.min_area)
+        claims += motion_questions(moment.whole, moment.motions, config.min_area)
         if claims:
             return Task.REASON_VOS, claims
-    moving = motion_claims(moment.whole, motions, config.min_area)
+    moving = motion_claims(moment.whole, moment.motions, config.min_area)
     if not any(claim.targets or claim.kind == "hidden" for claim in moving):
         return Task.RVOS, []
     static = [
