@@ -68,3 +68,26 @@ def test_the_language_model_uses_it_unless_told_otherwise():
     config = InstructSegConfig.from_dict(tiny().to_dict())
     config.text_config._attn_implementation = "eager"
     assert InstructSegModel(config).language_model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("kind", ["bool", "added"])
+@pytest.mark.parametrize("key_heads", [1, 2, 4])
+def test_in_training_equal_to_the_kernel_in_values_and_gradients(kind, key_heads):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 4, 30, 8), torch.randn(2, key_heads, 40, 8), torch.randn(2, key_heads, 40, 8)
+    allowed = packed(30, 40)
+    mask = allowed if kind == "bool" else torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(query.dtype).min)
+    tangent, found = torch.randn(2, 30, 4, 8), []
+    for own in (True, False):
+        given = [each.clone().requires_grad_() for each in (query, key, value)]
+        if own:
+            output, _ = attention_in_blocks(nn.Module(), *given, mask, scaling=0.3)
+        else:
+            groups = 4 // key_heads
+            shared = [each.repeat_interleave(groups, dim=1) for each in given[1:]]
+            output = nn.functional.scaled_dot_product_attention(given[0], *shared, attn_mask=mask, scale=0.3)
+            output = output.transpose(1, 2)
+        output.backward(tangent)
+        found.append([output, *(each.grad for each in given)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)

@@ -10,7 +10,8 @@ from instructseg.model.backbones.efficientnet_lite import (
     HEAD_CHANNELS,
     EfficientNetLiteConfig,
     InvertedResidual,
-    StridedSameConv2d,
+    NormedConvolution,
+    SameConv2d,
 )
 
 
@@ -35,10 +36,25 @@ def same_convolution(image, weight, stride):
 @pytest.mark.parametrize("height, width", [(8, 8), (7, 9), (6, 5), (1, 2)])
 def test_same_padding_at_stride_2(kernel, height, width):
     torch.manual_seed(0)
-    convolution = StridedSameConv2d(2, 3, kernel, 2, bias=False)
+    convolution = SameConv2d(2, 3, kernel, 2, bias=False)
     image = torch.randn(1, 2, height, width)
     expected = same_convolution(image[0].numpy(), convolution.weight.detach().numpy(), 2)
     np.testing.assert_allclose(convolution(image)[0].detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel, stride, groups", [(1, 1, 1), (3, 1, 4), (3, 2, 1), (5, 2, 4)])
+def test_a_fixed_norm_is_folded_into_its_convolution(kernel, stride, groups):
+    torch.manual_seed(0)
+    folded = NormedConvolution(4, 8, kernel, stride, groups)
+    convolution, norm = folded
+    for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        nn.init.uniform_(values, 0.2, 2.0)
+    image = torch.randn(2, 4, 9, 12)
+    training = folded.train()(image)
+    torch.testing.assert_close(training, norm(convolution(image)))
+    folded.eval()
+    torch.testing.assert_close(folded(image), norm(convolution(image)), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(training, folded(image), atol=1e-2)
 
 
 @pytest.fixture(scope="module")

@@ -68,23 +68,41 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
         return repeats if stage in (0, len(STAGES) - 1) else math.ceil(repeats * self.depth)
 
 
-class StridedSameConv2d(nn.Conv2d):
-    """A strided convolution padded as TensorFlow's "SAME", as the weights expect: odd pixels go right and below."""
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow's "SAME", as the weights expect: odd pixels go right and below."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        return self.convolve(inputs, self.weight, self.bias)
+
+    def convolve(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The same with other weights of this convolution's shape."""
         padding = []
         for size, kernel, stride in zip(inputs.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             padding += [total // 2, total - total // 2]
-        return super().forward(nn.functional.pad(inputs, padding))
+        left, right, top, bottom = padding
+        even = left == right and top == bottom  # as for stride 1: the convolution pads by itself, without a copy
+        inputs = inputs if even else nn.functional.pad(inputs, padding)
+        return nn.functional.conv2d(inputs, weight, bias, self.stride, (top, left) if even else 0, 1, self.groups)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    if stride == 1:
-        convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
-    else:
-        convolution = StridedSameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS))
+class NormedConvolution(nn.Sequential):
+    """A convolution and its batch norm; in eval mode one convolution, whose weights the fixed norm is folded into.
+
+    A pass over a map less for each of some sixty norms: reading frames is bound by memory, not by arithmetic.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1):
+        convolution = SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        convolution, norm = self
+        if norm.training:
+            return norm(convolution(inputs))
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        return convolution.convolve(inputs, convolution.weight * scale[:, None, None, None],
+                                    norm.bias - norm.running_mean * scale)  # fmt: skip
 
 
 class InvertedResidual(nn.Module):
@@ -93,14 +111,14 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
         super().__init__()
         hidden = inputs * expansion
-        self.expand = _convolution(inputs, hidden) if expansion > 1 else None
-        self.depthwise = _convolution(hidden, hidden, kernel, stride, groups=hidden)
-        self.project = _convolution(hidden, outputs)
+        self.expand = NormedConvolution(inputs, hidden) if expansion > 1 else None
+        self.depthwise = NormedConvolution(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = NormedConvolution(hidden, outputs)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, inputs: Tensor) -> Tensor:
-        hidden = inputs if self.expand is None else nn.functional.relu6(self.expand(inputs))
-        hidden = self.project(nn.functional.relu6(self.depthwise(hidden)))
+        hidden = inputs if self.expand is None else nn.functional.relu6(self.expand(inputs), inplace=True)
+        hidden = self.project(nn.functional.relu6(self.depthwise(hidden), inplace=True))
         return inputs + hidden if self.residual else hidden
 
 
@@ -119,7 +137,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
 
     def __init__(self, config: EfficientNetLiteConfig):
         super().__init__(config)
-        self.stem = _convolution(3, STEM_CHANNELS, 3, 2)
+        self.stem = NormedConvolution(3, STEM_CHANNELS, 3, 2)
         self.stages = nn.ModuleList()
         self.num_features = [STEM_CHANNELS]
         for index, (kernel, stride, expansion, channels, _) in enumerate(STAGES):
@@ -131,19 +149,19 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
             ]  # fmt: skip
             self.stages.append(nn.Sequential(*blocks))
             self.num_features.append(outputs)
-        self.head = _convolution(self.num_features[-1], HEAD_CHANNELS)
+        self.head = NormedConvolution(self.num_features[-1], HEAD_CHANNELS)
         self.num_features.append(HEAD_CHANNELS)
         self.classifier = nn.Linear(HEAD_CHANNELS, config.num_classes)
         self.post_init()
 
     def forward(self, pixel_values: Tensor, **_: object) -> BackboneOutput:
-        hidden = nn.functional.relu6(self.stem(pixel_values))
+        hidden = nn.functional.relu6(self.stem(pixel_values), inplace=True)
         maps = {"stem": hidden}
         for index, stage in enumerate(self.stages, start=1):
             hidden = stage(hidden)
             maps[f"stage{index}"] = hidden
         if "head" in self.out_features:
-            maps["head"] = nn.functional.relu6(self.head(hidden))
+            maps["head"] = nn.functional.relu6(self.head(hidden), inplace=True)
         return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
 
     def name_cells(self, last_map: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,7 +171,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         (batch, height * width, num_classes), rows first.
         """
         if self.out_features[-1] != "head":
-            last_map = nn.functional.relu6(self.head(last_map))
+            last_map = nn.functional.relu6(self.head(last_map), inplace=True)
         features = last_map.flatten(2).transpose(1, 2)
         return features, self.classifier(features).float().softmax(-1)
 
