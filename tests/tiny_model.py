@@ -13,6 +13,7 @@ from instructseg.model import configuration
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.losses import Targets
 from instructseg.model.modeling import InstructSegModel
+from instructseg.model.perceiver import FrameLocator
 from instructseg.model.processing import InstructSegProcessor, ModelInputs
 from instructseg.prompts import SEG_TOKEN
 from instructseg.types import Task
@@ -93,7 +94,8 @@ def prepare(
 
 
 def targets(inputs: ModelInputs, seed: int = 0, share_without: float = 0.0) -> Targets:
-    """Random rectangles as targets of every asked instruction, and two named regions in every photo.
+    """Random rectangles as targets of every asked instruction, in reference frames too, and two named regions in
+    every photo.
 
     A share `share_without` of the instructions has no target, from the first one on.
     """
@@ -110,4 +112,8 @@ def targets(inputs: ModelInputs, seed: int = 0, share_without: float = 0.0) -> T
     masks *= valid[..., None, None]
     regions = torch.from_numpy(rng.integers(-1, 2, (len(asked), side // 4, side // 4)))
     regions[regions < 0] = -100
-    return Targets(masks, valid, regions, torch.tensor([[60, -1], [40, 41]]), torch.ones(len(asked), 2).bool())
+    located = torch.zeros(*asked.shape, inputs.reference_index.shape[1], FrameLocator.CELLS, FrameLocator.CELLS)
+    located[..., 3:7, 2:9] = 1
+    located[(inputs.reference_index < 0)[:, None].expand(located.shape[:3])] = -1
+    names = torch.tensor([[60, -1], [40, 41]]), torch.ones(len(asked), 2).bool()
+    return Targets(masks, valid, regions, *names, located)

@@ -50,6 +50,29 @@ def test_masks_lie_on_the_key_frame(clips):
             assert (found & labelled).sum() / max(1, (found | labelled).sum()) > 0.8
 
 
+def test_answers_in_the_other_frames_lie_on_the_paint(clips):
+    """Of one thing that moves: where its paint is in every frame, nowhere before it comes and after it has gone."""
+    shares, away = [], 0
+    for clip in clips:
+        for each in clip.expressions:
+            if each.masks is None:
+                continue
+            assert len(each.masks) == len(clip.frames)
+            now = np.zeros(clip.image.shape[:2], bool) if each.mask is None else each.mask
+            assert np.array_equal(each.masks[clip.key], now)
+            if each.kind == "absent":
+                assert not np.any(each.masks)
+                continue
+            names = {clip.region_names[number] for number in np.unique(clip.regions[each.mask]) if number >= 0}
+            for frame, mask in zip(clip.frames, each.masks, strict=True):
+                away += not mask.any()
+                if mask.sum() > 60:  # the paint fades towards the edge of a cut-out, which is most of a sliver
+                    paint = np.logical_or.reduce([painted(frame, name) for name in names])
+                    shares.append((paint & mask).sum() / mask.sum())
+    assert min(shares) > 0.6 and np.mean(shares) > 0.9
+    assert len(shares) > 100 and away > 5
+
+
 def test_motion_words_match_what_the_pixels_do(clips):
     """Follow nouns that are one blob in every frame: then the centroid of their paint is the thing."""
     checked = 0

@@ -58,12 +58,14 @@ def test_what_targets_say_about_padding_changes_no_loss(tiny):
     wanted = tiny_model.targets(inputs)
     masks, valid = wanted.masks.clone(), wanted.valid.clone()
     masks[~inputs.layout.asked], valid[~inputs.layout.asked] = 1, True
-    noisy = dataclasses.replace(wanted, masks=masks, valid=valid)
+    located = wanted.located.clone()
+    located[~inputs.layout.asked] = 1
+    noisy = dataclasses.replace(wanted, masks=masks, valid=valid, located=located)
     first, second = (
         model(**inputs.model_kwargs, targets=each, generator=torch.Generator().manual_seed(0))
         for each in (wanted, noisy)
     )
-    assert first.parts.keys() == {"mask", "dice", "score", "pixel", "naming"}
+    assert first.parts.keys() == {"mask", "dice", "score", "pixel", "naming", "references"}
     for name, value in first.parts.items():
         torch.testing.assert_close(value, second.parts[name])
 

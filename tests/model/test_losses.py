@@ -143,6 +143,46 @@ def test_scores_may_be_asked_to_tell_the_iou():
     assert "every" not in parts
 
 
+def test_scores_may_tell_presence_before_the_iou():
+    """Half for a thing that is there, half for the mask's IoU; nothing where there is no target."""
+    heads, targets = [proposals()], some_targets()
+    targets.valid[0, 1] = False
+    parts = {}
+    for name in ("iou", "present_iou"):
+        criterion = Criterion(LossWeights(class_positive=1.0), num_points=60, score_target=name)
+        parts[name] = criterion.segmentation(heads, targets, ALL_ASKED, torch.Generator().manual_seed(0))["score"]
+    # A target higher by d changes an entropy by -d times the logit: here d is (1 - IoU) / 2 of the three with a target.
+    points = random_points(4, 60, targets.masks, torch.Generator().manual_seed(0)).view(2, 2, 1, 60, 2)
+    shift = 0.0
+    for row, column in ((0, 0), (1, 0), (1, 1)):
+        wanted = sample_points(targets.masks[row, column][None].float(), points[row, column])[0, 0] > 0.5
+        for mask, score in zip(heads[0].mask_logits[row, column], heads[0].score_logits[row, column], strict=True):
+            inside = sample_points(mask[None, None], points[row, column])[0, 0] > 0
+            iou = float((inside & wanted).sum() / (inside | wanted).sum().clamp(min=1))
+            shift -= float(score.detach()) * (1 - iou) / 2
+    assert (parts["present_iou"] - parts["iou"]).item() == pytest.approx(shift / 12, rel=1e-3, abs=1e-5)
+
+
+def test_where_the_answer_is_in_reference_frames():
+    """Entropy of every known frame, dice where the answer is in it, over asked instructions times frames."""
+    torch.manual_seed(0)
+    logits, located = torch.randn(2, 2, 3, 4, 4), (torch.rand(2, 2, 3, 4, 4) < 0.4).float()
+    located[0, 0, 0] = 0  # known not to be there
+    located[0, 1, 2] = -1  # not known
+    asked = torch.tensor([[True, True], [True, False]])
+    targets = Targets(some_targets().masks, some_targets().valid, located=located)
+    expected = 0.0
+    for row, column in asked.nonzero().tolist():
+        for frame in range(3):
+            if (located[row, column, frame] < 0).any():
+                continue
+            wanted = located[row, column, frame].flatten()
+            entropy, dice = point_losses(logits[row, column, frame].flatten()[None], wanted[None])
+            expected += float(entropy) + (float(dice) if wanted.any() else 0.0)
+    found = Criterion().references(logits, targets, asked)["references"]
+    assert found.item() == pytest.approx(expected / 9, rel=1e-5)
+
+
 def test_several_objects_of_one_instruction():
     heads, targets = [proposals()], some_targets(objects=2)
     targets.valid[1, 1, 1] = False

@@ -15,7 +15,7 @@ from instructseg.training.report import read_log
 
 # Everything random but the points is off; expressions differ in number between photos, and some have no target.
 PLAIN = ("lora.dropout=0", "ema_decay=0", "validate_every=1000", "batch_photos=4", "steps=10")
-BOTH_TARGETS = ["loss.score_target=matched", "loss.score_target=iou"]
+BOTH_TARGETS = ["loss.score_target=matched", "loss.score_target=present_iou"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_in_pieces(world, tmp_path, extra):
         AcceleratorState._reset_state(True)
         run = start(world, tmp_path / str(pieces), f"accumulate={pieces}", "loss.weights.every=1", extra)
         run.optimizer.step = run.optimizer.zero_grad = lambda: None
-        run.collate = training.Collator(run.processor)
+        run.collate = training.Collator(run.processor, locate=12)
         mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
         batches = training.TrainingBatches(mixture, run.collate, run.share, 0, 10)
         parts, asked = run._one_step(batches[0])
@@ -86,7 +86,7 @@ def test_checkpointed_activations_give_the_same_gradients(world, tmp_path, monke
         run = start(world, tmp_path / way, f"gradient_checkpointing={way}", "lora.dropout=0.2")
         run.optimizer.step = run.optimizer.zero_grad = lambda: None
         mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
-        batches = training.TrainingBatches(mixture, training.Collator(run.processor), run.share, 0, 10)
+        batches = training.TrainingBatches(mixture, training.Collator(run.processor, locate=12), run.share, 0, 10)
         calls.clear()
         run._one_step(batches[0])
         found.append(({name: each.grad for name, each in run.trained.items()}, len(calls)))

@@ -154,5 +154,5 @@ def test_odd_schedules(warmup, steps):
 def test_an_unknown_score_target_is_refused(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("loss: {score_target: iuo}")
-    with pytest.raises(RecipeError, match=r"score_target is 'iuo'; it must be matched or iou"):
+    with pytest.raises(RecipeError, match=r"score_target is 'iuo'; it is one of matched, iou"):
         load_recipe(path)

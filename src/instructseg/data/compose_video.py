@@ -102,8 +102,10 @@ def compose_video(
     task, claims = _claims(library, photo, moment, config, rng)
     if not claims:
         return None
-    pictures = tuple(moment.scene.image if at == key else clip.picture(times[at])[0] for at in range(frames))
-    expressions = tuple(_expression(claim, rng) for claim in _pick(claims, config.expressions_per_photo, rng))
+    shown = [(moment.scene.image, moment.movers) if at == key else clip.picture(times[at]) for at in range(frames)]
+    pictures, things = zip(*shown, strict=True)
+    chosen = _pick(claims, config.expressions_per_photo, rng)
+    expressions = tuple(_expression(claim, moment.movers, things, rng) for claim in chosen)
     regions, names = moment.scene.regions()
     return Sample(name, task, pictures, expressions, key, regions, names)
 
@@ -148,9 +150,18 @@ def _pick(claims: Sequence[Claim], most: int, rng: np.random.Generator) -> list[
     return chosen
 
 
-def _expression(claim: Claim, rng: np.random.Generator) -> Expression:
+def _expression(
+    claim: Claim, movers: Sequence[Thing], things: Sequence[Sequence[Thing]], rng: np.random.Generator
+) -> Expression:
+    """The claim in words, with its answer in every frame where that follows from the movers (`things`, by frame)."""
     mask = union(list(claim.targets)) if claim.targets else None
-    return Expression(write(claim, rng, CLIP_WORDS), mask, claim.kind)
+    numbers = {id(thing): number for number, thing in enumerate(movers)}
+    masks = None
+    if claim.targets and all(id(thing) in numbers for thing in claim.targets):
+        masks = tuple(union([frame[numbers[id(thing)]] for thing in claim.targets]) for frame in things)
+    elif claim.kind == "absent":  # said of the whole clip
+        masks = tuple(np.zeros(frame[0].mask.shape, bool) for frame in things)
+    return Expression(write(claim, rng, CLIP_WORDS), mask, claim.kind, masks=masks)
 
 
 def _draw_movers(library: Library, photo: StoredPhoto, size: tuple[int, int], rng: np.random.Generator) -> list[Mover]:

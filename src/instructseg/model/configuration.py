@@ -18,6 +18,8 @@ class PerceiverConfig(PreTrainedConfig):
     """Sizes of the Object-aware Video Perceiver (section 3.2); widths are those of the language model.
 
     `latents_in_keys`: the latents also attend to themselves, as the released weights need; Eq. 1 has media only.
+    `locate`: auxiliary head used in training only, which reads from a frame's tokens where in that frame the
+    instruction's object is; off for released weights.
     """
 
     model_type = "instructseg_perceiver"
@@ -28,6 +30,7 @@ class PerceiverConfig(PreTrainedConfig):
     head_dim: int = 128
     ffn_ratio: int = 2
     latents_in_keys: bool = False
+    locate: bool = False
 
 
 @strict
@@ -187,7 +190,7 @@ def nano() -> InstructSegConfig:
         },
         backbone_config={"model_type": "efficientnet_lite", "width": 1.1, "depth": 1.2, "image_size": 384,
                          "out_features": ["stage2", "stage3", "stage5", "head"]},
-        perceiver_config={"num_latents": 8, "num_heads": 4, "head_dim": 64},
+        perceiver_config={"num_latents": 8, "num_heads": 4, "head_dim": 64, "locate": True},
         text_fusion_config={"hidden_size": 192, "num_heads": 6, "head_dim": 32},
         decoder_config={
             "hidden_size": 128, "mask_size": 128, "num_heads": 4, "pixel_layers": 2, "pixel_ffn_size": 512,
@@ -216,7 +219,7 @@ def tiny() -> InstructSegConfig:
             "window_size": 4, "image_size": 64, "drop_path_rate": 0.0,
             "out_features": ["stage1", "stage2", "stage3", "stage4"],
         },
-        perceiver_config={"num_latents": 3, "depth": 2, "num_heads": 2, "head_dim": 8},
+        perceiver_config={"num_latents": 3, "depth": 2, "num_heads": 2, "head_dim": 8, "locate": True},
         text_fusion_config={"hidden_size": 16, "depth": 2, "num_heads": 2, "head_dim": 8},
         decoder_config={
             "hidden_size": 32, "mask_size": 16, "num_heads": 4, "pixel_layers": 1, "pixel_ffn_size": 32,

@@ -19,6 +19,7 @@ class LossWeights:
 
     `every`: weight of mask plus dice loss of every proposal, matched or not, against the whole answer (mean over
     proposals): with few mask tokens it makes each of them follow the words, instead of sharing out the places.
+    `references`: of finding the answer in each reference frame (OVP's auxiliary head).
     `class_positive`: weight of a matched proposal in the class loss; None balances it against the others, as the
     released code does (unmatched / matched).
     """
@@ -29,6 +30,7 @@ class LossWeights:
     text: float = 1.0
     pixel: float = 1.0
     naming: float = 1.0
+    references: float = 1.0
     every: float = 0.0
     class_positive: float | None = None
 
@@ -66,7 +68,9 @@ class Targets:
     masks (batch, instructions, objects, H, W) in [0, 1], valid bool (batch, instructions, objects): an instruction
     without a valid object has no target. For the pixel naming loss: regions int (batch, h, w) index the rows of
     name_ids (names, words; -1 pads), -100 where nothing is known; names_allowed bool (batch, names) says which names
-    compete in which image. counts: of the whole that this batch is a part of; None, it is the whole.
+    compete in which image. located (batch, instructions, T_r, cells, cells): the share of each cell of a reference
+    frame that belongs to the answer, negative where that frame's truth is not known. counts: of the whole that this
+    batch is a part of; None, it is the whole.
     """
 
     masks: Tensor
@@ -74,6 +78,7 @@ class Targets:
     regions: Tensor | None = None
     name_ids: Tensor | None = None
     names_allowed: Tensor | None = None
+    located: Tensor | None = None
     counts: Counts | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
@@ -88,7 +93,9 @@ class Criterion:
     Points: `num_points` shared by proposals and target for matching; as many again for the loss, a share
     `importance` of them the least sure out of `oversample` times as many (released facts 1.10); `draw` makes them.
     `score_target`: what a proposal's score should say. "matched": whether it was matched to a target (released);
-    "iou": its IoU with the whole answer, 0 for an instruction without target.
+    "iou": its IoU with the whole answer, 0 for an instruction without target. "present_iou": the mean of that IoU and 1
+    where there is a target, still 0 where there is none, so that a poor mask of a thing that is there does not get the
+    score of a thing that is not, and one threshold tells presence.
     """
 
     def __init__(
@@ -98,7 +105,7 @@ class Criterion:
         oversample: float = 3.0,
         importance: float = 0.75,
         draw: PointSource = random_points,
-        score_target: Literal["matched", "iou"] = "matched",
+        score_target: Literal["matched", "iou", "present_iou"] = "matched",
     ):
         self.weights = weights or LossWeights()
         self.num_points, self.oversample, self.importance, self.draw = num_points, oversample, importance, draw
@@ -129,7 +136,7 @@ class Criterion:
         entropy, dice = self._mask_losses(matched, masks[samples, objects][:, None], generator)
         parts = {"mask": entropy.sum() / pairs, "dice": dice.sum() / pairs}
         quality = None
-        if self.weights.every or self.score_target == "iou":
+        if self.weights.every or self.score_target != "matched":
             sampled, wanted = sample_points(logits, points), sample_points(answers, points)
             present = valid.any(-1)
             quality = _point_iou(sampled.detach() > 0, (wanted > 0.5) & present[:, None, None])
@@ -137,6 +144,8 @@ class Criterion:
                 spread = wanted.expand_as(sampled)[present].flatten(0, 1)
                 every_entropy, every_dice = point_losses(sampled[present].flatten(0, 1), spread)
                 parts["every"] = (every_entropy + every_dice).sum() / (counts.present * logits.shape[1]).clamp(min=1)
+        if self.score_target == "present_iou":
+            quality = (quality + valid.any(-1, keepdim=True)) / 2
         if self.score_target == "matched":
             quality = torch.zeros_like(scores)
             quality[samples, queries] = 1
@@ -170,6 +179,15 @@ class Criterion:
         total = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
         known = (labels != IGNORE).sum() if known is None else known
         return {"naming": total / known.clamp(min=1)}
+
+    def references(self, logits: Tensor, targets: Targets, asked: Tensor) -> dict[str, Tensor]:
+        """Where the answer is in each reference frame: logits (batch, instructions, T_r, cells, cells)."""
+        wanted = targets.located
+        known = (wanted.flatten(3).amin(-1) >= 0) & asked[..., None]
+        entropy, dice = point_losses(logits[known].flatten(1), wanted[known].flatten(1))
+        present = (wanted[known].flatten(1).amax(-1) > 0).float()
+        counts = targets.counts or Counts.of(targets, asked)
+        return {"references": (entropy + dice * present).sum() / (counts.asked * wanted.shape[2])}
 
     def total(self, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and its weighted parts."""

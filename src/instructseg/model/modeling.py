@@ -36,6 +36,8 @@ from instructseg.model.vision_encoder import BackboneTokens, ClipTokens
 # Standard deviation, roughly, of a language model's word embeddings: fresh tokens that enter its sequence start at this
 # scale, or they would drown the words beside them (here: the concept words of a visual token).
 WORD_SCALE = 0.1
+# How much larger than usual the perceiver's queries start.
+SHARPER = 2.0
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,11 @@ class InstructSegModel(PreTrainedModel):
                 if module.vision_tokens.position is not None:
                     nn.init.xavier_uniform_(module.vision_tokens.position.weight, gain=2 * WORD_SCALE)
         elif isinstance(module, ObjectAwareVideoPerceiver):
-            nn.init.normal_(module.latents, std=1.0)
+            # What is read must outweigh the latents, and be read from few cells: latents of scale 1 that averaged over
+            # all cells gave every frame nearly the same tokens, and training learned to do without them.
+            nn.init.normal_(module.latents, std=WORD_SCALE)
+            for layer in module.layers:
+                nn.init.xavier_uniform_(layer.to_q.weight, gain=SHARPER)
             nn.init.constant_(module.norm.weight, WORD_SCALE)
         elif isinstance(module, PixelDecoder):
             nn.init.normal_(module.level_embed)
@@ -286,7 +292,8 @@ class InstructSegModel(PreTrainedModel):
         final = heads[-1]
         output = InstructSegOutput(mask_logits=final.mask_logits, score_logits=final.score_logits)
         if targets is not None:
-            output.loss, output.parts = self._loss(visual, hidden, text, heads, layout, targets, generator)
+            spoken = text, references
+            output.loss, output.parts = self._loss(visual, hidden, spoken, heads, layout, targets, generator)
         return output
 
     def encode_image(
@@ -421,12 +428,13 @@ class InstructSegModel(PreTrainedModel):
         self,
         visual: VisualFeatures,
         hidden: Hidden,
-        text: Tensor,
+        spoken: tuple[Tensor, Tensor | None],
         heads: list[Proposals],
         layout: Layout,
         targets: Targets,
         generator: torch.Generator | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        text, references = spoken
         parts = self.criterion.segmentation(heads, targets, layout.asked, generator)
         if self.mask_decoder.text_to_pixel is not None:
             logits = self.mask_decoder.text_masks(visual.pixels.mask_features, text)
@@ -437,6 +445,9 @@ class InstructSegModel(PreTrainedModel):
             logits, labels = self.naming(visual.pixels.mask_features, names, targets, generator)
             picked = len(labels) // len(layout.asked)
             parts |= self.criterion.naming(logits, labels, targets.counts and targets.counts.named * picked)
+        if references is not None and self.perceiver.locator is not None and targets.located is not None:
+            tokens = references.unflatten(2, (targets.located.shape[2], -1))
+            parts |= self.criterion.references(self.perceiver.locator(tokens), targets, layout.asked)
         parts |= text_loss(hidden.states, layout.labels, self.lm_head, targets.counts)
         return self.criterion.total(parts)
 

@@ -56,6 +56,26 @@ class PerceiverLayer(nn.Module):
         return latents + self.ffn(latents)
 
 
+class FrameLocator(nn.Module):
+    """Auxiliary head: where in its frame the object is that a frame's OVP tokens tell of.
+
+    It reads the tokens alone, so that place must be in them: the language model sees no other trace of the frame.
+    Shapes: tokens (..., latents, dim) -> logits (..., CELLS, CELLS), rows first, stretched over the frame.
+    """
+
+    CELLS = 12
+    _narrow = 32
+
+    def __init__(self, latents: int, hidden_size: int):
+        super().__init__()
+        self.token_projection = nn.Linear(hidden_size, self._narrow)
+        self.cell_projection = nn.Linear(latents * self._narrow, self.CELLS**2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        narrow = nn.functional.gelu(self.token_projection(tokens)).flatten(-2)
+        return self.cell_projection(narrow).float().unflatten(-1, (self.CELLS, self.CELLS))
+
+
 class ObjectAwareVideoPerceiver(nn.Module):
     """Condense each reference frame into a few tokens about the objects the instruction names.
 
@@ -76,6 +96,7 @@ class ObjectAwareVideoPerceiver(nn.Module):
             for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(hidden_size)
+        self.locator = FrameLocator(config.num_latents, hidden_size) if config.locate else None
 
     def forward(self, frames: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
         batch, time, patches, _ = frames.shape

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from instructseg.model.layout import IGNORE
 from instructseg.model.losses import Counts, Targets
 from instructseg.model.processing import InstructSegProcessor, ModelInputs
 from instructseg.training.conversations import prepare_talk
-from instructseg.types import Sample, Task
+from instructseg.types import Expression, Sample, Task
 
 BACKGROUND = "background"
 
@@ -40,12 +40,19 @@ class Collator:
 
     `mask_stride`: 1 gives mask targets of the fine encoder's input size, n averages n x n of their pixels, which costs
     little where predictions are of a quarter of that size anyway. `max_tokens`: of a conversation's sequence.
+    `locate`: also tell where the answers are in the reference frames, in so many cells a side; 0 does not.
     """
 
     def __init__(
-        self, processor: InstructSegProcessor, stride: int = 4, mask_stride: int = 1, max_tokens: int = 2048
+        self,
+        processor: InstructSegProcessor,
+        stride: int = 4,
+        mask_stride: int = 1,
+        max_tokens: int = 2048,
+        locate: int = 0,
     ) -> None:
         self.processor, self.mask_stride, self.max_tokens = processor, mask_stride, max_tokens
+        self.locate = locate
         self.cells = processor.image_processor.side // stride
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
@@ -59,7 +66,8 @@ class Collator:
         )
         masks, valid = self._masks(samples, inputs.layout.asked.shape[1])
         regions, names, allowed = self._regions(samples)
-        return Batch(inputs, Targets(masks, valid, regions, names, allowed), tuple(samples))
+        located = self._located(samples, valid.shape[1], inputs.reference_index.shape[1]) if self.locate else None
+        return Batch(inputs, Targets(masks, valid, regions, names, allowed, located), tuple(samples))
 
     def _masks(self, samples: Sequence[Sample], width: int) -> tuple[Tensor, Tensor]:
         stride = self.mask_stride
@@ -73,6 +81,17 @@ class Collator:
                     masks[row, column, 0] = mask if stride == 1 else avg_pool2d(mask[None].float(), stride)[0]
                     valid[row, column, 0] = bool(masks[row, column].any())
         return masks, valid
+
+    def _located(self, samples: Sequence[Sample], width: int, frames: int) -> Tensor:
+        """Where the answers are in the reference frames; -1 where a frame's truth is not known."""
+        located = torch.full((len(samples), width, frames, self.locate, self.locate), -1.0)
+        for row, sample in enumerate(samples):
+            for column, expression in enumerate(sample.expressions):
+                for place, mask in enumerate(_reference_masks(sample, expression)):
+                    if mask is not None:
+                        whole = self.processor.image_processor.prepare_mask(mask)[None].float()
+                        located[row, column, place] = adaptive_avg_pool2d(whole, self.locate)[0]
+        return located
 
     def _regions(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
         """Pixel names of the batch: labels (batch, cells, cells), name ids, and which names may occur in which photo.
@@ -97,6 +116,15 @@ class Collator:
         ids = [self.processor.tokenizer(f" {name}", add_special_tokens=False).input_ids for name in names]
         longest = max(map(len, ids))
         return torch.tensor([line + [-1] * (longest - len(line)) for line in ids])
+
+
+def _reference_masks(sample: Sample, expression: Expression) -> list[np.ndarray | None]:
+    """The answer in each reference frame, in the processor's order; a photo is its own reference."""
+    if len(sample.frames) == 1:
+        return [np.zeros(sample.image.shape[:2], bool) if expression.mask is None else expression.mask]
+    if expression.masks is None:
+        return []
+    return [mask for place, mask in enumerate(expression.masks) if place != sample.key]
 
 
 def _nearest(labels: np.ndarray, cells: int) -> np.ndarray:

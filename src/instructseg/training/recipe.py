@@ -15,6 +15,7 @@ from instructseg.training.own_data import section_of
 from instructseg.training.schema import build, plain, put
 
 TRACKERS = ("tensorboard", "trackio")
+SCORE_TARGETS = ("matched", "iou", "present_iou")
 PRECISIONS = ("no", "bf16", "fp16")
 
 
@@ -107,8 +108,9 @@ class LossRecipe:
     def __post_init__(self) -> None:
         if self.mask_stride < 1:
             raise RecipeError(f"loss.mask_stride is {self.mask_stride}; it must be 1 or more")
-        if self.score_target not in ("matched", "iou"):
-            raise RecipeError(f"loss.score_target is {self.score_target!r}; it must be matched or iou")
+        if self.score_target not in SCORE_TARGETS:
+            wanted = ", ".join(SCORE_TARGETS)
+            raise RecipeError(f"loss.score_target is {self.score_target!r}; it is one of {wanted}")
 
 
 @dataclass(frozen=True)
