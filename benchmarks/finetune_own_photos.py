@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from PIL import Image
 
 from instructseg.data.compose import validation_set
 from instructseg.evaluation.metrics import ExpressionScores
-from instructseg.evaluation.provenance import hash_files
+from instructseg.evaluation.provenance import hash_files, machine, versions
 from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training.data import Photos, compose_config, open_photos
@@ -181,7 +180,8 @@ def main() -> None:
         torch.set_num_threads(recipe.threads)
     result = {
         "command": " ".join(["python", "benchmarks/finetune_own_photos.py", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "machine": machine(),
+        "versions": versions(),
         "seed": recipe.seed, "steps": recipe.steps, "batch_photos": recipe.batch_photos,
         "learning_rate": recipe.learning_rate, "minutes": minutes,
     } | report(recipe, len(photos), open_validation(recipe.data, 0, 0), options.data)  # fmt: skip

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections import defaultdict
@@ -24,6 +23,8 @@ import torch
 
 from instructseg.data.compose import validation_set
 from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union
+from instructseg.evaluation.provenance import hash_files, machine, versions
+from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import ImageSession, Segmenter
 from instructseg.media.image import load_image
 from instructseg.prompts import guess_task
@@ -193,9 +194,12 @@ def main() -> None:
     records = gather(segmenter, samples)
     best = best_threshold(records)
     threshold = best["threshold"] if options.calibrate else segmenter.model.config.score_threshold
+    folder = Path(find(options.model))
     result = {
         "command": " ".join(["python", "benchmarks/nano_validation.py", *sys.argv[1:]]).replace(options.data, "DATA"),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "weights": hash_files(folder.glob("*.safetensors"), folder),
+        "machine": machine(),
+        "versions": versions(),
         "seed": 0,
         "photos": len({sample.id.rsplit("/", 1)[0] for sample in samples}),
         "expressions": len(records),
