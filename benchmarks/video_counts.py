@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from video_records import ALIKE, WAYS, Record
+from video_records import ALIKE, WAYS, Least, Record
 
 PRESENCE = ("entering", "leaving", "covered")
 _SHOWN = 0.2  # of its most pixels: with fewer, but some, neither answer is wrong
@@ -26,9 +26,9 @@ def _kinds(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(record.kind for record in records))
 
 
-def mean_scores(records: Sequence[Record], way: str, threshold: float, shown_only: bool = False) -> Row:
+def mean_scores(records: Sequence[Record], way: str, least: Least, shown_only: bool = False) -> Row:
     """Means over expressions of J&F, J and F."""
-    rows = [record.scores(way, threshold, shown_only) for record in records]
+    rows = [record.scores(way, least, shown_only) for record in records]
     return {name: np.mean([row[name] for row in rows]) for name in ("J&F", "J", "F")} if rows else {}
 
 
@@ -48,11 +48,11 @@ def identity(records: Sequence[Record], way: str) -> Row:
     }
 
 
-def presence(records: Sequence[Record], way: str, threshold: float) -> Row:
+def presence(records: Sequence[Record], way: str, least: Least) -> Row:
     """Shares of frames with and without the object in which it is rightly said to be there or not, and their mean."""
     right: dict[str, list[bool]] = {"there": [], "not there": []}
     for record in records:
-        for seen, said in zip(record.visible, record.there(way, threshold), strict=True):
+        for seen, said in zip(record.visible, record.there(way, least), strict=True):
             if seen >= _SHOWN:
                 right["there"].append(said)
             elif not seen:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from video_cuts import KINDS, cut_clip
 from video_records import Record, records
 
 from instructseg.data.compose_clips import ValidationClips
@@ -21,14 +22,15 @@ from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training.data import compose_config, open_photos
 from instructseg.training.recipe import load_recipe
+from instructseg.types import Sample
 
 ROOT = Path(__file__).parents[1]
-COMPOSED = "composed"
+COMPOSED, DAVIS = "composed", "davis2016"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One clip: of "composed", or of the splits "val" and "train" of DAVIS 2016; `references` None: the model's."""
+    """One clip of a source: "composed", "davis2016", or a kind of cut; `references` None: the model's rule."""
 
     source: str
     index: int
@@ -40,7 +42,6 @@ class Worker:
 
     def __init__(self, given: argparse.Namespace):
         self.given = given
-        self._davis: dict[str, Davis2016] = {}
 
     @cached_property
     def segmenter(self) -> Segmenter:
@@ -52,38 +53,47 @@ class Worker:
         photos, size = open_photos(recipe, validation=True), compose_config(recipe).size
         return ValidationClips(photos, self.given.clips, size, self.given.seed)
 
-    def davis(self, split: str) -> Davis2016:
-        if split not in self._davis:
-            self._davis[split] = Davis2016(self.given.data / "davis2016", split)
-        return self._davis[split]
+    @cached_property
+    def davis(self) -> dict[str, Sample]:
+        """Sequences by name, those of "val" first."""
+        splits = [Davis2016(self.given.data / "davis2016", split) for split in ("val", "train")]
+        return {sample.id.split("/")[-1]: sample for split in splits for sample in split}
 
     def do(self, job: Job) -> list[Record]:
-        composed = job.source == COMPOSED
-        sample = self.composed[job.index] if composed else self.davis(job.source)[job.index]
-        return records(self.segmenter, sample, job.references, 1 if composed else self.given.every)
+        if job.source == COMPOSED:
+            return records(self.segmenter, self.composed[job.index], job.references, 1)
+        if job.source == DAVIS:
+            sample = list(self.davis.values())[job.index]
+            return records(self.segmenter, sample, job.references, self.given.every)
+        return records(self.segmenter, cut_clip(self.davis, job.index, job.source), job.references, 1)
 
 
 def parser(about: str, seed: int) -> argparse.ArgumentParser:
-    """What these benchmarks have in common; composed clips are taken whole, of DAVIS every n-th frame."""
+    """What these benchmarks have in common; composed clips are taken whole, of DAVIS every n-th frame.
+
+    A benchmark sets `davis` and `cuts`: which halves of the sequences are taken as they are and with cuts, 0 (the
+    first, third, ...) and 1.
+    """
     found = argparse.ArgumentParser(description=about.splitlines()[0])
     found.add_argument("--data", type=Path, required=True, help="the folder with davis2016 and the recipe's photos")
     found.add_argument("--model", default="nano")
     found.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "nano.yaml")
     found.add_argument("--clips", type=int, default=40, help="composed clips, their kinds in turn")
     found.add_argument("--seed", type=int, default=seed, help="of the composed clips")
-    found.add_argument("--sequences", type=int, help="at most so many of each split of DAVIS; 0: none")
+    found.add_argument("--sequences", type=int, help="at most so many of DAVIS; 0: none")
     found.add_argument("--every", type=int, default=3, help="take every n-th frame of DAVIS")
     found.add_argument("--jobs", type=int, default=1, help="processes that share the clips, of one thread each")
+    found.set_defaults(davis=(0, 1), cuts=())
     return found
 
 
 def jobs(given: argparse.Namespace, references: Sequence[str | None] = (None,)) -> list[Job]:
     """Every clip that is asked for, with each rule for reference frames."""
-    worker = Worker(given)
-    counts = {COMPOSED: given.clips}
-    for split in ("val", "train") if given.sequences != 0 else ():
-        counts[split] = min(len(worker.davis(split)), given.sequences or len(worker.davis(split)))
-    clips = [(source, index) for source, count in counts.items() for index in range(count)]
+    clips = [(COMPOSED, index) for index in range(given.clips)]
+    if given.sequences != 0:
+        places = range(len(Worker(given).davis))[: given.sequences]
+        for sources, halves in (((DAVIS,), given.davis), (KINDS, given.cuts)):
+            clips += [(source, place) for source in sources for place in places if place % 2 in halves]
     return [Job(*clip, rule) for clip in clips for rule in references]
 
 
@@ -97,12 +107,13 @@ def run(given: argparse.Namespace, wanted: Sequence[Job]) -> dict[Job, list[Reco
     return done
 
 
-def split_sources(done: dict[Job, list[Record]]) -> tuple[list[Record], list[Record]]:
-    """The records of composed clips, and those of DAVIS."""
-    return tuple(
-        [record for job, found in done.items() if (job.source == COMPOSED) == ours for record in found]
-        for ours in (True, False)
-    )
+def split_sources(done: dict[Job, list[Record]]) -> dict[str, list[Record]]:
+    """The records of composed clips, of DAVIS, and of clips with a cut."""
+    groups: dict[str, list[Record]] = {"composed clips": [], "davis2016": [], "cuts": []}
+    for job, found in done.items():
+        name = {COMPOSED: "composed clips", DAVIS: "davis2016"}.get(job.source, "cuts")
+        groups[name] += found
+    return groups
 
 
 def write(given: argparse.Namespace, name: str, results: dict[str, object]) -> None:
@@ -113,7 +124,7 @@ def write(given: argparse.Namespace, name: str, results: dict[str, object]) -> N
     facts = {
         "model": {"name": given.model, "hash": hash_files(files, folder)},
         "composed clips": {"clips": given.clips, "seed": given.seed},
-        "davis2016 frames": {"every": given.every, "sequences of each split": sequences},
+        "davis2016 frames": {"every": given.every, "sequences": sequences},
         "processes of one thread": given.jobs, "machine": machine().split(",")[0], "versions": versions(),
     }  # fmt: skip
     output = ROOT / "docs" / "results" / f"{name}.json"

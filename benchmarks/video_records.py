@@ -39,6 +39,17 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Least:
+    """What a score needs for its object to be there: `video_threshold` and `video_contrast` of a configuration."""
+
+    threshold: float
+    contrast: float | None = None
+
+
+ALWAYS = Least(0.0)
+
+
+@dataclass(frozen=True)
 class Record:
     """One expression of a clip. visible: pixels of the object in each frame, as shares of its most."""
 
@@ -47,21 +58,21 @@ class Record:
     visible: list[float]
     ways: dict[str, Answers]
 
-    def there(self, way: str, threshold: float) -> list[bool]:
+    def there(self, way: str, least: Least) -> list[bool]:
         """Whether the object is said to be in each frame: the path is chosen before, and knows no threshold."""
         scores = self.ways[way].score
         if way == "off":
-            return [score is not None and score >= threshold for score in scores]
-        along = Presence(threshold, LinkWeights().change)
+            return [score is not None and score >= least.threshold for score in scores]
+        along = Presence(least.threshold, LinkWeights().change, least.contrast)
         so_far = [along.add(score) for score in scores]
         return so_far if way == "causal" else along.best_path()
 
-    def scores(self, way: str, threshold: float, shown_only: bool = False) -> dict[str, float]:
+    def scores(self, way: str, least: Least, shown_only: bool = False) -> dict[str, float]:
         """Mean J and F over all frames, or those that show the object (none: NaN); an empty mask is right in others."""
         answers = self.ways[way]
         rows = [
             (j, f) if there else (float(not seen), float(not seen))
-            for j, f, there, seen in zip(answers.j, answers.f, self.there(way, threshold), self.visible, strict=True)
+            for j, f, there, seen in zip(answers.j, answers.f, self.there(way, least), self.visible, strict=True)
             if seen or not shown_only
         ]
         j, f = np.mean(rows, axis=0) if rows else (np.nan, np.nan)

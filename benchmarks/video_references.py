@@ -1,6 +1,6 @@
 """Which frames the perceiver should read beside a frame: the nearest ones, or ones spread over the clip.
 
-    python benchmarks/video_references.py --data DATA [--model nano] [--jobs 2] [--clips 20] [--sequences 2]
+    python benchmarks/video_references.py --data DATA [--model nano] [--jobs 2] [--clips 20] [--sequences 3]
 
 Offline linking, always answered, on composed clips of another seed than the reported ones and on DAVIS 2016. The
 differences are of the same expression answered by both rules, with their standard error over expressions. Writes
@@ -17,26 +17,26 @@ from dataclasses import replace
 import numpy as np
 from video_counts import mean_scores, rounded
 from video_jobs import COMPOSED, jobs, parser, run, write
-from video_records import Record
+from video_records import ALWAYS, Record
 
 RULES = ("nearest", "uniform")
 
 
 def compare(nearest: Sequence[Record], uniform: Sequence[Record]) -> dict[str, dict[str, float]]:
     """J, F and J&F of both rules, and what the second gains in J&F."""
-    first, second = ([each.scores("offline", 0.0)["J&F"] for each in records] for records in (nearest, uniform))
+    first, second = ([each.scores("offline", ALWAYS)["J&F"] for each in records] for records in (nearest, uniform))
     gain = np.subtract(second, first)
     error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
     return {
-        "nearest": rounded(mean_scores(nearest, "offline", 0.0)),
-        "uniform": rounded(mean_scores(uniform, "offline", 0.0)),
+        "nearest": rounded(mean_scores(nearest, "offline", ALWAYS)),
+        "uniform": rounded(mean_scores(uniform, "offline", ALWAYS)),
         "gain": rounded({"J&F": gain.mean(), "standard error": error}) | {"expressions": len(gain)},
     }
 
 
 def main() -> None:
     asked = parser(__doc__, seed=1)
-    asked.set_defaults(clips=20, sequences=2, every=2)
+    asked.set_defaults(clips=20, sequences=3, every=2)
     given = asked.parse_args()
     pairs: dict[str, list[tuple[Record, Record]]] = defaultdict(list)
     found = run(given, jobs(given, RULES))

@@ -26,9 +26,9 @@ def observe(*candidates):
     return Observation(np.array(scores), np.array(masks), np.array(looks).reshape(-1, 2))
 
 
-def follow(frames, threshold=0.0, weights=None, flows=None):
+def follow(frames, threshold=0.0, weights=None, flows=None, contrast=None):
     """The causal choices and the best path."""
-    linker = PathLinker(threshold, weights)
+    linker = PathLinker(threshold, weights, contrast)
     flows = flows or [None] * len(frames)
     causal = [linker.add(frame, flow) for frame, flow in zip(frames, flows, strict=True)]
     return causal, linker.best_path()
@@ -148,21 +148,50 @@ class TestPresence:
             assert path == [0, 0, ABSENT, 0, 0] and causal[2] == ABSENT and causal[-1] == 0
         assert follow([]) == ([], [])
 
+    def test_far_below_the_best_frames_is_gone(self):
+        """Both instructions' scores are above the threshold throughout; only one has frames that are much better."""
+        clear, vague = self.scores(*[0.9] * 6, *[0.3] * 5), self.scores(*[0.4] * 6, *[0.3] * 5)
+        assert follow(clear, 0.1)[1] == [0] * 11
+        causal, path = follow(clear, 0.1, contrast=1.5)
+        assert path == [0] * 6 + [ABSENT] * 5 and causal[:6] == [0] * 6 and causal[-3:] == [ABSENT] * 3
+        assert follow(vague, 0.1, contrast=1.5) == ([0] * 11, [0] * 11)
+        assert follow(vague[::-1], 0.1, contrast=1.5)[1] == [0] * 11
+
+    def test_what_comes_late_was_not_there_before(self):
+        """A causal answer cannot know yet that better frames will come; the whole clip can."""
+        frames = self.scores(*[0.3] * 5, *[0.9] * 6)
+        causal, path = follow(frames, 0.1, contrast=1.5)
+        assert causal == [0] * 11 and path == [ABSENT] * 5 + [0] * 6
+
+    def test_contrast_never_overrules_always_there(self):
+        assert follow(self.scores(0.9, 0.9, 0.9, 0.01, 0.01, 0.01), 0.0, contrast=0.5)[1] == [0] * 6
+
+    @pytest.mark.parametrize("contrast", [None, 0.5, 2.0])
     @pytest.mark.parametrize("seed", range(10))
-    def test_against_all_answers(self, seed):
+    def test_against_all_answers(self, seed, contrast):
         rng = np.random.default_rng(seed)
         scores = [None if rng.random() < 0.2 else float(rng.random()) for _ in range(6)]
-        presence = Presence(0.4, 1.3)
+        presence = Presence(0.4, 1.3, contrast)
         causal = [presence.add(score) for score in scores]
 
+        def even(frames):
+            odds = sorted(logit(score) for score in frames if score is not None)
+            best = odds[round(0.9 * (len(odds) - 1))] if odds else 0.0
+            return max(logit(0.4), best - contrast) if contrast and odds else logit(0.4)
+
         def worth(states):
-            evidence = [-4 if score is None else logit(score) - logit(0.4) for score in scores]
+            evidence = [
+                -4 if score is None else logit(score) - level for score, level in zip(scores, levels, strict=True)
+            ]
             total = sum(max(-4, min(4, each)) for each, there in zip(evidence, states, strict=False) if there)
             return total - 1.3 * sum(one != other for one, other in itertools.pairwise(states))
 
+        levels = [even(scores[:end]) for end in range(1, 7)]  # what was known when each frame was answered
         for end in range(1, 7):
             best = max(itertools.product([False, True], repeat=end), key=worth)
             assert causal[end - 1] == (best[-1] and scores[end - 1] is not None)
+        levels = [even(scores)] * 6
+        best = max(itertools.product([False, True], repeat=6), key=worth)
         expected = [there and score is not None for there, score in zip(best, scores, strict=True)]
         assert presence.best_path() == expected
 

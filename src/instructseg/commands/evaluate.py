@@ -169,7 +169,7 @@ def _system(
     weights = [path for name in WEIGHT_FILES for path in folder.glob(name)]
     facts = {"name": model, "hash": hash_files(weights, folder), "dtype": str(segmenter.model.dtype)}
     facts |= {"linking": linking, "score_threshold": segmenter.model.config.score_threshold}
-    facts |= {"video_threshold": segmenter.model.config.video_threshold}
+    facts |= {name: getattr(segmenter.model.config, name) for name in ("video_threshold", "video_contrast")}
     return lambda row: (SegmenterAnswers(segmenter, linking), facts)
 
 

@@ -43,16 +43,17 @@ class Observation:
 class PathLinker:
     """The best path so far, frame by frame; `best_path` in the end gives the best one over the whole clip.
 
-    `threshold`: the score at which an object is as likely there as not; 0 means that it always is.
+    `threshold`: the score at which an object is as likely there as not; 0 means that it always is. `contrast`: see
+    `presence.Presence`.
     """
 
-    def __init__(self, threshold: float, weights: LinkWeights | None = None):
-        self.threshold, self.weights = threshold, weights or LinkWeights()
+    def __init__(self, threshold: float, weights: LinkWeights | None = None, contrast: float | None = None):
+        self.threshold, self.weights, self.contrast = threshold, weights or LinkWeights(), contrast
         self._values = np.zeros(0)
         self._last: Observation | None = None
         self._came_from: list[np.ndarray] = []
         self._scores: list[np.ndarray] = []
-        self._presence = Presence(threshold, self.weights.change)
+        self._presence = self._new_presence()
 
     def add(self, seen: Observation, flow: np.ndarray | None) -> int:
         """Take the next frame; return the candidate in which the best path so far ends, or ABSENT.
@@ -81,10 +82,13 @@ class PathLinker:
             path.append(state)
             state = int(came_from[state])
         path.reverse()
-        presence = Presence(self.threshold, self.weights.change)
+        presence = self._new_presence()
         for scores, state in zip(self._scores, path, strict=True):
             presence.add(_score(scores, state))
         return [state if there else ABSENT for state, there in zip(path, presence.best_path(), strict=True)]
+
+    def _new_presence(self) -> Presence:
+        return Presence(self.threshold, self.weights.change, self.contrast)
 
     def _steps(self, last: Observation, seen: Observation, flow: np.ndarray | None) -> np.ndarray:
         """What each step earns: (candidates before, candidates now), one row or column where there are none."""

@@ -2,51 +2,72 @@
 
 from __future__ import annotations
 
+from bisect import insort
+
 import numpy as np
 
 _LIMIT = 4.0
+_BEST = 0.9
+"""Which of a clip's scores, from the lowest (0) to the highest (1), stands for frames that show the object well."""
 
 
 class Presence:
     """A two-state path: there or not there, where each change costs as much as it takes to be believed.
 
     `threshold`: the score at which both are equally likely; 0 means always there, except in frames with nothing to
-    follow. `change`: what entering or leaving costs, in log-odds of a score.
+    follow. `change`: what entering or leaving costs, in log-odds of a score. `contrast`: a score that is so far (in
+    log-odds) below those of the clip's best frames counts as one at the threshold: what an instruction's scores are
+    like where its object is there, differs between instructions. None: the threshold alone counts.
     """
 
-    def __init__(self, threshold: float, change: float):
-        self.threshold, self.change = threshold, change
+    def __init__(self, threshold: float, change: float, contrast: float | None = None):
+        self.threshold, self.change, self.contrast = threshold, change, contrast
+        self._least = float(log_odds(np.float64(threshold)))
         self._values = np.zeros(2)  # not there, there
-        self._came_from: list[np.ndarray] = []
-        self._nothing: list[bool] = []
+        self._odds: list[float | None] = []
+        self._ordered: list[float] = []
 
     def add(self, score: float | None) -> bool:
         """Take the next frame's score, None where there is no proposal; return whether the object is there so far."""
-        steps = self._values[:, None] - self.change * (1 - np.eye(2))
-        if not self._came_from:
-            steps = np.zeros((2, 2))
-        self._came_from.append(steps.argmax(0))
-        self._values = steps.max(0) + np.array([0.0, self._evidence(score)])
-        self._values = self._values - self._values.max()
-        self._nothing.append(score is None)
-        return score is not None and (self.threshold == 0 or bool(self._values[1] >= self._values[0]))
+        odds = None if score is None else float(log_odds(np.float64(score)))
+        self._odds.append(odds)
+        if odds is not None:
+            insort(self._ordered, odds)
+        self._values, _ = self._step(self._values, odds, self._even())
+        return odds is not None and (self.threshold == 0 or bool(self._values[1] >= self._values[0]))
 
     def best_path(self) -> list[bool]:
         """Whether the object is there in each frame, knowing all of them."""
-        state, path = int(self._values[1] >= self._values[0]), []
-        for came_from in reversed(self._came_from):
+        values, even, steps = np.zeros(2), self._even(), []
+        for odds in self._odds:
+            values, came_from = self._step(values, odds, even)
+            steps.append(came_from)
+        state, path = int(values[1] >= values[0]), []
+        for came_from in reversed(steps):
             path.append(bool(state))
             state = int(came_from[state])
         path.reverse()
         return [
-            not nothing and (there or self.threshold == 0) for there, nothing in zip(path, self._nothing, strict=True)
+            odds is not None and (there or self.threshold == 0) for there, odds in zip(path, self._odds, strict=True)
         ]
 
-    def _evidence(self, score: float | None) -> float:
-        if score is None or self.threshold == 0:
-            return -_LIMIT if score is None else 0.0
-        odds = log_odds(np.array([score, self.threshold]))
-        return float(bounded(odds[0] - odds[1]))
+    def _step(self, values: np.ndarray, odds: float | None, even: float) -> tuple[np.ndarray, np.ndarray]:
+        """The worth of both states after one more frame, and the state that each came from."""
+        steps = values[:, None] - self.change * (1 - np.eye(2))
+        found = steps.max(0) + np.array([0.0, self._evidence(odds, even)])
+        return found - found.max(), steps.argmax(0)
+
+    def _even(self) -> float:
+        """The log-odds at which there and not there are equally likely, after all frames so far."""
+        if self.contrast is None or not self._ordered:
+            return self._least
+        best = self._ordered[round(_BEST * (len(self._ordered) - 1))]
+        return max(self._least, best - self.contrast)
+
+    def _evidence(self, odds: float | None, even: float) -> float:
+        if odds is None or self.threshold == 0:
+            return -_LIMIT if odds is None else 0.0
+        return float(bounded(np.float64(odds - even)))
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:

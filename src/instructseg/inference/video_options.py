@@ -25,7 +25,8 @@ class VideoOptions(Reading):
     task: one of the paper's four tasks for all instructions; None tells by each one's form.
     linking: "offline" follows the path of proposals that is best over the whole clip, "causal" the best one so far,
         "off" takes each frame's best proposal (released behaviour).
-    threshold: least score of an object that is there; None takes the model's own, 0 always answers.
+    threshold: least score of an object that is there; None takes the model's own, 0 always answers. Where objects
+        are followed, the model's `video_contrast` may ask for more: a score not far below those of the best frames.
     references: which frames the perceiver reads beside a frame: "nearest" (released), "uniform" over the clip, or
         the most "relevant" to the instruction; None takes the model's own rule. The last two read the clip twice.
     key_every: the language model runs on every n-th frame only.

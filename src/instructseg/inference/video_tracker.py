@@ -58,7 +58,7 @@ class Tracker:
         )
         given = (options.threshold, self.config.video_threshold, self.config.score_threshold)
         self.threshold = float(next(value for value in given if value is not None))
-        self.linkers = [PathLinker(self.threshold, options.weights) for _ in texts]
+        self.linkers = [PathLinker(self.threshold, options.weights, self.config.video_contrast) for _ in texts]
         self.references = options.references or self.config.reference_policy
         self._motion = Motion()
 

@@ -108,6 +108,8 @@ class InstructSegConfig(PreTrainedConfig):
             foreground probability (released evaluators).
         score_threshold: a mask whose score is below is not answered; 0 always answers (released behaviour).
         video_threshold: the same for clips, where every frame asks whether the object is there; None: as for photos.
+        video_contrast: how far below the scores of a clip's best frames, in log-odds, a followed object's score may
+            fall before it is taken to be gone; None: only the threshold counts.
         converted_from: where converted weights come from: tables and sha256 of the source files.
     """
 
@@ -140,6 +142,7 @@ class InstructSegConfig(PreTrainedConfig):
     selection: Literal["score", "score_x_quality"] = "score"
     score_threshold: float | int = 0.0
     video_threshold: float | int | None = None
+    video_contrast: float | int | None = None
     converted_from: dict | None = None
     initializer_range: float | int = 0.02
 
