@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from instructseg.data.compose import validation_set
 from instructseg.data.readers.coco_instances import load_annotations
 from instructseg.errors import DataError
 from instructseg.evaluation.metrics.region import iou
@@ -32,10 +31,11 @@ from instructseg.evaluation.provenance import hash_files, machine, versions
 from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.text import Color, panel
-from instructseg.training.data import compose_config, open_photos
+from instructseg.synthesis.composer import validation_set
+from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.recipe import DataRecipe, load_recipe
 from instructseg.types import Expression, Sample
-from instructseg.viz import NO_TARGET, PALETTE, overlay
+from instructseg.visualization import NO_TARGET, PALETTE, overlay
 
 ROOT = Path(__file__).parents[1]
 SEED = 0
@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--before", required=True, help="nano, or the folder of a model")
     parser.add_argument("--after", required=True, help="nano, or the folder of a model")
     parser.add_argument("--data", required=True)
-    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "nano.yaml")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "src" / "instructseg" / "recipes" / "nano.yaml")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder to write pictures/ and results/ in")
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, [f"data.root={options.data}"]).data

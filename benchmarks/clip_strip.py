@@ -23,7 +23,7 @@ from PIL import Image
 from instructseg import Segmenter
 from instructseg.evaluation.metrics import region_similarity
 from instructseg.media.text import panel
-from instructseg.viz import color_of, contact_sheet, overlay
+from instructseg.visualization import color_of, contact_sheet, overlay
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ("the man", "the raccoon")

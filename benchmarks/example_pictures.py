@@ -17,7 +17,7 @@ from PIL import Image
 
 from instructseg import Prediction, Segmenter
 from instructseg.evaluation.metrics import intersection_and_union
-from instructseg.viz import contact_sheet
+from instructseg.visualization import contact_sheet
 
 ROOT = Path(__file__).parents[1]
 SHEET = ("camera: the man", "chelsea: the cat", "raccoon: the raccoon")

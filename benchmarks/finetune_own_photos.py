@@ -27,19 +27,19 @@ import torch
 from nano_validation import rounded
 from PIL import Image
 
-from instructseg.data.compose import validation_set
 from instructseg.evaluation.metrics import ExpressionScores
 from instructseg.evaluation.provenance import hash_files, machine, versions
 from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
-from instructseg.training.data import Photos, compose_config, open_photos
-from instructseg.training.held_out import open_validation
+from instructseg.synthesis.composer import validation_set
+from instructseg.training.data.held_out import open_validation
+from instructseg.training.data.photos import Photos, compose_config, open_photos
+from instructseg.training.logging.report import read_log
 from instructseg.training.recipe import Recipe, load_recipe
-from instructseg.training.report import read_log
 from instructseg.types import InstancePhoto, Sample
 
 ROOT = Path(__file__).parents[1]
-RECIPES = ROOT / "recipes"
+RECIPES = ROOT / "src" / "instructseg" / "recipes"
 # The shop's name, the labels it stands for, and the words by which nano knows (most of) them.
 CATALOGUE = {
     "the Velora": ("dress romper", "the dress"),

@@ -21,18 +21,19 @@ import cv2
 import numpy as np
 import torch
 
-from instructseg.data.compose import validation_set
 from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union
 from instructseg.evaluation.provenance import hash_files, machine, versions
 from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import ImageSession, Segmenter
 from instructseg.media.image import load_image
 from instructseg.prompts import guess_task
-from instructseg.training.data import compose_config, open_photos
+from instructseg.synthesis.composer import validation_set
+from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.recipe import load_recipe
 from instructseg.types import Expression, Sample, Task
 
 STOP_WORDS = set("a an the in on of to at is are it find segment show where picture photo image please which".split())
+RECIPE = Path(__file__).parents[1] / "src" / "instructseg" / "recipes" / "nano.yaml"
 OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "nano_validation.json"
 
 
@@ -180,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--recipe", type=Path, default=Path(__file__).parents[1] / "recipes" / "nano.yaml")
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--photos", type=int, default=0, help="score only so many samples (0: all)")
     parser.add_argument("--calibrate", action="store_true", help="use the score threshold that answers best here")

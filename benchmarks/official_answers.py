@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.catalogue_questions import ENTRIES
+from instructseg.data.catalogue.questions import ENTRIES
 from instructseg.evaluation.metrics.answers import LETTERS
 from instructseg.evaluation.metrics.choices import ScienceQaScores
 from instructseg.evaluation.metrics.questions import PopeScores

@@ -15,12 +15,12 @@ import torch
 from video_cuts import KINDS, cut_clip
 from video_records import Record, records
 
-from instructseg.data.compose_clips import ValidationClips
 from instructseg.data.readers.davis2016 import Davis2016
 from instructseg.evaluation.provenance import hash_files, machine, versions
 from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
-from instructseg.training.data import compose_config, open_photos
+from instructseg.synthesis.validation_clips import ValidationClips
+from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.recipe import load_recipe
 from instructseg.types import Sample
 
@@ -77,7 +77,7 @@ def parser(about: str, seed: int) -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=about.splitlines()[0])
     found.add_argument("--data", type=Path, required=True, help="the folder with davis2016 and the recipe's photos")
     found.add_argument("--model", default="nano")
-    found.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "nano.yaml")
+    found.add_argument("--recipe", type=Path, default=ROOT / "src" / "instructseg" / "recipes" / "nano.yaml")
     found.add_argument("--clips", type=int, default=40, help="composed clips, their kinds in turn")
     found.add_argument("--seed", type=int, default=seed, help="of the composed clips")
     found.add_argument("--sequences", type=int, help="at most so many of DAVIS; 0: none")

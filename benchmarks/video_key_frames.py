@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from instructseg.data.readers.davis2016 import Davis2016
-from instructseg.evaluation.measure_clips import AtSize
 from instructseg.evaluation.metrics.video import frame_scores
 from instructseg.evaluation.provenance import machine, versions
+from instructseg.evaluation.scoring.clips import AtSize
 from instructseg.inference.segmenter import Segmenter
-from instructseg.inference.video_prediction import VideoPrediction
+from instructseg.inference.video.results import VideoPrediction
 from instructseg.types import Sample
 
 ROOT = Path(__file__).parents[1]

@@ -8,14 +8,14 @@ from functools import cache
 
 import numpy as np
 
-from instructseg.evaluation.measure_clips import AtSize
 from instructseg.evaluation.metrics.video import frame_scores
-from instructseg.inference.linking import ABSENT, LinkWeights
-from instructseg.inference.presence import Presence
+from instructseg.evaluation.scoring.clips import AtSize
 from instructseg.inference.segmenter import Segmenter
-from instructseg.inference.video_candidates import Candidates
-from instructseg.inference.video_options import VideoOptions
-from instructseg.inference.video_tracker import Seen, Tracker
+from instructseg.inference.video.candidates import Candidates
+from instructseg.inference.video.linking import ABSENT, LinkWeights
+from instructseg.inference.video.options import VideoOptions
+from instructseg.inference.video.presence import Presence
+from instructseg.inference.video.tracker import Seen, Tracker
 from instructseg.media.video import open_clip
 from instructseg.types import Sample
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from instructseg.errors import CheckpointError, DataError, InputError, InstructSegError, RecipeError
     from instructseg.inference.prediction import Prediction
     from instructseg.inference.segmenter import Segmenter
-    from instructseg.inference.video_prediction import VideoFrameResult, VideoPrediction
+    from instructseg.inference.video.results import VideoFrameResult, VideoPrediction
     from instructseg.model.configuration import InstructSegConfig
     from instructseg.model.modeling import InstructSegModel
     from instructseg.model.processing import InstructSegProcessor
@@ -39,8 +39,8 @@ __all__ = [
 _HOMES = {
     "Segmenter": "instructseg.inference.segmenter",
     "Prediction": "instructseg.inference.prediction",
-    "VideoPrediction": "instructseg.inference.video_prediction",
-    "VideoFrameResult": "instructseg.inference.video_prediction",
+    "VideoPrediction": "instructseg.inference.video.results",
+    "VideoFrameResult": "instructseg.inference.video.results",
     "Task": "instructseg.types",
     "Sample": "instructseg.types",
     "InstructSegModel": "instructseg.model.modeling",

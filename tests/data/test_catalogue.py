@@ -6,7 +6,7 @@ import pytest
 from test_reason_seg import write
 from test_refcoco import references, released_json
 
-from instructseg.data.catalogue import CATALOGUE, entry
+from instructseg.data.catalogue.registry import CATALOGUE, entry
 from instructseg.errors import DataError, InputError
 
 

@@ -7,11 +7,11 @@ import pytest
 import tiny_model
 import torch
 
-from instructseg.data.clips import ClipSampler, draw_clip, draw_frames, resize_mask
+from instructseg.data.clip_sampling import ClipSampler, draw_clip, draw_frames, resize_mask
 from instructseg.data.readers.davis2016 import Davis2016
 from instructseg.errors import DataError
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.training.collate import Collator
+from instructseg.training.data.collate import Collator
 from instructseg.types import Expression, Sample, Task
 
 SIZE = (40, 56)

@@ -13,7 +13,7 @@ from test_refcoco import references
 from typer.testing import CliRunner
 
 from instructseg.cli import app
-from instructseg.data.catalogue import CATALOGUE
+from instructseg.data.catalogue.registry import CATALOGUE
 from instructseg.data.check import examine
 from instructseg.data.readers.prepared import Prepared
 from instructseg.errors import DataError

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from instructseg.data.compose import validation_set
 from instructseg.data.readers.labelme import LabelMe, LabelMePhotos
 from instructseg.errors import DataError
+from instructseg.synthesis.composer import validation_set
 
 SIZE = (40, 60)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.data.catalogue_questions import ENTRIES
+from instructseg.data.catalogue.questions import ENTRIES
 from instructseg.data.readers.conversations import Conversations
 from instructseg.data.readers.gqa import Gqa
 from instructseg.data.readers.mmbench import MmBench

@@ -6,8 +6,8 @@ import clip_datasets
 import numpy as np
 import pytest
 
-from instructseg.data.catalogue_videos import ENTRIES
-from instructseg.data.clip_check import check_clip
+from instructseg.data.catalogue.videos import ENTRIES
+from instructseg.data.check_clips import check_clip
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 

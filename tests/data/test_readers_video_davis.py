@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.data.clip_check import check_clip
+from instructseg.data.check_clips import check_clip
 from instructseg.data.readers.clip_masks import occurring
 from instructseg.data.readers.davis2016 import VAL, Davis2016
 from instructseg.data.readers.frames import LazyPictures, read_labels

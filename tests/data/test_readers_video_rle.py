@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from instructseg.data.clip_check import check_clip
+from instructseg.data.check_clips import check_clip
 from instructseg.data.readers.jhmdb import JhmdbSentences
 from instructseg.data.readers.mevis import MeVis
 from instructseg.data.readers.revos import ReVos

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.data.clip_check import check_clip
+from instructseg.data.check_clips import check_clip
 from instructseg.data.readers.ref_youtube_vos import RefYoutubeVos
 from instructseg.errors import DataError
 from instructseg.types import Task

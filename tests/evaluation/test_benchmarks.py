@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from instructseg.data.catalogue import CATALOGUE
-from instructseg.data.compose_clips import CLIP_KINDS
+from instructseg.data.catalogue.registry import CATALOGUE
 from instructseg.errors import InputError
 from instructseg.evaluation.benchmarks import BENCHMARKS, COMPOSED, chosen
-from instructseg.evaluation.measure_questions import QUESTIONS
-from instructseg.evaluation.measure_table import MEASURES
+from instructseg.evaluation.scoring.questions import QUESTIONS
+from instructseg.evaluation.scoring.registry import MEASURES
 from instructseg.evaluation.submission import ZIP_FOLDERS
+from instructseg.synthesis.validation_clips import CLIP_KINDS
 
 ROWS = {  # the paper's rows of InstructSeg, as its text has them
     "Table 2": "858 86.6 84.0 | 80.1 838 75.6 79.3 80.3 61.9 652",

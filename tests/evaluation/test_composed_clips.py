@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from instructseg.commands.evaluate import open_samples
-from instructseg.data.compose_clips import CLIP_KINDS, FRAMES
-from instructseg.evaluation.answers import MaskAnswer
 from instructseg.evaluation.benchmarks import BENCHMARKS
-from instructseg.evaluation.measure_table import MEASURES
+from instructseg.evaluation.predictor import MaskAnswer
+from instructseg.evaluation.scoring.registry import MEASURES
+from instructseg.synthesis.validation_clips import CLIP_KINDS, FRAMES
 
 ROW = BENCHMARKS["composed_clips/val"]
 PAINT = {"dog": (220, 20, 20), "zebra": (30, 170, 40), "kite": (30, 60, 220)}

@@ -10,13 +10,13 @@ from fakes import HEIGHT, WIDTH, Photos, Shifted, block, clip, photo, question
 from PIL import Image
 
 from instructseg.errors import DataError, InputError
+from instructseg.evaluation.api import Settings, evaluate
 from instructseg.evaluation.benchmarks import BENCHMARKS
-from instructseg.evaluation.evaluate import Settings, evaluate
 from instructseg.evaluation.mask_files import mask_paths
-from instructseg.evaluation.predictions import Predictions
 from instructseg.evaluation.records import read_lines
 from instructseg.evaluation.results import read_results
 from instructseg.evaluation.runner import SaveMasks
+from instructseg.evaluation.saved_predictions import Predictions
 from instructseg.evaluation.submission import write_submission
 
 MODEL = {"name": "fake", "hash": "0"}

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from instructseg.data.catalogue_questions import ENTRIES
+from instructseg.data.catalogue.questions import ENTRIES
 from instructseg.errors import InputError
 from instructseg.evaluation.metrics.answers import choice_letter, normalise, science_letter, short_answer, yes_or_no
 from instructseg.evaluation.metrics.choices import MmBenchScores, ScienceQaScores

@@ -8,8 +8,8 @@ from fakes import Photos, Shifted, clip, photo, question
 from PIL import Image
 
 from instructseg.errors import DataError
+from instructseg.evaluation.api import Settings, evaluate
 from instructseg.evaluation.benchmarks import BENCHMARKS
-from instructseg.evaluation.evaluate import Settings, evaluate
 from instructseg.evaluation.provenance import hash_files
 from instructseg.evaluation.records import read_lines
 from instructseg.evaluation.results import gather, read_results, write_table

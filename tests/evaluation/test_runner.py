@@ -13,12 +13,13 @@ import pytest
 from fakes import Photos, Shifted, clip, photo
 
 from instructseg.errors import InputError
-from instructseg.evaluation.measure_table import MEASURES
 from instructseg.evaluation.records import read_lines
 from instructseg.evaluation.runner import Job, Processes, SaveMasks, choose, run
+from instructseg.evaluation.scoring.registry import MEASURES
 
-HERE = Path(__file__).parent
-SOURCE = HERE.parents[1] / "src"
+SUPPORT = Path(__file__).parents[1] / "support"
+SOURCE = Path(__file__).parents[2] / "src"
+PATHS = f"{SOURCE}:{SUPPORT}:{SUPPORT.parent}/evaluation"
 
 
 def job(folder, samples=None, answerer=None, measure="region", **options):
@@ -70,7 +71,7 @@ def test_a_process_killed_in_the_middle_resumes_to_the_same_bytes(tmp_path, refe
         "from instructseg.evaluation.runner import run; import sys;"
         "list(run(job(Path(sys.argv[1]), answerer=Shifted(journal=Path(sys.argv[2]), pause=0.05))))"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{SOURCE}:{HERE}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", script, str(folder), str(journal)], env=environment)
     deadline = time.monotonic() + 60
     while not (journal.exists() and journal.read_text().count("\n") >= 3):
@@ -121,7 +122,7 @@ def test_two_processes_of_torchrun_equal_one(tmp_path, reference):
         "list(run(job(Path(sys.argv[1]), answerer=system), processes))\n"
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "PYTHONPATH": f"{SOURCE}:{HERE}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*launch, script, folder], env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     assert finished(folder) == reference

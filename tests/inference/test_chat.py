@@ -11,6 +11,7 @@ from instructseg.inference.chat import read_photo
 from instructseg.inference.segmenter import Segmenter
 from instructseg.model.answers import answered, conversation
 from instructseg.model.layout import IGNORE, UNSEEN, Block, build_layout
+from instructseg.model.modeling import VisualFeatures
 from instructseg.prompts import chat_template
 from instructseg.types import Task
 
@@ -42,7 +43,7 @@ def words(pieces):
 def test_the_cache_changes_nothing(segmenter, turns):
     model = segmenter.model
     layout = pieces_to_layout(segmenter, conversation(segmenter.processor, turns))
-    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     cached, slow = (model.generate_text(layout, visual, 12, use_cache=use_cache) for use_cache in (True, False))
     assert cached == slow and len(cached) == 12
 
@@ -50,7 +51,7 @@ def test_the_cache_changes_nothing(segmenter, turns):
 def test_words_are_what_the_forward_finds_likeliest(segmenter):
     """Each written word is the argmax of the whole model's logits at the place before it."""
     model, processor = segmenter.model, segmenter.processor
-    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     turns = [(QUESTION, "the cup"), ("which cup?", None)]
     pieces = conversation(processor, turns)
     written = model.generate_text(pieces_to_layout(segmenter, pieces), visual, 5)
@@ -64,7 +65,7 @@ def test_words_are_what_the_forward_finds_likeliest(segmenter):
 def test_it_stops_at_the_end_token(segmenter):
     model = segmenter.model
     layout = pieces_to_layout(segmenter, conversation(segmenter.processor, [(QUESTION, None)]))
-    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     written = model.generate_text(layout, visual, 6)
     stop = written[3]
     assert model.generate_text(layout, visual, 6, stop=(stop,)) == written[: written.index(stop)]
@@ -76,7 +77,7 @@ def test_words_without_an_embedding_are_never_written():
         model.lm_head.weight[512:] = 100 * model.lm_head.weight[:88]
     segmenter = Segmenter(model, processor)
     layout = pieces_to_layout(segmenter, conversation(processor, [(QUESTION, None)]))
-    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     assert max(model.generate_text(layout, visual, 6)) < 512
 
 
@@ -159,7 +160,7 @@ def test_a_photo_is_read_once(segmenter, monkeypatch):
 
 def test_the_prefix_changes_nothing(segmenter):
     model, processor = segmenter.model, segmenter.processor
-    visual = model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels())
+    visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     layout = pieces_to_layout(segmenter, conversation(processor, [(QUESTION, None)]))
     prefix = read_photo(model, processor, visual).prefix
     length = prefix.get_seq_length()

@@ -57,9 +57,9 @@ def test_what_targets_say_about_padding_changes_no_loss(tiny):
     inputs = tiny_model.prepare(processor, ([tiny_model.photo()], DOGS), ([tiny_model.photo(seed=1)], KITES))
     wanted = tiny_model.targets(inputs)
     masks, valid = wanted.masks.clone(), wanted.valid.clone()
-    masks[~inputs.layout.asked], valid[~inputs.layout.asked] = 1, True
+    masks[~inputs.layout.expression_mask], valid[~inputs.layout.expression_mask] = 1, True
     located = wanted.located.clone()
-    located[~inputs.layout.asked] = 1
+    located[~inputs.layout.expression_mask] = 1
     noisy = dataclasses.replace(wanted, masks=masks, valid=valid, located=located)
     first, second = (
         model(**inputs.model_kwargs, targets=each, generator=torch.Generator().manual_seed(0))
@@ -78,7 +78,7 @@ def test_forward_is_its_stages_one_by_one(pair):
         visual = model.encode_image(inputs.pixel_values, inputs.clip_pixel_values)
         references = model.perceive(visual, inputs.layout, inputs.reference_index)
         hidden = model.reason(inputs.layout, visual, references)
-        heads = model.decode(visual, hidden, model.fuse(hidden, visual))
+        heads = model.decode(visual, hidden.masks, model.fuse(hidden, visual))
     assert len(heads) == model.config.decoder_config.decoder_layers + 1
     assert torch.equal(heads[-1].mask_logits, whole.mask_logits)
     assert torch.equal(heads[-1].score_logits, whole.score_logits)

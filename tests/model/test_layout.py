@@ -72,9 +72,9 @@ def test_slots_are_where_the_blocks_stand(layout, prompt):
             assert layout.mask_slots[row, at].tolist() == blocks[Block.MASKS]
             assert layout.word_ids[row, at][layout.word_mask[row, at]].tolist() == list(words)
     for table in (layout.reference_slots, layout.word_slots, layout.mask_slots):
-        assert (table[~layout.asked] == dump).all()
-    assert layout.asked.tolist() == [[True, True, True], [True, False, False]]
-    assert not layout.word_mask[~layout.asked].any()
+        assert (table[~layout.expression_mask] == dump).all()
+    assert layout.expression_mask.tolist() == [[True, True, True], [True, False, False]]
+    assert not layout.word_mask[~layout.expression_mask].any()
     assert (layout.segments[1] == PADDING).any() and (layout.labels == IGNORE).all()
 
 

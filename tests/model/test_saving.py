@@ -128,7 +128,7 @@ def test_attention_implementations_agree(changes, tmp_path):
         assert loaded.language_model.config._attn_implementation.startswith(name)  # sdpa may go in blocks
         results[name] = answer(loaded, prepared)
     for key in ("mask_logits", "score_logits"):
-        asked = prepared.layout.asked
+        asked = prepared.layout.expression_mask
         torch.testing.assert_close(results["eager"][key][asked], results["sdpa"][key][asked], atol=1e-5, rtol=1e-4)
 
 

@@ -13,9 +13,9 @@ import torch
 
 from instructseg.errors import RecipeError
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.training.batches import Share, TrainingBatches
-from instructseg.training.collate import BACKGROUND, Collator
-from instructseg.training.data import Photos, compose_config, open_photos
+from instructseg.training.data.batches import Share, TrainingBatches
+from instructseg.training.data.collate import BACKGROUND, Collator
+from instructseg.training.data.photos import Photos, compose_config, open_photos
 from instructseg.training.recipe import DataRecipe
 from instructseg.types import Expression, Sample, Task
 
@@ -47,7 +47,8 @@ def test_targets_are_the_prepared_masks(collate):
     assert torch.equal(targets.masks[0, 0, 0], processor.prepare_mask(corner(40, 80)))
     assert torch.equal(targets.masks[1, 0, 0], processor.prepare_mask(corner(60, 30)))
     assert targets.valid[..., 0].tolist() == [[True, False], [True, False]]
-    assert batch.inputs.layout.asked.tolist() == [[True, True], [True, False]] and batch.samples == (first, second)
+    assert batch.inputs.layout.expression_mask.tolist() == [[True, True], [True, False]]
+    assert batch.samples == (first, second)
     alone = tiny_model.prepare(collate.processor, ([first.image], ["the red cup", "the dog"]))
     assert torch.equal(batch.inputs.pixel_values[0], alone.pixel_values[0])
 
@@ -175,7 +176,7 @@ KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
 from torch.utils.data import Dataset
-from instructseg.training.batches import open_loader
+from instructseg.training.data.batches import open_loader
 
 class Large(Dataset):
     def __len__(self): return 100

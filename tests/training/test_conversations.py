@@ -11,13 +11,13 @@ from torch.nn.functional import cross_entropy
 from instructseg.errors import DataError
 from instructseg.model.answers import conversation
 from instructseg.model.layout import IGNORE, Block
-from instructseg.model.losses import Counts, LossWeights
+from instructseg.model.losses import LossNormalizers, LossWeights
 from instructseg.training import run as training
-from instructseg.training.collate import Collator
+from instructseg.training.data.collate import Collator
+from instructseg.training.logging.report import read_log
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import add_lora, choose_trainable
 from instructseg.training.recipe import LoraRecipe, LossRecipe, load_recipe
-from instructseg.training.report import read_log
 from instructseg.types import Expression, Sample, Task
 
 TURNS = (("what is the color ?", "the dog is red"), ("is there a cat", "there are cat and kite"), ("which", "green"))
@@ -42,7 +42,7 @@ def slow_loss(model, processor, sample):
     turns = [(turn.text, turn.answer) for turn in sample.expressions]
     image = processor.image_processor
     clip = image.prepare_clip(sample.image)[None] if image.clip_side else None
-    seen = model.encode_tokens(image.prepare(sample.image)[None], clip).tokens[0]
+    seen = model.encode_tokens(image.prepare(sample.image)[None], clip)[0]
     words, labels = [], []
     for piece in conversation(processor, turns):
         if piece.block is Block.IMAGE:
@@ -64,7 +64,7 @@ def test_the_loss_is_of_the_answers_alone(made):
     assert batch.targets is None
     loss, parts = Objective(model)(batch.inputs, None, batch.counts, 0)
     sums, counts = zip(*(slow_loss(model, processor, sample) for sample in samples), strict=True)
-    assert batch.counts.words == sum(counts) == (4 + 1) + (4 + 1) + (5 + 1) + (1 + 1)
+    assert batch.counts.labelled_tokens == sum(counts) == (4 + 1) + (4 + 1) + (5 + 1) + (1 + 1)
     torch.testing.assert_close(loss, 0.5 * sum(sums) / sum(counts), rtol=1e-5, atol=1e-6)
     assert parts.keys() == {"text"}
 
@@ -74,8 +74,8 @@ def test_pieces_add_up(made):
     collate, samples = Collator(processor), [talk(TURNS[: 1 + seed % 3], seed) for seed in range(4)]
     whole = collate(samples)
     pieces = [collate(samples[:1]), collate(samples[1:])]
-    counts = Counts(*sum(torch.stack(piece.counts) for piece in pieces))
-    assert counts.words == whole.counts.words and counts.asked == 4
+    counts = LossNormalizers(*sum(torch.stack(piece.counts) for piece in pieces))
+    assert counts.labelled_tokens == whole.counts.labelled_tokens and counts.expressions == 4
     objective = Objective(model)
     once = objective(whole.inputs, None, whole.counts, 0)[0]
     added = sum(objective(piece.inputs, None, counts, 0)[0] for piece in pieces)

@@ -10,9 +10,10 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 
 from instructseg.model.modeling import InstructSegModel
 from instructseg.training import run as training
+from instructseg.training.logging.report import read_log
 from instructseg.training.recipe import load_recipe
-from instructseg.training.report import read_log
 
+RECIPES = REPOSITORY / "src" / "instructseg" / "recipes"
 # Everything random but the points is off; expressions differ in number between photos, and some have no target.
 PLAIN = ("lora.dropout=0", "ema_decay=0", "validate_every=1000", "batch_photos=4", "steps=10")
 BOTH_TARGETS = ["loss.score_target=matched", "loss.score_target=present_iou"]
@@ -107,7 +108,7 @@ def test_two_processes_learn_what_one_does(world, tmp_path):
     mixed_world.write_talk(world)
     mixed_world.write_clips(world)
     alone, log = trained(world, tmp_path / "one", SOURCES)
-    config = REPOSITORY / "recipes" / "accelerate" / "ddp.yaml"
+    config = RECIPES / "accelerate" / "ddp.yaml"
     overrides = [f"output={tmp_path / 'two'}", *PLAIN, SOURCES]
     launch = ["-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", "2"]
     done = python(*launch, "-m", "instructseg", "train", world / "recipe.yaml", *overrides)
@@ -128,13 +129,13 @@ def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
     processor.save_pretrained(tmp_path / "tiny")
     init = f"model.init={tmp_path / 'tiny'}"
     alone, log = trained(world, tmp_path / "one", init)
-    config = (REPOSITORY / "recipes" / "accelerate" / "fsdp2.yaml").read_text().replace("PhiDecoder", "LlamaDecoder")
+    config = (RECIPES / "accelerate" / "fsdp2.yaml").read_text().replace("PhiDecoder", "LlamaDecoder")
     (tmp_path / "fsdp2.yaml").write_text(config)
     launch = ["-m", "accelerate.commands.launch", "--config_file", tmp_path / "fsdp2.yaml", "--num_processes", "2"]
     overrides = [f"output={tmp_path / 'two'}", *PLAIN, init, "validate_every=10"]
     for stop in (6, 100):
         once = f"checkpoint_minutes={0 if stop == 6 else 1000}"
-        script = REPOSITORY / "tests" / "divided_weights.py"
+        script = REPOSITORY / "tests" / "support" / "divided_weights.py"
         done = python(*launch, script, world / "recipe.yaml", str(stop), *overrides, once)
         assert done.returncode == 0, done.stderr[-3000:]
         state = torch.load(tmp_path / "two" / "checkpoints" / "last.pt", weights_only=True)

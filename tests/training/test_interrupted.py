@@ -5,14 +5,14 @@ import json
 import pytest
 from painted_world import REPOSITORY, apart, found, python, weights_of
 
-from instructseg.training.report import read_log
+from instructseg.training.logging.report import read_log
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What became of the runs, and their folder."""
     folder = found(tmp_path_factory.mktemp("world"))
-    done = python(REPOSITORY / "tests" / "interrupted_runs.py", folder / "recipe.yaml", folder, 5)
+    done = python(REPOSITORY / "tests" / "support" / "interrupted_runs.py", folder / "recipe.yaml", folder, 5)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1]), folder
 

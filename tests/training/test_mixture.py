@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from instructseg.training.batches import Share, TrainingBatches, open_loader
-from instructseg.training.mixture import Mixture, schedule
+from instructseg.training.data.batches import Share, TrainingBatches, open_loader
+from instructseg.training.data.mixture import Mixture, schedule
 
 PAPER = (4, 2, 4, 1, 3)  # the released ratios of RES, conversations, R-VOS, ReasonSeg and ReVOS
 

@@ -8,16 +8,16 @@ import numpy as np
 import painted_world
 import pytest
 
-from instructseg.data.compose import Composer
 from instructseg.data.prepare import prepare
 from instructseg.data.readers.folder import MaskFolder
 from instructseg.data.readers.ref_youtube_vos import RefYoutubeVos
 from instructseg.errors import DataError, InputError, RecipeError
-from instructseg.training.data import compose_config, open_photos
-from instructseg.training.held_out import open_validation
-from instructseg.training.mixture import open_mixture
+from instructseg.synthesis.composer import Composer
+from instructseg.training.data.held_out import open_validation
+from instructseg.training.data.mixture import open_mixture
+from instructseg.training.data.photos import compose_config, open_photos
+from instructseg.training.data.sources import Clips, Composed, Stills, Talk, open_source
 from instructseg.training.recipe import DataRecipe, SourceRecipe
-from instructseg.training.sources import Clips, Composed, Stills, Talk, open_source
 from instructseg.types import Task
 
 COMPOSE = {"size": 128, "cache_side": 128, "expressions_per_photo": 3}

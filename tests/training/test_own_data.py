@@ -12,12 +12,12 @@ from instructseg.data.readers.folder import MaskFolder
 from instructseg.errors import RecipeError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training import run as training
-from instructseg.training.held_out import open_validation
-from instructseg.training.own_data import photos_of, section_of
+from instructseg.training.data.held_out import open_validation
+from instructseg.training.data.own_data import photos_of, section_of
+from instructseg.training.logging.report import read_log
 from instructseg.training.recipe import load_recipe
-from instructseg.training.report import read_log
 
-RECIPE = painted_world.REPOSITORY / "recipes" / "finetune.yaml"
+RECIPE = painted_world.REPOSITORY / "src" / "instructseg" / "recipes" / "finetune.yaml"
 
 
 @pytest.fixture(scope="module")

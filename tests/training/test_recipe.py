@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from instructseg.data.catalogue import entry
+from instructseg.data.catalogue.registry import entry
 from instructseg.errors import RecipeError
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
 from instructseg.training.start import build_config
 
-PAPER = Path(__file__).parents[2] / "recipes" / "paper.yaml"
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+PAPER = Path(__file__).parents[2] / "src" / "instructseg" / "recipes" / "paper.yaml"
+RECIPES = sorted((Path(__file__).parents[2] / "src" / "instructseg" / "recipes").glob("*.yaml"))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import tiny_model
 from PIL import Image
 
 from instructseg.errors import InputError, RecipeError
-from instructseg.training import report, sheet
-from instructseg.training.report import RunLog, Window, status
-from instructseg.training.trackers import Trackers
+from instructseg.training.logging import report, sheet
+from instructseg.training.logging.report import RunLog, Window, status
+from instructseg.training.logging.trackers import Trackers
 from instructseg.types import Expression, Sample, Task
 
 FIGURES = {"losses": {"mask": 0.5, "total": 2}, "learning_rate": 1e-4, "note": "words are left out"}

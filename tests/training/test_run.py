@@ -16,9 +16,9 @@ from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.training import run as training
 from instructseg.training import start as starting
-from instructseg.training.held_out import open_validation
+from instructseg.training.data.held_out import open_validation
+from instructseg.training.logging.report import RunLog, Window, read_log
 from instructseg.training.recipe import ModelRecipe, Recipe, load_recipe
-from instructseg.training.report import RunLog, Window, read_log
 
 
 @pytest.fixture(scope="module")

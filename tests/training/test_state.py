@@ -7,7 +7,7 @@ import tiny_model
 import torch
 
 from instructseg.errors import CheckpointError
-from instructseg.training.holders import Whole
+from instructseg.training.distributed.holders import Whole
 from instructseg.training.parameters import MovingAverage
 from instructseg.training.recipe import LoraRecipe, ModelRecipe, Recipe
 from instructseg.training.state import Progress, capture, changed_keys, restore

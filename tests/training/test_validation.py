@@ -8,7 +8,7 @@ import tiny_model
 import torch
 
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.training.collate import Collator
+from instructseg.training.data.collate import Collator
 from instructseg.training.validation import validate
 from instructseg.types import Expression, Sample, Task
 
@@ -22,7 +22,7 @@ class Fixed:
     device = torch.device("cpu")
 
     def __init__(self, scores, threshold=0.0):
-        self.scores, self.config = torch.tensor(scores), SimpleNamespace(score_threshold=threshold)
+        self.scores, self.config = torch.tensor(scores), SimpleNamespace(selection="score", score_threshold=threshold)
         self.modes = []
 
     def eval(self):
@@ -34,7 +34,7 @@ class Fixed:
     def __call__(self, pixel_values, layout, **_):
         assert self.modes[-1] == "eval" and not torch.is_grad_enabled()
         masks = torch.stack([torch.from_numpy(mask[::4, ::4]).float() * 8 - 4 for mask in (LEFT, RIGHT)])
-        shape = (*layout.asked.shape, -1)
+        shape = (*layout.expression_mask.shape, -1)
         return SimpleNamespace(mask_logits=masks.expand(*shape, -1, -1), score_logits=self.scores.expand(shape))
 
 

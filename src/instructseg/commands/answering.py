@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from instructseg.errors import DataError
-from instructseg.evaluation.answers import MaskAnswer
 from instructseg.evaluation.mask_files import MaskRles
+from instructseg.evaluation.predictor import MaskAnswer
 from instructseg.types import Expression, Sample
 
 if TYPE_CHECKING:
     from instructseg.inference.segmenter import ImageSession, Segmenter
-    from instructseg.inference.video_options import Linking
+    from instructseg.inference.video.options import Linking
 
 
 class SegmenterAnswers:

@@ -13,7 +13,7 @@ import typer
 from instructseg.commands.report import FAILED, errors_in_one_line, one_line, say
 
 if TYPE_CHECKING:
-    from instructseg.data.catalogue_entry import Entry
+    from instructseg.data.catalogue.entry import Entry
     from instructseg.data.check import SplitReport
 
 app = typer.Typer(help="Check data sets on disk, and prepare them for fast reading.", no_args_is_help=True)
@@ -26,7 +26,7 @@ Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this spl
 @app.command("list")
 def list_() -> None:
     """Name every data set with its splits and where to get it."""
-    from instructseg.data.catalogue import CATALOGUE
+    from instructseg.data.catalogue.registry import CATALOGUE
 
     for entry in CATALOGUE.values():
         typer.echo(f"{entry.name}: {entry.title}\n  splits   {', '.join(entry.splits)}\n  from     {entry.where}")
@@ -47,7 +47,7 @@ def check(
     Exit code 1 if something is wrong. A split that is not there at all is no error unless it is asked for by name.
     """
     with errors_in_one_line():
-        from instructseg.data.catalogue import entry as find
+        from instructseg.data.catalogue.registry import entry as find
         from instructseg.data.check import check_split, is_good
 
         entry = find(name)
@@ -74,7 +74,7 @@ def prepare(
     A run that was stopped goes on where it was. Without --split all splits that are there are written.
     """
     with errors_in_one_line():
-        from instructseg.data.catalogue import entry as find
+        from instructseg.data.catalogue.registry import entry as find
         from instructseg.data.prepare import prepare as write
         from instructseg.errors import DataError
 

@@ -15,8 +15,8 @@ from instructseg.errors import InputError
 from instructseg.evaluation.benchmarks import BENCHMARKS, COMPOSED, Benchmark, chosen
 
 if TYPE_CHECKING:
-    from instructseg.evaluation.answers import Answerer
-    from instructseg.evaluation.evaluate import Settings
+    from instructseg.evaluation.api import Settings
+    from instructseg.evaluation.predictor import Answerer
     from instructseg.evaluation.runner import Processes
     from instructseg.types import Sample
 
@@ -75,7 +75,7 @@ def evaluate(
         typer.echo(table())
         return
     with errors_in_one_line():
-        from instructseg.evaluation.evaluate import Settings
+        from instructseg.evaluation.api import Settings
         from instructseg.evaluation.runner import SaveMasks
 
         model, rows = _request(words or [], on or [], predictions)
@@ -105,12 +105,12 @@ def table() -> str:
 def open_samples(row: Benchmark, root: Path, recipe: Path) -> Sequence[Sample]:
     """A benchmark's samples. Raises DataError for a dataset that is not there."""
     if row.dataset not in COMPOSED:
-        from instructseg.data.catalogue import entry
+        from instructseg.data.catalogue.registry import entry
 
         return entry(row.dataset).open(root, row.split, **row.options)
-    from instructseg.data.compose import validation_set
-    from instructseg.data.compose_clips import ValidationClips
-    from instructseg.training.data import compose_config, open_photos
+    from instructseg.synthesis.composer import validation_set
+    from instructseg.synthesis.validation_clips import ValidationClips
+    from instructseg.training.data.photos import compose_config, open_photos
     from instructseg.training.recipe import load_recipe
 
     settings = load_recipe(recipe, [f"data.root={root}"]).data
@@ -150,7 +150,7 @@ def _system(
     from instructseg.evaluation.provenance import hash_files
 
     if predictions is not None:
-        from instructseg.evaluation.predictions import Predictions
+        from instructseg.evaluation.saved_predictions import Predictions
 
         def read(row: Benchmark) -> tuple[Answerer, dict[str, Any]]:
             answers = Predictions(predictions / row.name)
@@ -185,7 +185,7 @@ def _run(
     from rich.console import Console
     from rich.progress import Progress
 
-    from instructseg.evaluation.evaluate import evaluate as records
+    from instructseg.evaluation.api import evaluate as records
 
     console = Console(stderr=True)
     share = min(len(samples), settings.limit or len(samples)) // processes.count

@@ -15,8 +15,8 @@ from instructseg.commands.report import errors_in_one_line, say
 from instructseg.errors import InputError
 
 if TYPE_CHECKING:
-    from instructseg.training.ablation_runs import Score
-    from instructseg.training.ablations import Plan
+    from instructseg.ablations.definitions import Plan
+    from instructseg.ablations.runs import Score
     from instructseg.training.recipe import Recipe
 
 TABLES = ("table6", "table7", "table8", "table9")
@@ -54,8 +54,8 @@ def reproduce(
     table of all that is finished.
     """
     with errors_in_one_line():
-        from instructseg.training.ablation_runs import run_table
-        from instructseg.training.ablations import Plan, load_ablation
+        from instructseg.ablations.definitions import Plan, load_ablation
+        from instructseg.ablations.runs import run_table
 
         path = find_table(table)
         common = [f"data.root={data}", *([f"steps={steps}"] if steps else [])]
@@ -66,22 +66,18 @@ def reproduce(
 
 
 def find_table(name: str) -> Path:
-    """The file of a table of the paper, below the current folder or beside the package, or a path as it is."""
+    """The packaged file of a table of the paper, or a path as it is."""
     if name not in TABLES:
         if Path(name).suffix != ".yaml":
             raise InputError(f"there is no table {name!r}; give {', '.join(TABLES)}, or a file of that form (.yaml)")
         return Path(name)
-    for root in (Path("."), PACKAGE.parents[1]):
-        path = root / "recipes" / "ablations" / f"{name}.yaml"
-        if path.is_file():
-            return path
-    raise InputError(f"recipes/ablations/{name}.yaml is not here; run the command in a checkout of the project")
+    return PACKAGE / "recipes" / "ablations" / f"{name}.yaml"
 
 
 def _scoring(plan: Plan, data: Path) -> Score:
     """How a run's model is scored. Raises InputError where the paper's scale cannot run, after printing its plan."""
     if plan.scale == ScaleName.NANO:
-        from instructseg.training.ablation_score import HeldOut
+        from instructseg.ablations.score import HeldOut
 
         return HeldOut(plan.ablation.nano.photos, plan.ablation.nano.clips)
     import torch

@@ -24,7 +24,7 @@ from instructseg.media.sources import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, expand
 if TYPE_CHECKING:
     from instructseg.inference.prediction import Prediction
     from instructseg.inference.segmenter import Segmenter
-    from instructseg.inference.video_prediction import VideoPrediction
+    from instructseg.inference.video.results import VideoPrediction
     from instructseg.types import Task
 
 DEFAULT_OUTPUT = "instructseg-output"

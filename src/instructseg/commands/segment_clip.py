@@ -14,7 +14,7 @@ _USUAL = {"every": 1, "start": 0.0, "end": None, "max_side": None}
 
 
 class Linking(StrEnum):
-    """The ways to follow objects; the names are those of `instructseg.inference.video_options.VideoOptions`."""
+    """The ways to follow objects; the names are those of `instructseg.inference.video.options.VideoOptions`."""
 
     OFFLINE = "offline"
     CAUSAL = "causal"

@@ -16,7 +16,7 @@ def verify(
     """Compare every recorded file in DIR with our modules; exit code 1 if one differs."""
     failed = False
     with errors_in_one_line():
-        from instructseg.conversion.verify import verify as check
+        from instructseg.verification.verify import verify as check
 
         for line in check(folder):
             typer.echo(str(line))

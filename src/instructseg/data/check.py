@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, InstructSegError
-from ..types import Sample, Task
-from .catalogue_entry import Entry
-from .clip_check import check_clip
+from instructseg.data.catalogue.entry import Entry
+from instructseg.data.check_clips import check_clip
+from instructseg.errors import DataError, InstructSegError
+from instructseg.types import Sample, Task
 
 ABSENT, BROKEN, DIFFERENT, COMPLETE = "not here", "broken", "not as published", "complete"
 

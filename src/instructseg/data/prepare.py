@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, InputError, InstructSegError
-from ..media.files import make_folder, write_bytes
-from ..types import Sample
-from .prepared_rows import to_row
+from instructseg.data.prepared_rows import to_row
+from instructseg.errors import DataError, InputError, InstructSegError
+from instructseg.media.files import make_folder, write_bytes
+from instructseg.types import Sample
 
 FORMAT = 1
 PHOTOS_A_SHARD, CLIPS_A_SHARD = 500, 20

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import DataError
-from ..media.rle import decode_rle, encode_rle
-from ..types import Expression, Sample, Task
+from instructseg.errors import DataError
+from instructseg.media.rle import decode_rle, encode_rle
+from instructseg.types import Expression, Sample, Task
 
 _ORIENTATION = 0x0112  # the EXIF tag that turns a picture when it is shown
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.errors import DataError
-from instructseg.evaluation.answers import MaskAnswer, expression_name
+from instructseg.evaluation.predictor import MaskAnswer, expression_name
 from instructseg.media.files import make_folder
 from instructseg.media.masks import mask_to_rle, rle_to_mask, write_mask_png
 from instructseg.types import Sample

@@ -9,9 +9,9 @@ from typing import Any
 
 from instructseg.errors import DataError
 from instructseg.evaluation.benchmarks import Benchmark
-from instructseg.evaluation.measures import Measure
 from instructseg.evaluation.provenance import hash_data, versions
 from instructseg.evaluation.records import RecordFolder
+from instructseg.evaluation.scoring.scorer import Measure
 from instructseg.media.files import write_bytes
 
 RESULTS = "results.json"

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.answers import Answerer, MaskAnswer
 from instructseg.evaluation.mask_files import masks_to_rles, save_masks
-from instructseg.evaluation.measures import Measure, rounded
-from instructseg.evaluation.predictions import MASKS
+from instructseg.evaluation.predictor import Answerer, MaskAnswer
 from instructseg.evaluation.records import Record, RecordFolder, read_lines, write_lines
+from instructseg.evaluation.saved_predictions import MASKS
+from instructseg.evaluation.scoring.scorer import Measure, rounded
 from instructseg.types import Sample
 
 PLAN = "plan.jsonl"

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from instructseg.data.clips import resize_mask
+from instructseg.data.clip_sampling import resize_mask
 from instructseg.errors import InstructSegError
-from instructseg.evaluation.answers import Answerer, MaskAnswer, expression_name
-from instructseg.evaluation.measures import Measure
+from instructseg.evaluation.predictor import Answerer, MaskAnswer, expression_name
 from instructseg.evaluation.records import Record
 from instructseg.evaluation.runner import ask
+from instructseg.evaluation.scoring.scorer import Measure
 from instructseg.media.files import write_bytes
 from instructseg.types import Sample
-from instructseg.viz import contact_sheet, overlay
+from instructseg.visualization import contact_sheet, overlay
 
 SHEET = "sheet.jpg"
 COLUMNS = 4

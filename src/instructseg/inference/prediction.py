@@ -25,7 +25,7 @@ from instructseg.media.masks import (
 )
 from instructseg.media.names import numbered, safe_stem, slug
 from instructseg.types import Task
-from instructseg.viz import overlay
+from instructseg.visualization import overlay
 
 if TYPE_CHECKING:
     import supervision

@@ -18,9 +18,9 @@ from instructseg.inference.arguments import check_attention, choose_device, choo
 from instructseg.inference.chat import ReadPhoto, check_question, read_photo, write_answer
 from instructseg.inference.loading import load_parts
 from instructseg.inference.prediction import Prediction
-from instructseg.inference.video import VideoSession, segment_video, track
-from instructseg.inference.video_options import Linking, VideoOptions
-from instructseg.inference.video_prediction import VideoFrameResult, VideoPrediction
+from instructseg.inference.video.api import VideoSession, segment_video, track
+from instructseg.inference.video.options import Linking, VideoOptions
+from instructseg.inference.video.results import VideoFrameResult, VideoPrediction
 from instructseg.media.image import load_image
 from instructseg.media.video import VideoSource
 from instructseg.model.checks import check_limits
@@ -202,7 +202,7 @@ class ImageSession:
         check_question(processor, question, max_new_tokens)
         if self._read is None:
             with torch.inference_mode():
-                visual = self._visual or model.encode_tokens(*self._pixels())
+                visual = self._visual or VisualFeatures(model.encode_tokens(*self._pixels()))
             self._read = read_photo(model, processor, visual)
         return write_answer(model, processor, question, max_new_tokens, self._read)
 
@@ -214,10 +214,9 @@ class ImageSession:
 
     def _pixels(self) -> tuple[Tensor, Tensor | None]:
         """The photo as the encoders read it: for the fine-grained one, and for the CLIP-type one if there is one."""
-        model, images = self.segmenter.model, self.segmenter.processor.image_processor
-        move = lambda tensor: tensor[None].to(model.device, model.dtype)  # noqa: E731
-        clip = None if images.clip_side is None else move(images.prepare_clip(self.image))
-        return move(images.prepare(self.image)), clip
+        model = self.segmenter.model
+        images = self.segmenter.processor.prepare_images([self.image]).to(model.device, model.dtype)
+        return images.pixel_values, images.clip_pixel_values
 
     def read(
         self, output: InstructSegOutput, row: int, instruction: str, task: Task,

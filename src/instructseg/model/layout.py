@@ -58,7 +58,7 @@ class Layout:
     A token's segment is PREFIX, 1 + its instruction, PADDING, or UNSEEN - segment when no token may see it.
     token_ids, segments, positions, labels: (batch, length); image_slots (batch, images, image tokens);
     reference_slots (batch, instructions, OVP tokens); word_ids, word_slots, word_mask (batch, instructions, words);
-    mask_slots (batch, instructions, mask tokens); asked bool (batch, instructions), False = padding.
+    mask_slots (batch, instructions, mask tokens); expression_mask bool (batch, instructions), False = padding.
     """
 
     token_ids: Tensor
@@ -71,7 +71,7 @@ class Layout:
     word_slots: Tensor
     word_mask: Tensor
     mask_slots: Tensor
-    asked: Tensor
+    expression_mask: Tensor
 
     @property
     def length(self) -> int:
@@ -154,7 +154,7 @@ def build_layout(prompts: Sequence[Sequence[Sequence[Piece]]], frames: Sequence[
         word_slots=words,
         word_mask=words < length,
         mask_slots=gather(Block.MASKS, width),
-        asked=torch.tensor([[k < len(asked) for k in range(width)] for asked in prompts]),
+        expression_mask=torch.tensor([[k < len(asked) for k in range(width)] for asked in prompts]),
     )
 
 

@@ -35,22 +35,23 @@ class LossWeights:
     class_positive: float | None = None
 
 
-class Counts(NamedTuple):
-    """What there is to learn in a batch; the parts of the loss are divided by it. Float tensors of no dimension.
+class LossNormalizers(NamedTuple):
+    """Per-batch normalizers of the loss terms, scalar float tensors.
 
-    asked: instructions; present: those with a target; pairs: targets; named: pictures, each by its share of pixels with
-    a known name; words: labelled words. Where a batch is computed in parts, on one process or several, each part takes
-    the counts of the whole, so that the parts' losses add up to the loss of the whole.
+    expressions: number of instructions; present: instructions with a target; pairs: target masks; labelled_images: sum
+    over images of the share of pixels with a known class; labelled_tokens: tokens with a text label. When a batch is
+    computed in pieces or on several processes, every piece uses the normalizers of the whole batch, so that the
+    pieces' losses add up to the loss of the batch.
     """
 
-    asked: Tensor
+    expressions: Tensor
     present: Tensor
     pairs: Tensor
-    named: Tensor
-    words: Tensor
+    labelled_images: Tensor
+    labelled_tokens: Tensor
 
     @classmethod
-    def of(cls, targets: Targets | None, asked: Tensor, labels: Tensor | None = None) -> Counts:
+    def of(cls, targets: Targets | None, asked: Tensor, labels: Tensor | None = None) -> LossNormalizers:
         """Shapes: asked bool (batch, instructions), labels int (batch, length) with -100 = ignored."""
         nothing = torch.zeros((), device=asked.device)
         words = nothing if labels is None else (labels[:, 1:] != IGNORE).sum().float()
@@ -79,7 +80,7 @@ class Targets:
     name_ids: Tensor | None = None
     names_allowed: Tensor | None = None
     located: Tensor | None = None
-    counts: Counts | None = None
+    counts: LossNormalizers | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
         present = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -117,7 +118,7 @@ class Criterion:
         masks = targets.masks.flatten(0, 1).float()
         valid = (targets.valid & asked[..., None]).flatten(0, 1)
         answers = masks if masks.shape[1] == 1 else (masks * valid[..., None, None]).amax(1, keepdim=True)
-        counts = targets.counts or Counts.of(targets, asked)
+        counts = targets.counts or LossNormalizers.of(targets, asked)
         parts: dict[str, Tensor] = {}
         for head in (heads[-1], *heads[:-1]):  # the released code draws its random points in this order
             for name, value in self._one_head(head, masks, answers, valid, asked.flatten(), counts, generator).items():
@@ -125,7 +126,7 @@ class Criterion:
         return parts
 
     def _one_head(
-        self, head: Proposals, masks: Tensor, answers: Tensor, valid: Tensor, asked: Tensor, counts: Counts,
+        self, head: Proposals, masks: Tensor, answers: Tensor, valid: Tensor, asked: Tensor, counts: LossNormalizers,
         generator: torch.Generator | None,
     ) -> dict[str, Tensor]:  # fmt: skip
         logits, scores = head.mask_logits.flatten(0, 1), head.score_logits.flatten(0, 1)
@@ -156,9 +157,9 @@ class Criterion:
         points = uncertain_points(logits, self.num_points, self.oversample, self.importance, generator, self.draw)
         return point_losses(sample_points(logits, points)[:, 0], sample_points(masks, points)[:, 0])
 
-    def _score_loss(self, scores: Tensor, wanted: Tensor, counts: Counts) -> Tensor:
+    def _score_loss(self, scores: Tensor, wanted: Tensor, counts: LossNormalizers) -> Tensor:
         weight, pairs = self.weights.class_positive, counts.pairs.clamp(min=1)
-        everything = counts.asked * scores.shape[1]
+        everything = counts.expressions * scores.shape[1]
         positive = (everything - pairs) / pairs if weight is None else scores.new_tensor(weight)
         total = nn.functional.binary_cross_entropy_with_logits(
             scores, wanted, pos_weight=positive.to(scores.dtype), reduction="sum"
@@ -171,8 +172,8 @@ class Criterion:
         union = nn.functional.interpolate(union, size=logits.shape[-2:], mode="bilinear", antialias=True)
         entropy, dice = point_losses(logits[asked].flatten(1), union[asked].flatten(1))
         present = targets.valid.any(-1)[asked].float()
-        counts = targets.counts or Counts.of(targets, asked)
-        return {"pixel": entropy.sum() / counts.asked + (dice * present).sum() / counts.present.clamp(min=1)}
+        counts = targets.counts or LossNormalizers.of(targets, asked)
+        return {"pixel": entropy.sum() / counts.expressions + (dice * present).sum() / counts.present.clamp(min=1)}
 
     def naming(self, logits: Tensor, labels: Tensor, known: Tensor | None = None) -> dict[str, Tensor]:
         """Cross-entropy of pixel names, mean over the known pixels, or divided by how many are `known` in the whole."""
@@ -186,8 +187,8 @@ class Criterion:
         known = (wanted.flatten(3).amin(-1) >= 0) & asked[..., None]
         entropy, dice = point_losses(logits[known].flatten(1), wanted[known].flatten(1))
         present = (wanted[known].flatten(1).amax(-1) > 0).float()
-        counts = targets.counts or Counts.of(targets, asked)
-        return {"references": (entropy + dice * present).sum() / (counts.asked * wanted.shape[2])}
+        counts = targets.counts or LossNormalizers.of(targets, asked)
+        return {"references": (entropy + dice * present).sum() / (counts.expressions * wanted.shape[2])}
 
     def total(self, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and its weighted parts."""
@@ -209,7 +210,9 @@ def point_losses(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return entropy, 1 - (overlap + 1) / (probabilities.sum(-1) + wanted.sum(-1) + 1)
 
 
-def text_loss(states: Tensor, labels: Tensor, head: nn.Module, counts: Counts | None = None) -> dict[str, Tensor]:
+def text_loss(
+    states: Tensor, labels: Tensor, head: nn.Module, counts: LossNormalizers | None = None
+) -> dict[str, Tensor]:
     """Autoregressive cross-entropy L_t over the labelled positions only; nothing when there are none.
 
     Shapes: states (batch, length, dim), labels (batch, length) with -100 = ignored. Mean over the labelled words, or
@@ -220,4 +223,4 @@ def text_loss(states: Tensor, labels: Tensor, head: nn.Module, counts: Counts | 
     if not known.any():
         return {}
     total = nn.functional.cross_entropy(head(states[:, :-1][known]).float(), wanted[known], reduction="sum")
-    return {"text": total / (known.sum() if counts is None else counts.words)}
+    return {"text": total / (known.sum() if counts is None else counts.labelled_tokens)}

@@ -4,7 +4,7 @@
     references = perceive(visual, layout, ...)           OVP tokens of each (frame, instruction)
     hidden     = reason(layout, visual, references)      the language model, once
     text       = fuse(hidden, visual)                    VMTF -> class embedding
-    output     = decode(visual, hidden, text)            masks and scores
+    output     = decode(visual, hidden.masks, text)      masks and scores
 
 Read this file first; each stage's module is in the file of its name.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +288,7 @@ class InstructSegModel(PreTrainedModel):
         references = self.perceive(visual, layout, reference_index)
         hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
-        heads = self.decode(visual, hidden, text)
+        heads = self.decode(visual, hidden.masks, text)
         final = heads[-1]
         output = InstructSegOutput(mask_logits=final.mask_logits, score_logits=final.score_logits)
         if targets is not None:
@@ -301,19 +301,26 @@ class InstructSegModel(PreTrainedModel):
     ) -> VisualFeatures:
         """Visual tokens of every frame and the decoder's pyramid of the first `batch` (key) frames."""
         batch = len(pixel_values) if batch is None else batch
-        pyramid = self.backbone(pixel_values).feature_maps
         if clip_pixel_values is not None:
-            tokens = self.vision_tokens(clip_pixel_values)
-        else:
-            tokens = self.vision_tokens(pyramid[-1], self.backbone)
-        keys = tuple(level[:batch] for level in pyramid)
-        return VisualFeatures(tokens, keys[-1], self.pixel_decoder(keys))
+            pyramid = self.encode_pyramid(pixel_values[:batch])
+            return replace(pyramid, tokens=self.encode_tokens(None, clip_pixel_values))
+        maps = self.backbone(pixel_values).feature_maps
+        keys = tuple(level[:batch] for level in maps)
+        return VisualFeatures(self.vision_tokens(maps[-1], self.backbone), keys[-1], self.pixel_decoder(keys))
 
-    def encode_tokens(self, pixel_values: Tensor, clip_pixel_values: Tensor | None = None) -> VisualFeatures:
-        """The visual tokens alone, all that a conversation reads; a CLIP-type encoder leaves the other unused."""
+    def encode_tokens(self, pixel_values: Tensor | None, clip_pixel_values: Tensor | None = None) -> Tensor:
+        """Visual tokens (frames, patches, dim) alone, which is all that a conversation or a reference frame needs.
+
+        A model with a CLIP-type encoder reads `clip_pixel_values` only, any other model `pixel_values` only.
+        """
         if clip_pixel_values is not None:
-            return VisualFeatures(self.vision_tokens(clip_pixel_values))
-        return VisualFeatures(self.vision_tokens(self.backbone(pixel_values).feature_maps[-1], self.backbone))
+            return self.vision_tokens(clip_pixel_values)
+        return self.vision_tokens(self.backbone(pixel_values).feature_maps[-1], self.backbone)
+
+    def encode_pyramid(self, pixel_values: Tensor) -> VisualFeatures:
+        """The decoder's features of key frames without visual tokens (`tokens` is None)."""
+        maps = tuple(self.backbone(pixel_values).feature_maps)
+        return VisualFeatures(None, maps[-1], self.pixel_decoder(maps))
 
     @torch.no_grad()
     def generate_text(
@@ -362,7 +369,7 @@ class InstructSegModel(PreTrainedModel):
         batch, length, width = words.shape
         blocks = []
         if layout.mask_slots.shape[2]:  # a conversation has none
-            blocks.append((layout.mask_slots, self.mask_tokens.expand(*layout.asked.shape, -1, -1)))
+            blocks.append((layout.mask_slots, self.mask_tokens.expand(*layout.expression_mask.shape, -1, -1)))
         if visual is None and layout.image_slots.numel():
             raise ValueError("the prompt has a place for an image; give its visual tokens")
         if visual is not None:
@@ -420,9 +427,12 @@ class InstructSegModel(PreTrainedModel):
         deepest = visual.deepest.repeat_interleave(shape[1], dim=0)
         return self.text_fusion(words, mask, deepest).unflatten(0, shape)
 
-    def decode(self, visual: VisualFeatures, hidden: Hidden, text: Tensor) -> list[Proposals]:
-        """Masks and scores of every supervised head, the final one last (section 3.4, Eq. 3)."""
-        return self.mask_decoder(visual.pixels, self.query_projection(hidden.masks), text)
+    def decode(self, visual: VisualFeatures, mask_embeddings: Tensor, text: Tensor) -> list[Proposals]:
+        """Masks and scores of every supervised head, the final one last (section 3.4, Eq. 3).
+
+        Shapes: mask_embeddings E_m (batch, instructions, mask tokens, dim), text E_v (batch, instructions, width).
+        """
+        return self.mask_decoder(visual.pixels, self.query_projection(mask_embeddings), text)
 
     def _loss(
         self,
@@ -435,19 +445,19 @@ class InstructSegModel(PreTrainedModel):
         generator: torch.Generator | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         text, references = spoken
-        parts = self.criterion.segmentation(heads, targets, layout.asked, generator)
+        parts = self.criterion.segmentation(heads, targets, layout.expression_mask, generator)
         if self.mask_decoder.text_to_pixel is not None:
             logits = self.mask_decoder.text_masks(visual.pixels.mask_features, text)
-            parts |= self.criterion.text_to_pixel(logits, targets, layout.asked)
+            parts |= self.criterion.text_to_pixel(logits, targets, layout.expression_mask)
         if self.naming is not None and targets.regions is not None:
             words = self.get_input_embeddings()(targets.name_ids.clamp(min=0))
             names = pool_words(words, targets.name_ids >= 0)[:, 0]
             logits, labels = self.naming(visual.pixels.mask_features, names, targets, generator)
-            picked = len(labels) // len(layout.asked)
-            parts |= self.criterion.naming(logits, labels, targets.counts and targets.counts.named * picked)
+            picked = len(labels) // len(layout.expression_mask)
+            parts |= self.criterion.naming(logits, labels, targets.counts and targets.counts.labelled_images * picked)
         if references is not None and self.perceiver.locator is not None and targets.located is not None:
             tokens = references.unflatten(2, (targets.located.shape[2], -1))
-            parts |= self.criterion.references(self.perceiver.locator(tokens), targets, layout.asked)
+            parts |= self.criterion.references(self.perceiver.locator(tokens), targets, layout.expression_mask)
         parts |= text_loss(hidden.states, layout.labels, self.lm_head, targets.counts)
         return self.criterion.total(parts)
 

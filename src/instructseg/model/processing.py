@@ -25,6 +25,19 @@ SELECTIONS = ("score", "score_x_quality")
 
 
 @dataclass(frozen=True)
+class ImageInputs:
+    """Prepared images: pixel_values (n, 3, side, side) for the fine-grained encoder, clip_pixel_values (m, 3, h, w) for
+    the CLIP-type encoder; None where they were not asked for or the model has no such encoder."""
+
+    pixel_values: Tensor | None
+    clip_pixel_values: Tensor | None
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ImageInputs:
+        move = lambda tensor: None if tensor is None else tensor.to(device, dtype)  # noqa: E731
+        return ImageInputs(move(self.pixel_values), move(self.clip_pixel_values))
+
+
+@dataclass(frozen=True)
 class ModelInputs:
     """A prepared batch; `model_kwargs` is what `InstructSegModel.forward` takes."""
 
@@ -126,14 +139,27 @@ class InstructSegProcessor(ProcessorMixin):
             others = [check_frame(frame) for position, frame in enumerate(visual) if position != key]
             table.append(list(range(len(images), len(images) + len(others))) or [index])
             images += others
-        prepare, clip = self.image_processor.prepare, self.image_processor.clip_side
-        fine = images if clip is None else images[: len(frames)]
+        has_clip_encoder = self.image_processor.clip_side is not None
+        fine = images[: len(frames)] if has_clip_encoder else images
         return ModelInputs(
-            pixel_values=torch.stack([prepare(image) for image in fine]),
-            clip_pixel_values=clip and torch.stack([self.image_processor.prepare_clip(image) for image in images]),
+            pixel_values=self.prepare_images(fine, clip=False).pixel_values,
+            clip_pixel_values=self.prepare_images(images, fine=False).clip_pixel_values if has_clip_encoder else None,
             reference_index=_pad(table),
             layout=self.layout(instructions, tasks, [len(line) for line in table]),
             geometries=tuple(self.image_processor.geometry(*image.shape[:2]) for image in images[: len(frames)]),
+        )
+
+    def prepare_images(self, images: Sequence[np.ndarray], fine: bool = True, clip: bool = True) -> ImageInputs:
+        """Pixels for the encoders: `fine` for the fine-grained one, `clip` for the CLIP-type one if there is one.
+
+        `images` are RGB uint8 (height, width, 3). Every path to the model prepares its images here.
+        """
+        images = [check_frame(image) for image in images]
+        processor = self.image_processor
+        clip = clip and processor.clip_side is not None
+        return ImageInputs(
+            torch.stack([processor.prepare(image) for image in images]) if fine else None,
+            torch.stack([processor.prepare_clip(image) for image in images]) if clip else None,
         )
 
     def layout(self, instructions: Sequence[Sequence[str]], tasks: Sequence[Task], references: Sequence[int]) -> Layout:
@@ -204,6 +230,32 @@ class InstructSegProcessor(ProcessorMixin):
         Raises InputError for an option out of range, and when the model computed NaN, which no answer can follow from.
         """
         check_limits(max_masks, threshold)
+        chosen, scores = self.rank_proposals(mask_logits, score_logits, geometry, selection, max_masks, threshold)
+        masks = self.image_processor.restore(mask_logits[chosen].float(), geometry) > 0
+        keep = masks.flatten(1).any(1)
+        return masks[keep].cpu().numpy(), scores[keep].float().cpu().numpy()
+
+    def rank_proposals(
+        self,
+        mask_logits: Tensor,
+        score_logits: Tensor,
+        geometry: Geometry,
+        selection: str,
+        limit: int,
+        min_score: float = 0.0,
+        min_share: float = 0.0,
+    ) -> tuple[list[int], Tensor]:
+        """The best proposals of one instruction: their indices and scores, best first; may be none.
+
+        Photos, clips and validation during training all rank here. Shapes as in `post_process`.
+
+        Args:
+            limit: maximum number of proposals; near-duplicates of a better one (IoU above 0.7) are skipped.
+            min_score: minimum score of a proposal.
+            min_share: minimum score as a share of the best score.
+
+        Raises InputError for an unknown `selection`, and when the model computed NaN.
+        """
         if selection not in SELECTIONS:
             raise InputError(f"selection is {selection!r}; it is one of {', '.join(SELECTIONS)}")
         if score_logits.isnan().any() or mask_logits.isnan().any():
@@ -213,10 +265,9 @@ class InstructSegProcessor(ProcessorMixin):
             restore = self.image_processor.restore
             few = mask_logits.split(MASKS_AT_ONCE)  # a hundred masks of a large photo would fill gigabytes
             scores = scores * torch.cat([mask_quality(restore(masks, geometry)) for masks in few])
-        chosen = choose_proposals(mask_logits > 0, scores, max_masks, threshold)
-        masks = self.image_processor.restore(mask_logits[chosen].float(), geometry) > 0
-        keep = masks.flatten(1).any(1)
-        return masks[keep].cpu().numpy(), scores[chosen][keep].float().cpu().numpy()
+        floor = max(min_score, min_share * float(scores.max())) if len(scores) else min_score
+        chosen = choose_proposals(mask_logits > 0, scores, limit, floor)
+        return chosen, scores[chosen]
 
 
 def mask_quality(mask_logits: Tensor) -> Tensor:

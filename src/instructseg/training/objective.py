@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from instructseg.model.losses import Counts, Targets, text_loss
+from instructseg.model.losses import LossNormalizers, Targets, text_loss
 from instructseg.model.matching import shared_points
-from instructseg.model.modeling import InstructSegModel, InstructSegOutput
+from instructseg.model.modeling import InstructSegModel, InstructSegOutput, VisualFeatures
 from instructseg.model.processing import ModelInputs
 from instructseg.training.recipe import LossRecipe
 
@@ -28,7 +28,7 @@ class Objective(nn.Module):
         self.model = model
 
     def forward(
-        self, inputs: ModelInputs, targets: Targets | None, counts: Counts, seed: int
+        self, inputs: ModelInputs, targets: Targets | None, counts: LossNormalizers, seed: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """`targets` is None for conversations; `seed` is the step's, the same for all its pieces."""
         if targets is None:
@@ -43,9 +43,9 @@ class Objective(nn.Module):
         """The model's answers without a loss, for validation."""
         return self.model(**inputs)
 
-    def _talk(self, inputs: ModelInputs, counts: Counts) -> tuple[Tensor, dict[str, Tensor]]:
+    def _talk(self, inputs: ModelInputs, counts: LossNormalizers) -> tuple[Tensor, dict[str, Tensor]]:
         """The text loss alone: visual tokens and the language model; no mask is decoded."""
-        visual = self.model.encode_tokens(inputs.pixel_values, inputs.clip_pixel_values)
+        visual = VisualFeatures(self.model.encode_tokens(inputs.pixel_values, inputs.clip_pixel_values))
         states = self.model.reason(inputs.layout, visual, None).states
         return self.model.criterion.total(text_loss(states, inputs.layout.labels, self.model.lm_head, counts))
 

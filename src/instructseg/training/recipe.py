@@ -11,7 +11,7 @@ import yaml
 
 from instructseg.errors import RecipeError
 from instructseg.model.losses import LossWeights
-from instructseg.training.own_data import section_of
+from instructseg.training.data.own_data import section_of
 from instructseg.training.schema import build, plain, put
 
 TRACKERS = ("tensorboard", "trackio")

@@ -18,17 +18,17 @@ from accelerate.utils import broadcast_object_list
 
 from instructseg.training import checkpoint
 from instructseg.training.adapters import save_adapters
-from instructseg.training.batches import Share, TrainingBatches, open_loader
-from instructseg.training.collate import Batch, Collator
-from instructseg.training.held_out import open_validation
-from instructseg.training.holding import hold
-from instructseg.training.mixture import open_mixture
+from instructseg.training.data.batches import Share, TrainingBatches, open_loader
+from instructseg.training.data.collate import Batch, Collator
+from instructseg.training.data.held_out import open_validation
+from instructseg.training.data.mixture import open_mixture
+from instructseg.training.distributed.holding import hold
+from instructseg.training.distributed.processes import open_accelerator
+from instructseg.training.logging.report import progress_bar, status
+from instructseg.training.logging.reports import Reports, Scores, console, print_groups
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
-from instructseg.training.processes import open_accelerator
 from instructseg.training.recipe import Recipe, load_recipe
-from instructseg.training.report import progress_bar, status
-from instructseg.training.reports import Reports, Scores, console, print_groups
 from instructseg.training.schedule import learning_rate
 from instructseg.training.start import build_model
 from instructseg.training.state import Progress, capture, changed_keys, restore

@@ -10,9 +10,9 @@ import yaml
 from torch import Tensor, nn
 
 from instructseg.errors import CheckpointError
+from instructseg.training.logging.report import Window
 from instructseg.training.parameters import MovingAverage
 from instructseg.training.recipe import Recipe
-from instructseg.training.report import Window
 
 # What may change between two starts without changing what is learned.
 FREE = {"output", "threads", "checkpoint_minutes", "validate_every", "validation_photos", "report", "accumulate",

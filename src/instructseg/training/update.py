@@ -11,8 +11,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from instructseg.errors import InputError
-from instructseg.model.losses import Counts
-from instructseg.training.collate import Batch
+from instructseg.model.losses import LossNormalizers
+from instructseg.training.data.collate import Batch
 from instructseg.training.parameters import MovingAverage
 from instructseg.training.recipe import Recipe
 from instructseg.training.schedule import learning_rate, step_seed
@@ -46,9 +46,9 @@ class Update:
         self.optimizer.zero_grad()
         if self.average:
             self.average.update(step)
-        return self._summed(parts) | {"gradient_norm": float(norm)}, int(counts.asked)
+        return self._summed(parts) | {"gradient_norm": float(norm)}, int(counts.expressions)
 
-    def _backward(self, step: int, piece: Batch, counts: Counts) -> dict[str, float]:
+    def _backward(self, step: int, piece: Batch, counts: LossNormalizers) -> dict[str, float]:
         device, seed = self.accelerator.device, step_seed(self.recipe.seed, step)
         targets = None if piece.targets is None else piece.targets.to(device)
         loss, parts = self.objective(piece.inputs.to(device), targets, counts, seed)
@@ -64,7 +64,7 @@ class Update:
         values = torch.tensor(list(parts.values()), device=self.accelerator.device)
         return dict(zip(parts, self.accelerator.reduce(values, "sum").tolist(), strict=True))
 
-    def _count(self, pieces: Sequence[Batch]) -> Counts:
+    def _count(self, pieces: Sequence[Batch]) -> LossNormalizers:
         """What there is to learn in the whole batch, this process's pieces and those of all others."""
         counts = sum(torch.stack(piece.counts).double() for piece in pieces).to(self.accelerator.device)
-        return Counts(*self.accelerator.reduce(counts, "sum").float())
+        return LossNormalizers(*self.accelerator.reduce(counts, "sum").float())

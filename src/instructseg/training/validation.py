@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from instructseg.evaluation.metrics import ExpressionScores
+from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel, InstructSegOutput
-from instructseg.training.collate import Batch, Collator
+from instructseg.training.data.collate import Batch, Collator
 from instructseg.types import Sample
 
 Answer = np.ndarray | None
@@ -33,7 +34,7 @@ def validate(
         batch = collate(samples[start : start + batch_photos])
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             output = model(**batch.inputs.to(device).model_kwargs)
-        _score(collate, batch, output, model.config.score_threshold, chosen, best, datasets, show)
+        _score(collate, batch, output, model.config, chosen, best, datasets, show)
     model.train()
     scores = chosen.compute()
     scores |= {name: values for name, values in datasets.compute().items() if name.startswith("from ")}
@@ -45,21 +46,24 @@ def _score(
     collate: Collator,
     batch: Batch,
     output: InstructSegOutput,
-    threshold: float,
-    chosen: ExpressionScores,
+    config: InstructSegConfig,
+    scores: ExpressionScores,
     best: ExpressionScores,
     datasets: ExpressionScores,
     show: Show,
 ) -> None:
-    restore = collate.processor.image_processor.restore
+    processor = collate.processor
+    restore = processor.image_processor.restore
     for row, sample in enumerate(batch.samples):
         for column, expression in enumerate(sample.expressions):
-            scores = output.score_logits[row, column].float().sigmoid()
-            masks = (restore(output.mask_logits[row, column].float(), batch.inputs.geometries[row]) > 0).cpu().numpy()
-            top = int(scores.argmax())
-            answer = masks[top] if float(scores[top]) >= threshold else None
+            mask_logits, geometry = output.mask_logits[row, column].float(), batch.inputs.geometries[row]
+            masks = (restore(mask_logits, geometry) > 0).cpu().numpy()
+            chosen, _ = processor.rank_proposals(
+                mask_logits, output.score_logits[row, column], geometry, config.selection, 1, config.score_threshold
+            )
+            answer = masks[chosen[0]] if chosen else None
             show(sample, column, answer)
-            chosen.update(expression.kind, answer, expression.mask)
+            scores.update(expression.kind, answer, expression.mask)
             datasets.update(f"from {sample.id.split('/')[0]}", answer, expression.mask)
             if expression.mask is not None:
                 best.update(expression.kind, _closest(masks, expression.mask), expression.mask)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, InputError
-from ...media.rle import decode_rle
+from instructseg.errors import DataError, InputError
+from instructseg.media.rle import decode_rle
 
 Rle = Mapping[str, Any]
 VOID = 255

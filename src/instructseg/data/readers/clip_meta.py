@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...errors import DataError
-from ...types import Expression
-from .files import read_json
+from instructseg.data.readers.files import read_json
+from instructseg.errors import DataError
+from instructseg.types import Expression
 
 Masks = Sequence[Any] | None
 

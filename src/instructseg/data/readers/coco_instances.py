@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ...errors import DataError
-from ...media.rle import decode_rle
-from ...types import Instance, InstancePhoto
+from instructseg.errors import DataError
+from instructseg.media.rle import decode_rle
+from instructseg.types import Instance, InstancePhoto
 
 
 class CocoInstances(Sequence[InstancePhoto]):

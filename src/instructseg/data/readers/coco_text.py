@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from ..compose import validation_set
-from .coco_instances import CocoInstances, read_photo
-from .files import Photo, read_json
+from instructseg.data.readers.coco_instances import CocoInstances, read_photo
+from instructseg.data.readers.files import Photo, read_json
+from instructseg.errors import DataError
+from instructseg.synthesis.composer import validation_set
+from instructseg.types import Expression, Sample, Task
 
 CAPTION_REQUEST = "Describe the image in one sentence."
 

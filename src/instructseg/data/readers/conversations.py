@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...types import Expression, Sample, Task
-from .questions import LazyPhoto, load, naming, read_first
+from instructseg.data.readers.questions import LazyPhoto, load, naming, read_first
+from instructseg.types import Expression, Sample, Task
 
 IMAGE = "<image>"
 

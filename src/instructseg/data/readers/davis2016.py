@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import DataError
-from ...types import Sample, Task
-from .clip_meta import Clip, load_videos, parse_clips
-from .frames import LazyPictures, files_named, folder_names, read_binary
+from instructseg.data.readers.clip_meta import Clip, load_videos, parse_clips
+from instructseg.data.readers.frames import LazyPictures, files_named, folder_names, read_binary
+from instructseg.errors import DataError
+from instructseg.types import Sample, Task
 
 VAL = tuple(
     "blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog drift-chicane drift-straight "

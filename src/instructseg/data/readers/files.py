@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, InputError
-from ...media.image import load_image
+from instructseg.errors import DataError, InputError
+from instructseg.media.image import load_image
 
 
 def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .files import Photo, photo_beside, read_upright
+from instructseg.data.readers.files import Photo, photo_beside, read_upright
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 _PHOTO_ENDINGS = (".jpg", ".jpeg", ".webp")
 _LOSSLESS = {".png", ".bmp", ".tif", ".tiff", ".gif"}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError
+from instructseg.errors import DataError
 
 Decoder = Callable[[Path], np.ndarray]
 

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...types import Expression, Sample, Task
-from .questions import SHORT_ANSWER, LazyPhoto, load, load_lines, naming, question, read_first
+from instructseg.data.readers.questions import SHORT_ANSWER, LazyPhoto, load, load_lines, naming, question, read_first
+from instructseg.types import Expression, Sample, Task
 
 
 class Gqa(Sequence[Sample]):

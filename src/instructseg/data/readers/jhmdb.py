@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .clip_meta import checked_name, clean, describing
-from .files import read_json
-from .frames import LazyPictures, files_named
+from instructseg.data.readers.clip_meta import checked_name, clean, describing
+from instructseg.data.readers.files import read_json
+from instructseg.data.readers.frames import LazyPictures, files_named
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 _LISTING = "jhmdb_sentences_samples_metadata.json"
 

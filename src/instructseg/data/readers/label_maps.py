@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError
-from ...types import Instance, InstancePhoto
-from .coco_instances import read_photo, shrink_image, shrink_mask
+from instructseg.data.readers.coco_instances import read_photo, shrink_image, shrink_mask
+from instructseg.errors import DataError
+from instructseg.types import Instance, InstancePhoto
 
 _PHOTO_ENDINGS = {".jpg", ".jpeg", ".png"}
 

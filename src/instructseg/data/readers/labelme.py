@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, InputError
-from ...media.image import load_image
-from ...types import Expression, Instance, InstancePhoto, Sample, Task
-from .coco_instances import shrink_image, shrink_mask
-from .files import read_json, read_upright
-from .labelme_shapes import draw_shape
+from instructseg.data.readers.coco_instances import shrink_image, shrink_mask
+from instructseg.data.readers.files import read_json, read_upright
+from instructseg.data.readers.labelme_shapes import draw_shape
+from instructseg.errors import DataError, InputError
+from instructseg.media.image import load_image
+from instructseg.types import Expression, Instance, InstancePhoto, Sample, Task
 
 
 class LabelMePhotos(Sequence[InstancePhoto]):

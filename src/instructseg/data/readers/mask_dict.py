@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from .clip_meta import Clip
-from .files import read_json
+from instructseg.data.readers.clip_meta import Clip
+from instructseg.data.readers.files import read_json
+from instructseg.errors import DataError
 
 
 def load_mask_dict(path: Path, clips: Sequence[Clip], listing: Path) -> dict[str, Any]:

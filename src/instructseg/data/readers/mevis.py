@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .clip_masks import RleMasks
-from .clip_meta import Clip, describing, ids, load_videos, parse_clips
-from .frames import LazyPictures, files_named
-from .mask_dict import load_mask_dict
+from instructseg.data.readers.clip_masks import RleMasks
+from instructseg.data.readers.clip_meta import Clip, describing, ids, load_videos, parse_clips
+from instructseg.data.readers.frames import LazyPictures, files_named
+from instructseg.data.readers.mask_dict import load_mask_dict
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 _WITH_TRUTH = ("train", "valid_u")
 _SPLITS = (*_WITH_TRUTH, "valid", "test")

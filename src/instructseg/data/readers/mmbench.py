@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .questions import CHOICE_LETTER, LazyPhoto, choices_text, naming, question
+from instructseg.data.readers.questions import CHOICE_LETTER, LazyPhoto, choices_text, naming, question
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 CHOICES = "ABCD"
 # The rows that ask a question again, with its choices shifted, have its index plus a multiple of this.

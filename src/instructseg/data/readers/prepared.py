@@ -8,10 +8,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from ...types import Sample
-from ..prepare import facts_path, parquet, read_facts, shard_paths
-from ..prepared_rows import from_row
+from instructseg.data.prepare import facts_path, parquet, read_facts, shard_paths
+from instructseg.data.prepared_rows import from_row
+from instructseg.errors import DataError
+from instructseg.types import Sample
 
 
 class Prepared(Sequence[Sample]):

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
-from ...types import Expression
-from .coco_instances import read_photo
-from .files import read_json
+from instructseg.data.readers.coco_instances import read_photo
+from instructseg.data.readers.files import read_json
+from instructseg.errors import DataError
+from instructseg.types import Expression
 
 # How LLaVA-1.5, and with it the paper, ends a question (docs/Evaluation.md of LLaVA).
 SHORT_ANSWER = "Answer the question using a single word or phrase."

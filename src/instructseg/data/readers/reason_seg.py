@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .files import Photo, photo_beside, read_json, read_upright
+from instructseg.data.readers.files import Photo, photo_beside, read_json, read_upright
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 _IGNORED = 255
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .clip_masks import ObjectMasks, occurring
-from .clip_meta import Clip, describing, load_videos, parse_clips
-from .frames import LazyPictures, files_named, read_labels
-from .ref_davis_text import read_texts
+from instructseg.data.readers.clip_masks import ObjectMasks, occurring
+from instructseg.data.readers.clip_meta import Clip, describing, load_videos, parse_clips
+from instructseg.data.readers.frames import LazyPictures, files_named, read_labels
+from instructseg.data.readers.ref_davis_text import read_texts
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 _SPLITS = ("train", "valid")
 _ANNOTATORS = 4

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...errors import DataError
-from ...types import Expression
-from .clip_meta import Clip, clean, describing
-from .frames import folder_names
+from instructseg.data.readers.clip_meta import Clip, clean, describing
+from instructseg.data.readers.frames import folder_names
+from instructseg.errors import DataError
+from instructseg.types import Expression
 
 # In the order of the annotators 0..3; the second annotator's files are not UTF-8.
 _FILES = {

@@ -11,12 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .clip_masks import ObjectMasks, occurring
-from .clip_meta import Clip, checked_name, clean, describing, frame_names, load_videos, parse_clips
-from .files import first_present
-from .frames import LazyPictures, files_named, folder_names, read_labels
+from instructseg.data.readers.clip_masks import ObjectMasks, occurring
+from instructseg.data.readers.clip_meta import (
+    Clip,
+    checked_name,
+    clean,
+    describing,
+    frame_names,
+    load_videos,
+    parse_clips,
+)
+from instructseg.data.readers.files import first_present
+from instructseg.data.readers.frames import LazyPictures, files_named, folder_names, read_labels
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 _SPLITS = ("train", "valid", "test")
 _VALID_CLIPS = 202  # of the challenge of 2021, whose "valid" file lists the 305 clips of "test" as well

@@ -15,11 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...errors import DataError
-from ...media.pickles import read_pickle
-from ...types import Expression, Sample, Task
-from .coco_instances import decode_segmentation, load_annotations, read_photo
-from .files import Photo, read_json
+from instructseg.data.readers.coco_instances import decode_segmentation, load_annotations, read_photo
+from instructseg.data.readers.files import Photo, read_json
+from instructseg.errors import DataError
+from instructseg.media.pickles import read_pickle
+from instructseg.types import Expression, Sample, Task
 
 
 @dataclass(frozen=True)

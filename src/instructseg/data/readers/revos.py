@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .clip_masks import RleMasks
-from .clip_meta import Clip, clean, describing, ids, load_videos, parse_clips
-from .files import read_json
-from .frames import LazyPictures, files_named
-from .mask_dict import load_mask_dict
+from instructseg.data.readers.clip_masks import RleMasks
+from instructseg.data.readers.clip_meta import Clip, clean, describing, ids, load_videos, parse_clips
+from instructseg.data.readers.files import read_json
+from instructseg.data.readers.frames import LazyPictures, files_named
+from instructseg.data.readers.mask_dict import load_mask_dict
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 _SPLITS = ("train", "valid")
 _KINDS = {0: "referring", 1: "reasoning", 2: "hallucination"}

@@ -8,9 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .questions import CHOICE_LETTER, LETTERS, LazyPhoto, choices_text, load, naming, question, read_first
+from instructseg.data.readers.questions import (
+    CHOICE_LETTER,
+    LETTERS,
+    LazyPhoto,
+    choices_text,
+    load,
+    naming,
+    question,
+    read_first,
+)
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 IMAGE = "<image>"
 

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from ...types import Expression, Sample, Task
-from .questions import SHORT_ANSWER, LazyPhoto, load, naming, question, read_first
+from instructseg.data.readers.questions import SHORT_ANSWER, LazyPhoto, load, naming, question, read_first
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample, Task
 
 
 class VqaV2(Sequence[Sample]):

@@ -1,0 +1,1 @@
+"""Where each dataset lies on disk and what was published about it."""

@@ -1,0 +1,205 @@
+"""Photo datasets of Table 2, COCO's words, and your own photos: where they come from and how they lie on disk.
+
+Counts: samples and photos of RefCOCO/+/g from the card of tensorflow_datasets (ref_coco), expressions from the papers
+that split them (Yu et al., ECCV 2016; Mao et al., CVPR 2016; Nagaraja et al., ECCV 2016), which add up to the totals
+published there; ReasonSeg's from LISA's README; COCO's from its caption files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from instructseg.data.catalogue.entry import Entry
+from instructseg.data.readers.coco_text import CocoCaptions, coco_templates
+from instructseg.data.readers.files import first_present
+from instructseg.data.readers.folder import MaskFolder
+from instructseg.data.readers.labelme import LabelMe
+from instructseg.data.readers.prepared import Prepared
+from instructseg.data.readers.reason_seg import ReasonSeg
+from instructseg.data.readers.refcoco import RefCoco
+from instructseg.errors import DataError
+from instructseg.types import Sample
+
+# Where people keep COCO's photos, below the root or beside the dataset's own folder: ours and the released code's,
+# that of the original tools, and that of LISA.
+_COCO_HOMES = ("coco", "", "images", "images/mscoco/images", "refer_seg/images/mscoco/images", "../coco", "..")
+_COCO_FOLDERS = ("train2014", "train2017", "val2017")
+
+
+def coco_folders(root: Path) -> list[Path]:
+    """The folders below `root` that may hold a photo of COCO train2014. Raises DataError when there is none."""
+    folders = [root / home / folder for folder in _COCO_FOLDERS for home in _COCO_HOMES]
+    present = [folder for folder in folders if folder.is_dir()]
+    if not present:
+        raise DataError(f"COCO's photos not found: {root / 'coco' / 'train2014'} was needed")
+    return present
+
+
+def open_refcoco(root: Path, split: str, name: str, partition: str, **options: Any) -> Sequence[Sample]:
+    """The original files, or else the released code's JSON; `root` may be the dataset's own folder."""
+    folder = name.removesuffix("_google")
+    homes = [f"{folder}/", f"RES/{folder}/", f"refer_seg/{folder}/"] + [""] * (root.resolve().name == folder)
+    files = [f"refs({partition}).p"] + [f"{folder}_{split}.json", f"{split}_psalm.json"] * (folder == name)
+    places = (home + file for file in files for home in homes)
+    return RefCoco(first_present(root, places, f"{folder}'s references"), coco_folders(root), split, name, **options)
+
+
+def open_reason_seg(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+    places = (f"ReasonSeg/{split}", f"reason_seg/ReasonSeg/{split}", f"reason_seg/{split}", split)
+    return ReasonSeg(first_present(root, places, f"ReasonSeg's {split}").parent, split, **options)
+
+
+def _coco(root: Path, split: str, kind: str) -> tuple[Path, Path]:
+    """The annotation file and the folder of photos of one split."""
+    home = first_present(root, (f"{place}annotations/{kind}_{split}.json" for place in ("coco/", "")), "COCO's words")
+    return home, home.parent.parent / split
+
+
+def open_captions(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+    return CocoCaptions(*_coco(root, split, "captions"), **options)
+
+
+def open_templates(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+    return coco_templates(*_coco(root, split, "instances"), **options)
+
+
+def open_labelme(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+    return LabelMe(root if split == "all" else root / split, **options)
+
+
+def open_folder(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+    return MaskFolder(root if split == "all" else root / split, **options)
+
+
+def open_prepared(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+    return Prepared(root, split, **options)
+
+
+def _refcoco_entry(name: str, title: str, partition: str, counts: Mapping[str, tuple[int, int, int]]) -> Entry:
+    """`counts`: split -> (objects, expressions, photos)."""
+    folder = name.removesuffix("_google")
+
+    def opened(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+        return open_refcoco(root, split, name, partition, **options)
+
+    return Entry(
+        name=name,
+        title=f"{title}; a sample is one object. Options: joined, released_masks",
+        where=f"https://github.com/lichengunc/refer ({folder}.zip; copies at web.archive.org); COCO train2014",
+        licence="research; annotations Apache-2.0 as their tools; COCO photos: Flickr, per photo",
+        layout={
+            f"{folder}/refs({partition}).p": f"objects and sentences; or the released code's {folder}_SPLIT.json",
+            f"{folder}/instances.json": "masks, for the original form",
+            "coco/train2014/*.jpg": "photos; COCO 2017's folders hold the same ones under shorter names",
+        },
+        counts={
+            split: {"samples": objects, "expressions": expressions, "photos": photos}
+            for split, (objects, expressions, photos) in counts.items()
+        },
+        open=opened,
+    )
+
+
+ENTRIES = (
+    _refcoco_entry(
+        "refcoco",
+        "RefCOCO: short expressions from a game, UNC split",
+        "unc",
+        {
+            "train": (42_404, 120_624, 16_994),
+            "val": (3_811, 10_834, 1_500),
+            "testA": (1_975, 5_657, 750),
+            "testB": (1_810, 5_095, 750),
+        },
+    ),
+    _refcoco_entry(
+        "refcoco+",
+        "RefCOCO+: the same game without words of place, UNC split",
+        "unc",
+        {
+            "train": (42_278, 120_191, 16_992),
+            "val": (3_805, 10_758, 1_500),
+            "testA": (1_975, 5_726, 750),
+            "testB": (1_798, 4_889, 750),
+        },
+    ),
+    _refcoco_entry(
+        "refcocog",
+        "RefCOCOg: longer expressions, UMD split",
+        "umd",
+        {"train": (42_226, 80_512, 21_899), "val": (2_573, 4_896, 1_300), "test": (5_023, 9_602, 2_600)},
+    ),
+    _refcoco_entry(
+        "refcocog_google",
+        "RefCOCOg: Google's split, whose photos overlap",
+        "google",
+        {"train": (44_822, 85_474, 24_698), "val": (5_000, 9_536, 4_650)},
+    ),
+    Entry(
+        name="reason_seg",
+        title="ReasonSeg: questions and phrases that take reasoning. Options: first_only, with_ignore",
+        where="https://github.com/dvlab-research/LISA#dataset",
+        licence="none stated (research)",
+        layout={
+            "ReasonSeg/{split}/*.json": "sentences and polygons",
+            "ReasonSeg/{split}/*.jpg": "photos of the same names",
+            "ReasonSeg/explanatory/train.json": "explanations, which training alone uses",
+        },
+        counts={
+            "train": {"samples": 239, "photos": 239},
+            "val": {"samples": 200, "expressions": 200, "photos": 200},
+            "test": {"samples": 779, "expressions": 779, "photos": 779},
+        },
+        open=open_reason_seg,
+    ),
+    Entry(
+        name="coco_captions",
+        title="COCO captions as one-turn conversations",
+        where="https://cocodataset.org/#download",
+        licence="CC BY 4.0 (annotations); photos: Flickr, per photo",
+        layout={"coco/annotations/captions_{split}.json": "captions", "coco/{split}/*.jpg": "photos"},
+        counts={
+            "train2017": {"samples": 118_287, "expressions": 591_753},
+            "val2017": {"samples": 5_000, "expressions": 25_014},
+        },
+        open=open_captions,
+    ),
+    Entry(
+        name="coco_templates",
+        title="COCO instances with instructions derived from their masks. Options: most (photos), seed",
+        where="https://cocodataset.org/#download",
+        licence="CC BY 4.0 (annotations); photos: Flickr, per photo",
+        layout={"coco/annotations/instances_{split}.json": "masks", "coco/{split}/*.jpg": "photos"},
+        counts={"train2017": {}, "val2017": {}},
+        open=open_templates,
+    ),
+    Entry(
+        name="labelme",
+        title="your own photos labelled with LabelMe; a split other than `all` is a folder below",
+        where="https://github.com/wkentaro/labelme",
+        licence="yours",
+        layout={"*.json": "one beside each photo"},
+        counts={"all": {}},
+        open=open_labelme,
+    ),
+    Entry(
+        name="folder",
+        title="your own photos, masks and sentences; a split other than `all` is a folder below. Options: task",
+        where="annotations.jsonl, annotations.csv or NAME.jpg + NAME.png + NAME.txt (see data/readers/folder.py)",
+        licence="yours",
+        layout={"*": "a table or triples"},
+        counts={"all": {}},
+        open=open_folder,
+    ),
+    Entry(
+        name="prepared",
+        title="what `instructseg data prepare` wrote; the root is its DST, the splits are those prepared",
+        where="instructseg data prepare NAME ROOT DST",
+        licence="that of the data set",
+        layout={"{split}.prepared": "what was prepared", "data/*.parquet": "samples"},
+        counts={"train": {}, "val": {}},
+        open=open_prepared,
+    ),
+)

@@ -1,0 +1,31 @@
+"""Every dataset the package can open, by name.
+
+    CATALOGUE["refcoco"].open(Path("/data"), "val", joined=True)
+
+One root holds them all, each in its own folder, COCO's photos shared in coco/; `Entry.layout` says where.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from instructseg.data.catalogue import images as catalogue_images
+from instructseg.data.catalogue import questions as catalogue_questions
+from instructseg.data.catalogue import videos as catalogue_videos
+from instructseg.data.catalogue.entry import Entry
+from instructseg.errors import InputError
+
+CATALOGUE: dict[str, Entry] = {
+    entry.name: entry
+    for entries in (catalogue_images.ENTRIES, catalogue_videos.ENTRIES, catalogue_questions.ENTRIES)
+    for entry in entries
+}
+
+
+def entry(name: str) -> Entry:
+    """The dataset of that name. Raises InputError for an unknown one, with the names that exist."""
+    if name not in CATALOGUE:
+        near = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"no dataset is called {name!r}; {hint}There are {', '.join(sorted(CATALOGUE))}")
+    return CATALOGUE[name]

@@ -1,0 +1,1 @@
+"""Scorers: one prediction and its ground truth become one record."""

@@ -1,0 +1,1 @@
+"""Photos and clips composed from instance masks, with the expressions that describe them."""

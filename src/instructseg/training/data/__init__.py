@@ -1,0 +1,1 @@
+"""Training samples: sources, their mixture, and batches."""

@@ -1,0 +1,1 @@
+"""Logs, plots, sample sheets and experiment trackers of a training run."""

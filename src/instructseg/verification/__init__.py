@@ -1,0 +1,1 @@
+"""Recorded tensors of the released code compared with this package's modules."""

@@ -1,0 +1,119 @@
+"""Our prompts, token ids, labels and reference frames against recorded ones of the released code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
+
+from instructseg.conversion.released import with_released_behaviour
+from instructseg.model.answers import answered, conversation
+from instructseg.model.configuration import tiny
+from instructseg.model.layout import IGNORE, Block, Piece
+from instructseg.model.processing import InstructSegProcessor
+from instructseg.model.references import nearest_references
+from instructseg.prompts import SEG_TOKEN, join_expressions
+from instructseg.types import Task
+from instructseg.verification.recorded import Comparison
+
+END = "<|endoftext|>"
+PLACEHOLDER_IDS = {Block.IMAGE: -200, Block.MASKS: -201, Block.INSTRUCTION: -204, Block.REFERENCES: -205}
+
+TASKS = {
+    "refcoco": Task.RES,
+    "reasonseg_train_plain": Task.REASON_SEG,
+    "reasonseg_train_explain": Task.REASON_SEG,
+    "reasonseg_eval": Task.REASON_SEG,
+    "refytvos_train": Task.RVOS,
+    "refytvos_eval": Task.RVOS,
+    "refdavis_eval": Task.RVOS,
+    "revos_train": Task.REASON_VOS,
+    "revos_eval": Task.REASON_VOS,
+}
+
+
+def check_data_semantics(tree: dict[str, Any], result: Comparison) -> None:
+    processor = _processor(tree["prompts"])
+    for name, recorded in tree["prompts"].items():
+        if name.startswith("llava"):
+            _compare(name, conversation(processor, _turns(recorded["conversations"])), recorded, result)
+            continue
+        task = TASKS.get(name)
+        if task is None:
+            result.wrong.append(f"{name}: an unknown task")
+            continue
+        instructions = _instructions(recorded, task)
+        for instruction in instructions:
+            pieces = answered(processor, instruction, task, recorded.get("explanation", ""))
+            _compare(name, pieces, recorded, result)
+        words = [list(processor.instruction_ids(instruction)) for instruction in instructions]
+        given = recorded["token_refer_id"]
+        result.equal(f"{name}.token_refer_id", words if isinstance(given[0], list) else words[0], given)
+    _compare_references(tree["reference_frames"], result)
+
+
+def _processor(prompts: dict[str, Any]) -> InstructSegProcessor:
+    """A processor whose tokenizer has one id per character, as the recorded one had."""
+    characters = {chr(word) for recorded in prompts.values() for word in _all_ids(recorded) if 0 <= word < 0x110000}
+    words = {character: ord(character) for character in characters}
+    special = {SEG_TOKEN: _special(prompts, SEG_TOKEN), END: _special(prompts, END)}
+    words = {word: index for word, index in words.items() if index not in special.values()}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE(words | special, [])), eos_token=END)
+    tokenizer.add_tokens(SEG_TOKEN, special_tokens=True)
+    return InstructSegProcessor.for_config(with_released_behaviour(tiny()), tokenizer)
+
+
+def _all_ids(recorded: dict[str, Any]) -> list[int]:
+    refer = recorded.get("token_refer_id", [])
+    return recorded["input_ids"] + [word for part in refer for word in (part if isinstance(part, list) else [part])]
+
+
+def _special(prompts: dict[str, Any], token: str) -> int:
+    """The recorded id of a special token: the last of every prompt is the end, the last of every instruction [SEG]."""
+    if token == END:
+        return next(iter(prompts.values()))["input_ids"][-1]
+    return next(_all_ids(recorded)[-1] for recorded in prompts.values() if "token_refer_id" in recorded)
+
+
+def _instructions(recorded: dict[str, Any], task: Task) -> list[str]:
+    """The instructions of one record; Ref-DAVIS has one for each object, of one or several expressions."""
+    if "sentence" in recorded or "exp" in recorded:
+        return [join_expressions([recorded.get("sentence") or recorded["exp"]], task)]
+    expressions = recorded.get("sentences") or recorded["expressions"]
+    if isinstance(expressions[0], list):
+        return [join_expressions([one] if isinstance(one, str) else one, task) for one in expressions[0]]
+    return [join_expressions(expressions, task)]
+
+
+def _turns(messages: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """Question and answer pairs; the image is always put first, so its placeholder is dropped."""
+    values = [message["value"].replace("<image>", "").strip() for message in messages]
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _compare(name: str, pieces: list[Piece], recorded: dict[str, Any], result: Comparison) -> None:
+    ids, labels, refer = [], [], []
+    for piece in pieces:
+        place = PLACEHOLDER_IDS.get(piece.block)
+        ids += piece.ids if place is None else [place]
+        labels += (piece.labels or [IGNORE] * len(piece.ids)) if place is None else [IGNORE]
+        refer += [0] * len(piece.ids) if place is None else [int(piece.block is Block.INSTRUCTION)]
+    result.equal(f"{name}.input_ids", ids, recorded["input_ids"])
+    wanted = [IGNORE if label < 0 else label for label in recorded["labels"]]  # a placeholder's own label is dropped
+    result.equal(f"{name}.labels", labels, wanted)
+    if "refer_embedding_indices" in recorded:
+        result.equal(f"{name}.refer_embedding_indices", refer, recorded["refer_embedding_indices"])
+
+
+def _compare_references(table: dict[str, Any], result: Comparison) -> None:
+    """Frames by video length, count and key. Where the released code reads outside a short video we do not."""
+    for length, counts in table.items():
+        for count, keys in counts.items():
+            for key, frames in keys.items():
+                sizes = int(length), int(count), int(key)
+                ours = nearest_references(sizes[2], sizes[1], sizes[0])
+                enough = sizes[0] > sizes[1]
+                wanted = frames if enough else [frame for frame in range(sizes[0]) if frame != sizes[2]]
+                result.equal(f"reference_frames[{length}][{count}][{key}]", ours, wanted)

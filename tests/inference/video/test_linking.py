@@ -1,0 +1,236 @@
+"""Paths through proposals, against trying all of them, and in scenes whose answer is plain."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from instructseg.inference.video.linking import ABSENT, LinkWeights, Observation, PathLinker, overlaps
+from instructseg.inference.video.motion import Motion, moved
+from instructseg.inference.video.presence import Presence
+
+SIZE = (24, 48)
+RED, BLUE = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+
+
+def square(left, top=8, side=8):
+    mask = np.zeros(SIZE, bool)
+    mask[top : top + side, max(0, left) : left + side] = True
+    return mask
+
+
+def observe(*candidates):
+    """Candidates as (score, mask, look)."""
+    scores, masks, looks = zip(*candidates, strict=True) if candidates else ((), np.zeros((0, *SIZE), bool), ())
+    return Observation(np.array(scores), np.array(masks), np.array(looks).reshape(-1, 2))
+
+
+def follow(frames, threshold=0.0, weights=None, flows=None, contrast=None):
+    """The causal choices and the best path."""
+    linker = PathLinker(threshold, weights, contrast)
+    flows = flows or [None] * len(frames)
+    causal = [linker.add(frame, flow) for frame, flow in zip(frames, flows, strict=True)]
+    return causal, linker.best_path()
+
+
+class TestAgainstAllPaths:
+    @pytest.mark.parametrize("seed", range(12))
+    def test_best_path(self, seed):
+        rng = np.random.default_rng(seed)
+        frames = [
+            observe(*((rng.random(), square(int(rng.integers(40))), _unit(rng)) for _ in range(rng.integers(0, 5))))
+            for _ in range(5)
+        ]
+        weights = LinkWeights(2.0, 0.7)
+        causal, path = follow(frames, 0.0, weights)
+        for end in range(1, 6):
+            states = [range(len(frame.scores)) if len(frame.scores) else [ABSENT] for frame in frames[:end]]
+            best = max(itertools.product(*states), key=lambda each: self.worth(each, frames, weights))
+            assert causal[end - 1] == best[-1]
+        assert path == list(best)
+
+    def worth(self, path, frames, weights):
+        """The definition: log-odds of every choice, and agreement of every step."""
+        total = 0.0
+        for number, choice in enumerate(path):
+            if choice == ABSENT:
+                continue
+            total += min(4.0, max(-4.0, logit(frames[number].scores[choice])))
+            if number and path[number - 1] != ABSENT:
+                total += self.agreement(frames[number - 1], path[number - 1], frames[number], choice, weights)
+        return total
+
+    def agreement(self, last, chosen, frame, choice, weights):
+        first, second = last.masks[chosen], frame.masks[choice]
+        iou = (first & second).sum() / (first | second).sum()
+        return weights.overlap * iou + weights.likeness * float(last.looks[chosen] @ frame.looks[choice])
+
+
+def _unit(rng):
+    look = rng.normal(size=2)
+    return look / np.linalg.norm(look)
+
+
+def logit(score):
+    return float(np.log(score / (1 - score)))
+
+
+def test_flickering_scores_do_not_switch():
+    frames = [observe((0.6 if number % 3 else 0.5, square(5), RED), (0.55, square(30, 2), RED)) for number in range(12)]
+    causal, path = follow(frames)
+    assert path == [0] * 12 and causal[1:] == path[1:]
+    alone = [int(np.argmax(frame.scores)) for frame in frames]
+    assert len(set(alone)) == 2  # each frame's best proposal does switch
+
+
+def test_objects_that_cross_keep_their_looks():
+    """Two squares swap sides and lie on each other in the middle; the score says nothing."""
+    frames = []
+    for number in range(21):
+        red, blue = (0.5, square(2 * number), RED), (0.5, square(40 - 2 * number), BLUE)
+        frames.append(observe(red, blue) if number % 2 else observe(blue, red))
+    frames[0] = observe((0.4, square(40), BLUE), (0.7, square(0), RED))
+    causal, path = follow(frames)
+    assert path == causal
+    assert [tuple(frame.looks[choice]) for frame, choice in zip(frames, path, strict=True)] == [tuple(RED)] * 21
+
+
+def test_alike_objects_that_cross_keep_their_motion():
+    """As before but both look alike: only where the pixels went tells them apart."""
+    frames, flows = [], [None]
+    for number in range(21):
+        lefts = 2 * number, 40 - 2 * number
+        tops = (6, 10)  # not quite on one line
+        frames.append(observe(*((0.5, square(left, top), RED) for left, top in zip(lefts, tops, strict=True))))
+        flow = np.zeros((*SIZE, 2), np.float32)
+        flow[square(lefts[0], tops[0]), 0] = -2 / SIZE[1]
+        flow[square(lefts[1], tops[1]) & ~square(lefts[0], tops[0]), 0] = 2 / SIZE[1]
+        flows.append(flow)
+    frames[0].scores[0] = 0.8
+    assert follow(frames, flows=flows[:21])[1] == [0] * 21
+
+
+def test_evidence_can_change_its_mind():
+    """The first frame liked the wrong one; all later ones do not: looking back, it never was the wrong one."""
+    frames = [observe((0.6, square(4), RED), (0.5, square(30), BLUE))]
+    frames += [observe((0.3, square(4), RED), (0.7, square(30), BLUE)) for _ in range(20)]
+    causal, path = follow(frames)
+    assert path == [1] * 21
+    assert causal[0] == 0 and causal[-1] == 1 and sorted(causal) == causal
+
+
+class TestPresence:
+    def scores(self, *scores):
+        return [observe((score, square(10 + number), RED)) for number, score in enumerate(scores)]
+
+    def test_enters_and_leaves(self):
+        frames = self.scores(*[0.02] * 5, *[0.7] * 6, *[0.02] * 5)
+        causal, path = follow(frames, threshold=0.2)
+        assert path == [ABSENT] * 5 + [0] * 6 + [ABSENT] * 5
+        assert causal[:5] == [ABSENT] * 5 and causal[7:11] == [0] * 4 and causal[-2:] == [ABSENT] * 2
+
+    def test_one_weak_frame_is_bridged(self):
+        assert follow(self.scores(0.7, 0.7, 0.1, 0.7, 0.7), threshold=0.2)[1] == [0] * 5
+
+    def test_without_a_threshold_it_is_always_there(self):
+        causal, path = follow(self.scores(0.001, 0.7, 0.001))
+        assert path == causal == [0] * 3
+
+    def test_a_threshold_of_one_is_never_reached(self):
+        causal, path = follow(self.scores(0.99, 0.9), threshold=1.0)
+        assert path == causal == [ABSENT] * 2
+
+    def test_frames_without_candidates(self):
+        frames = [*self.scores(0.9, 0.9), observe(), *self.scores(0.9, 0.9)]
+        for threshold in (0.0, 0.2):
+            causal, path = follow(frames, threshold)
+            assert path == [0, 0, ABSENT, 0, 0] and causal[2] == ABSENT and causal[-1] == 0
+        assert follow([]) == ([], [])
+
+    def test_far_below_the_best_frames_is_gone(self):
+        """Both instructions' scores are above the threshold throughout; only one has frames that are much better."""
+        clear, vague = self.scores(*[0.9] * 6, *[0.3] * 5), self.scores(*[0.4] * 6, *[0.3] * 5)
+        assert follow(clear, 0.1)[1] == [0] * 11
+        causal, path = follow(clear, 0.1, contrast=1.5)
+        assert path == [0] * 6 + [ABSENT] * 5 and causal[:6] == [0] * 6 and causal[-3:] == [ABSENT] * 3
+        assert follow(vague, 0.1, contrast=1.5) == ([0] * 11, [0] * 11)
+        assert follow(vague[::-1], 0.1, contrast=1.5)[1] == [0] * 11
+
+    def test_what_comes_late_was_not_there_before(self):
+        """A causal answer cannot know yet that better frames will come; the whole clip can."""
+        frames = self.scores(*[0.3] * 5, *[0.9] * 6)
+        causal, path = follow(frames, 0.1, contrast=1.5)
+        assert causal == [0] * 11 and path == [ABSENT] * 5 + [0] * 6
+
+    def test_contrast_never_overrules_always_there(self):
+        assert follow(self.scores(0.9, 0.9, 0.9, 0.01, 0.01, 0.01), 0.0, contrast=0.5)[1] == [0] * 6
+
+    @pytest.mark.parametrize("contrast", [None, 0.5, 2.0])
+    @pytest.mark.parametrize("seed", range(10))
+    def test_against_all_answers(self, seed, contrast):
+        rng = np.random.default_rng(seed)
+        scores = [None if rng.random() < 0.2 else float(rng.random()) for _ in range(6)]
+        presence = Presence(0.4, 1.3, contrast)
+        causal = [presence.add(score) for score in scores]
+
+        def even(frames):
+            odds = sorted(logit(score) for score in frames if score is not None)
+            best = odds[round(0.9 * (len(odds) - 1))] if odds else 0.0
+            return max(logit(0.4), best - contrast) if contrast and odds else logit(0.4)
+
+        def worth(states):
+            evidence = [
+                -4 if score is None else logit(score) - level for score, level in zip(scores, levels, strict=True)
+            ]
+            total = sum(max(-4, min(4, each)) for each, there in zip(evidence, states, strict=False) if there)
+            return total - 1.3 * sum(one != other for one, other in itertools.pairwise(states))
+
+        levels = [even(scores[:end]) for end in range(1, 7)]  # what was known when each frame was answered
+        for end in range(1, 7):
+            best = max(itertools.product([False, True], repeat=end), key=worth)
+            assert causal[end - 1] == (best[-1] and scores[end - 1] is not None)
+        levels = [even(scores)] * 6
+        best = max(itertools.product([False, True], repeat=6), key=worth)
+        expected = [there and score is not None for there, score in zip(best, scores, strict=True)]
+        assert presence.best_path() == expected
+
+
+def test_overlaps():
+    first, second = np.array([square(0), square(4)]), np.array([square(0), square(40), np.zeros(SIZE, bool)])
+    np.testing.assert_allclose(overlaps(first, second), [[1, 0, 0], [32 / 96, 0, 0]])
+    assert overlaps(np.zeros((1, *SIZE), bool), second[2:])[0, 0] == 0
+
+
+class TestMotion:
+    def texture(self, seed=0):
+        noise = np.random.default_rng(seed).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+        return cv2.GaussianBlur(noise, (0, 0), 5)
+
+    @pytest.mark.parametrize("shift", [(6, 0), (0, -5), (-4, 3)])
+    def test_a_moved_picture(self, shift):
+        picture = self.texture()
+        motion = Motion()
+        assert motion.step(picture) is None
+        flow = motion.step(np.roll(picture, (shift[1], shift[0]), (0, 1)))
+        middle = flow[30:90, 40:120].reshape(-1, 2).mean(0) * (160, 120)
+        np.testing.assert_allclose(middle, (-shift[0], -shift[1]), atol=0.5)
+
+    def test_masks_follow(self):
+        picture, mask = self.texture(), np.zeros((60, 80), bool)
+        mask[20:40, 30:50] = True
+        motion = Motion()
+        motion.step(picture)
+        flow = motion.step(np.roll(picture, 8, 1))
+        (after,) = moved(mask[None], flow, (60, 80))
+        assert overlaps(after[None], np.roll(mask, 4, 1)[None])[0, 0] > 0.85
+        (other,) = moved(mask[None], flow, (30, 40))
+        assert overlaps(other[None], np.roll(mask, 4, 1)[None, ::2, ::2])[0, 0] > 0.8
+        assert (moved(mask[None], None, (60, 80))[0] == mask).all()
+
+    def test_sizes_may_change_and_be_tiny(self):
+        motion = Motion()
+        for size in [(120, 160), (60, 50), (3, 200), (1, 1)]:
+            flow = motion.step(np.zeros((*size, 3), np.uint8))
+        assert np.isfinite(flow).all()
+        assert Motion().step(np.zeros((1, 1, 3), np.uint8)) is None
