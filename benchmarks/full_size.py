@@ -52,7 +52,8 @@ def sizes(tiny: bool):
     """The released checkpoint's sizes and our configuration with the same."""
     from released_checkpoint import Sizes
 
-    from instructseg.model.configuration import InstructSegConfig, paper
+    from instructseg.model.configuration import InstructSegConfig
+    from instructseg.model.presets import paper
 
     if not tiny:
         return Sizes(), paper()

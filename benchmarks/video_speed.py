@@ -24,8 +24,8 @@ from video_memory import pictures
 
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.video import open_clip
-from instructseg.model.configuration import paper
 from instructseg.model.modeling import InstructSegModel
+from instructseg.model.presets import paper
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.references import nearest_references
 from instructseg.types import Task

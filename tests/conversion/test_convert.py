@@ -25,8 +25,8 @@ from instructseg.conversion.rename import check_complete, make_plan
 from instructseg.conversion.writing import write_folder
 from instructseg.errors import CheckpointError
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model.configuration import paper
 from instructseg.model.modeling import InstructSegModel
+from instructseg.model.presets import paper
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -198,7 +198,8 @@ class TestBase:
 
     def test_every_fresh_rule_is_needed_somewhere(self):
         everything = tiny_sources.config(
-            decoder_config={"fpn_bias_relu": True, "mask_position": True, "text_to_pixel": True, "pixel_naming": True},
+            decoder_config={"fpn_bias_relu": True, "mask_position": True},
+            auxiliary_config={"text_to_pixel": True, "pixel_classification": True},
             text_fusion_config=None,
         )
         names = [*shapes_of(everything), *shapes_of(tiny_sources.config())]

@@ -58,7 +58,8 @@ def test_words_are_what_the_forward_finds_likeliest(segmenter):
     pieces[-1] = replace(pieces[-1], ids=(*pieces[-1].ids, *written))
     layout = pieces_to_layout(segmenter, pieces)
     with torch.no_grad():
-        logits = model.lm_head(model.reason(layout, visual, None).states)[0, :, : model.config.text_config.vocab_size]
+        logits = model.lm_head(model.reason(layout, visual, None).hidden_states)[0]
+        logits = logits[:, : model.config.text_config.vocab_size]
     assert logits.argmax(-1)[-6:-1].tolist() == written
 
 

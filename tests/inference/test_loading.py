@@ -51,7 +51,11 @@ OTHER_CONFIGS = {
     "more layers": ({"text_config": {"num_hidden_layers": 3}}, "language_model.layers.2", "are missing"),
     "fewer layers": ({"text_config": {"num_hidden_layers": 1}}, "language_model.layers.1", "not in the model"),
     "more mask tokens": ({"num_mask_tokens": 9}, "mask_tokens 4x32 instead of 9x32", "of another shape"),
-    "no auxiliary head": ({"decoder_config": {"pixel_naming": False}}, "naming.projection.weight", "not in the model"),
+    "no auxiliary head": (
+        {"auxiliary_config": {"pixel_classification": False}},
+        "pixel_classification_head.projection.weight",
+        "not in the model",
+    ),
 }
 
 

@@ -6,8 +6,9 @@ from torch import nn
 
 from instructseg.model import attention
 from instructseg.model.attention import NAME, attention_in_blocks
-from instructseg.model.configuration import InstructSegConfig, tiny
+from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
+from instructseg.model.presets import tiny
 
 
 def attend(query, key, value, allowed):

@@ -3,7 +3,7 @@
 import torch
 from transformers.activations import ACT2FN
 
-from instructseg.model.configuration import paper
+from instructseg.model.presets import paper
 
 
 def test_phi_2_keeps_its_activation():

@@ -52,7 +52,7 @@ def test_labelled_text_teaches_the_language_model_and_its_head():
     output = model(**inputs.model_kwargs, targets=tiny_model.targets(inputs))
     with torch.no_grad():
         visual = model.encode_image(inputs.pixel_values, inputs.clip_pixel_values)
-        states = model.reason(layout, visual, model.perceive(visual, layout, inputs.reference_index)).states
+        states = model.reason(layout, visual, model.perceive(visual, layout, inputs.reference_index)).hidden_states
         predicted = model.lm_head(states).log_softmax(-1)
     slow = [-predicted[0, at - 1, labels[0, at]] for at in range(1, layout.length) if labels[0, at] >= 0]
     assert len(slow) > 5

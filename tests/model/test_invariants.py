@@ -58,14 +58,16 @@ def test_what_targets_say_about_padding_changes_no_loss(tiny):
     wanted = tiny_model.targets(inputs)
     masks, valid = wanted.masks.clone(), wanted.valid.clone()
     masks[~inputs.layout.expression_mask], valid[~inputs.layout.expression_mask] = 1, True
-    located = wanted.located.clone()
+    located = wanted.localization.clone()
     located[~inputs.layout.expression_mask] = 1
-    noisy = dataclasses.replace(wanted, masks=masks, valid=valid, located=located)
+    noisy = dataclasses.replace(wanted, masks=masks, valid=valid, localization=located)
     first, second = (
         model(**inputs.model_kwargs, targets=each, generator=torch.Generator().manual_seed(0))
         for each in (wanted, noisy)
     )
-    assert first.parts.keys() == {"mask", "dice", "score", "pixel", "naming", "references"}
+    assert first.parts.keys() == {
+        "mask", "dice", "score", "text_to_pixel", "pixel_classification", "localization_head"
+    }  # fmt: skip
     for name, value in first.parts.items():
         torch.testing.assert_close(value, second.parts[name])
 
@@ -78,7 +80,7 @@ def test_forward_is_its_stages_one_by_one(pair):
         visual = model.encode_image(inputs.pixel_values, inputs.clip_pixel_values)
         references = model.perceive(visual, inputs.layout, inputs.reference_index)
         hidden = model.reason(inputs.layout, visual, references)
-        heads = model.decode(visual, hidden.masks, model.fuse(hidden, visual))
+        heads = model.decode(visual, hidden.mask_embeddings, model.fuse(hidden, visual))
     assert len(heads) == model.config.decoder_config.decoder_layers + 1
     assert torch.equal(heads[-1].mask_logits, whole.mask_logits)
     assert torch.equal(heads[-1].score_logits, whole.score_logits)
@@ -96,10 +98,10 @@ def test_a_kept_image_and_a_kept_prefix_give_the_answers_of_forward(pair):
     for text in [*DOGS, DOGS[0]]:
         layout = processor.layout([[text]], [Task.RES], [1])
         expected = run(model, tiny_model.prepare(processor, ([image], [text])))
-        assert_same(model.answer(visual, layout, reference), 0, 0, expected)
-        assert_same(model.answer(visual, layout, reference, prefix=prefix), 0, 0, expected)
+        assert_same(model.forward_from_features(visual, layout, reference), 0, 0, expected)
+        assert_same(model.forward_from_features(visual, layout, reference, prefix=prefix), 0, 0, expected)
     layout = processor.layout([DOGS], [Task.RES], [1])
-    packed = model.answer(visual, layout, reference, prefix=prefix)
+    packed = model.forward_from_features(visual, layout, reference, prefix=prefix)
     assert_same(packed, 0, 2, run(model, tiny_model.prepare(processor, ([image], DOGS[2:]))))
 
 

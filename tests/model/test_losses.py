@@ -6,9 +6,9 @@ import pytest
 import tiny_model
 import torch
 
+from instructseg.model.auxiliary_heads import PixelClassificationHead
 from instructseg.model.losses import Criterion, LossWeights, Targets, point_losses, text_loss
 from instructseg.model.matching import random_points, sample_points
-from instructseg.model.modeling import PixelNaming
 from instructseg.model.segmentation_decoder import Proposals
 
 
@@ -76,11 +76,12 @@ def test_one_instruction_by_hand(positive):
 
 
 def test_total_is_the_weighted_sum():
-    criterion = Criterion(LossWeights(mask=5, dice=2, score=3, pixel=0.5))
-    parts = {name: torch.tensor(float(at + 1)) for at, name in enumerate(("mask", "dice", "score", "pixel"))}
+    criterion = Criterion(LossWeights(mask=5, dice=2, score=3, text_to_pixel=0.5))
+    parts = {name: torch.tensor(float(at + 1)) for at, name in enumerate(("mask", "dice", "score", "text_to_pixel"))}
     total, weighted = criterion.total(parts)
     assert total == 5 * 1 + 2 * 2 + 3 * 3 + 0.5 * 4
-    assert {name: float(value) for name, value in weighted.items()} == {"mask": 5, "dice": 4, "score": 9, "pixel": 2}
+    expected = {"mask": 5, "dice": 4, "score": 9, "text_to_pixel": 2}
+    assert {name: float(value) for name, value in weighted.items()} == expected
 
 
 def test_masks_are_averaged_over_pairs_and_scores_over_what_was_asked():
@@ -107,7 +108,7 @@ def test_every_proposal_may_be_asked_for_the_whole_answer():
     heads, targets = [proposals()], some_targets(objects=2)
     targets.valid[0, 1] = False
     asked = torch.tensor([[True, True], [True, False]])
-    criterion = Criterion(LossWeights(every=3), num_points=40)
+    criterion = Criterion(LossWeights(all_queries=3), num_points=40)
     parts = criterion.segmentation(heads, targets, asked, torch.Generator().manual_seed(0))
     points = random_points(4, 40, targets.masks, torch.Generator().manual_seed(0)).view(2, 2, 1, 40, 2)
     expected = []
@@ -115,10 +116,11 @@ def test_every_proposal_may_be_asked_for_the_whole_answer():
         union = (targets.masks[row, column, 0] | targets.masks[row, column, 1]).float()
         for mask in heads[0].mask_logits[row, column].detach():
             expected.append(sum(losses_at(points[row, column], mask, union[None])))
-    assert parts["every"].item() == pytest.approx(sum(expected) / len(expected), rel=1e-4)
-    parts["every"].backward()
+    assert parts["all_queries"].item() == pytest.approx(sum(expected) / len(expected), rel=1e-4)
+    value = parts["all_queries"]
+    value.backward()
     assert heads[0].mask_logits.grad.flatten(3).any(-1).all(-1).tolist() == [[True, False], [True, False]]
-    assert criterion.total({"every": parts["every"]})[0].item() == pytest.approx(3 * parts["every"].item())
+    assert criterion.total({"all_queries": value})[0].item() == pytest.approx(3 * value.item())
 
 
 def test_scores_may_be_asked_to_tell_the_iou():
@@ -140,7 +142,7 @@ def test_scores_may_be_asked_to_tell_the_iou():
             iou = int((inside & wanted).sum()) / max(1, int((inside | wanted).sum()))
             terms.append(bce(score, iou))
     assert parts["score"].item() == pytest.approx(sum(terms) / len(terms), rel=1e-4)
-    assert "every" not in parts
+    assert "all_queries" not in parts
 
 
 def test_scores_may_tell_presence_before_the_iou():
@@ -170,7 +172,7 @@ def test_where_the_answer_is_in_reference_frames():
     located[0, 0, 0] = 0  # known not to be there
     located[0, 1, 2] = -1  # not known
     asked = torch.tensor([[True, True], [True, False]])
-    targets = Targets(some_targets().masks, some_targets().valid, located=located)
+    targets = Targets(some_targets().masks, some_targets().valid, localization=located)
     expected = 0.0
     for row, column in asked.nonzero().tolist():
         for frame in range(3):
@@ -179,7 +181,7 @@ def test_where_the_answer_is_in_reference_frames():
             wanted = located[row, column, frame].flatten()
             entropy, dice = point_losses(logits[row, column, frame].flatten()[None], wanted[None])
             expected += float(entropy) + (float(dice) if wanted.any() else 0.0)
-    found = Criterion().references(logits, targets, asked)["references"]
+    found = Criterion().localization(logits, targets, asked)["localization_head"]
     assert found.item() == pytest.approx(expected / 9, rel=1e-5)
 
 
@@ -196,10 +198,10 @@ def test_several_objects_of_one_instruction():
 def test_without_any_target_only_scores_are_pushed_down(objects, score_target):
     heads, targets = [proposals(seed=seed) for seed in range(2)], some_targets(objects=objects)
     targets.valid[:] = False
-    criterion = Criterion(LossWeights(every=1), num_points=40, score_target=score_target)
+    criterion = Criterion(LossWeights(all_queries=1), num_points=40, score_target=score_target)
     parts = criterion.segmentation(heads, targets, ALL_ASKED)
     parts |= criterion.text_to_pixel(torch.randn(2, 2, 6, 6), targets, ALL_ASKED)
-    assert parts["mask"] == parts["dice"] == parts["every"] == 0
+    assert parts["mask"] == parts["dice"] == parts["all_queries"] == 0
     assert all(torch.isfinite(value) for value in parts.values())
     total, _ = criterion.total(parts)
     total.backward()
@@ -243,30 +245,29 @@ def test_text_to_pixel():
 def test_naming_counts_known_pixels_only():
     logits = torch.randn(5, 3)
     labels = torch.tensor([0, -100, 2, -100, 1])
-    (value,) = Criterion().naming(logits, labels).values()
+    (value,) = Criterion().pixel_classification(logits, labels).values()
     slow = [-logits[row].log_softmax(-1)[labels[row]] for row in (0, 2, 4)]
     torch.testing.assert_close(value, sum(slow) / 3)
-    (nothing,) = Criterion().naming(logits, torch.full((5,), -100)).values()
+    (nothing,) = Criterion().pixel_classification(logits, torch.full((5,), -100)).values()
     assert nothing == 0
 
 
 def test_pixels_are_named_by_similarity_among_the_names_of_their_photo():
     torch.manual_seed(0)
-    naming = PixelNaming(4, 6)
+    head = PixelClassificationHead(4, 6)
     features, names = torch.randn(2, 4, 3, 5), torch.randn(3, 6)
     regions = torch.arange(30).view(2, 3, 5) % 3
     allowed = torch.tensor([[True, True, True], [True, False, True]])
-    targets = Targets(torch.zeros(2, 1, 1, 12, 20), torch.ones(2, 1, 1).bool(), regions, names_allowed=allowed)
-    logits, labels = naming(features, names, targets, torch.Generator().manual_seed(0))
+    logits, labels = head(features, names, regions, allowed, torch.Generator().manual_seed(0))
     picked = torch.randint(15, (1, 15), generator=torch.Generator().manual_seed(0)).expand(2, -1)
     assert logits.shape == (30, 3)
     for photo in range(2):
         for at, cell in enumerate(picked[photo].tolist()):
             row = photo * 15 + at
             assert labels[row] == regions[photo].flatten()[cell]
-            projected = naming.projection(features[photo].flatten(1)[:, cell])
+            projected = head.projection(features[photo].flatten(1)[:, cell])
             for name in range(3):
-                expected = naming.first_scale * torch.cosine_similarity(projected, names[name], dim=0)
+                expected = head.initial_scale * torch.cosine_similarity(projected, names[name], dim=0)
                 assert allowed[photo, name] or logits[row, name] < -1e30
                 if allowed[photo, name]:
                     torch.testing.assert_close(logits[row, name], expected)

@@ -3,7 +3,7 @@
 import tiny_model
 import torch
 
-from instructseg.model.perceiver import FrameLocator
+from instructseg.model.auxiliary_heads import LocalizationHead
 
 
 @torch.no_grad()
@@ -22,8 +22,8 @@ def test_a_few_cells_that_change_are_seen_in_a_fresh_models_tokens():
 
 def test_the_locator_learns_where_its_tokens_say():
     torch.manual_seed(0)
-    locator, tokens = FrameLocator(3, 16), torch.randn(5, 3, 16)
-    wanted = torch.zeros(5, FrameLocator.CELLS, FrameLocator.CELLS)
+    locator, tokens = LocalizationHead(3, 16), torch.randn(5, 3, 16)
+    wanted = torch.zeros(5, LocalizationHead.CELLS, LocalizationHead.CELLS)
     for frame in range(5):
         wanted[frame, 2 * frame : 2 * frame + 3, 1:4] = 1
     optimizer = torch.optim.Adam(locator.parameters(), lr=0.02)

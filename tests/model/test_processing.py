@@ -6,9 +6,9 @@ import tiny_model
 import torch
 
 from instructseg.errors import InputError
-from instructseg.model.configuration import nano
 from instructseg.model.image_processing import Geometry
 from instructseg.model.layout import Block
+from instructseg.model.presets import nano
 from instructseg.model.processing import MAX_INSTRUCTION_TOKENS, InstructSegProcessor
 from instructseg.prompts import SEG_TOKEN
 from instructseg.types import Task

@@ -6,8 +6,9 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
-from instructseg.model.configuration import InstructSegConfig, nano, paper
+from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
+from instructseg.model.presets import nano, paper
 from instructseg.model.processing import InstructSegProcessor
 
 ABLATIONS = {
@@ -182,7 +183,7 @@ def test_configurations_come_back(config, tmp_path):
         ({"perceiver_config": None}, "perceiver."),
         ({"text_fusion_config": None}, "text_fusion."),
         ({"decoder_config": {"mask_position": False}}, "pixel_decoder.position_projection."),
-        ({"decoder_config": {"text_to_pixel": False}}, "mask_decoder.text_to_pixel."),
+        ({"auxiliary_config": {"text_to_pixel": False}}, "mask_decoder.text_to_pixel_head."),
         ({"decoder_config": {"decoder_layers": 2}}, "mask_decoder.layers.2."),
     ],
 )

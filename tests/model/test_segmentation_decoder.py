@@ -44,10 +44,10 @@ def test_attention_is_multi_head_attention():
     torch.testing.assert_close(ours(queries, keys, values, mask), expected)
 
 
-def decoder(**changes):
+def decoder(text_to_pixel=False, **changes):
     torch.manual_seed(0)
     options = {"hidden_size": 8, "mask_size": 4, "num_heads": 2, "ffn_size": 8, "decoder_layers": 4, **changes}
-    built = MaskedAttentionDecoder(SegmentationDecoderConfig(**options), num_queries=3)
+    built = MaskedAttentionDecoder(SegmentationDecoderConfig(**options), num_queries=3, text_to_pixel=text_to_pixel)
     nn.init.normal_(built.query_embed)
     nn.init.normal_(built.level_embed)
     return built
@@ -93,8 +93,9 @@ def test_a_layer_reads_its_level_and_only_there_where_the_last_mask_is():
 def test_text_masks_are_scaled_dot_products():
     built, pixels = decoder(text_to_pixel=True), features()
     text = torch.randn(2, 2, 8)
-    expected = torch.einsum("bkc,bchw->bkhw", built.text_to_pixel(text), pixels.mask_features) / 2
-    torch.testing.assert_close(built.text_masks(pixels.mask_features, text), expected)
+    head = built.text_to_pixel_head
+    expected = torch.einsum("bkc,bchw->bkhw", head.projection(text), pixels.mask_features) / 2
+    torch.testing.assert_close(head(pixels.mask_features, text), expected)
 
 
 def test_pixel_decoder_sizes_and_mask_position():
@@ -115,18 +116,18 @@ def test_pixel_decoder_sizes_and_mask_position():
     torch.testing.assert_close(output.mask_features, expected)
 
 
-def test_the_deepest_map_reaches_the_mask_features_by_a_line_of_its_own():
+def test_the_coarsest_map_reaches_the_mask_features_by_a_line_of_its_own():
     torch.manual_seed(0)
     config = tiny_model.config().decoder_config
-    config.deepest_in_masks = True
+    config.coarsest_in_masks = True
     built = PixelDecoder(config, [3, 5, 7, 9])
     nn.init.normal_(built.level_embed)
     pyramid = tuple(torch.randn(1, width, 64 // n, 64 // n) for width, n in ((3, 4), (5, 8), (7, 16), (9, 32)))
     whole = built(pyramid)
-    weight, bias = built.deepest_projection.weight[:, :, 0, 0], built.deepest_projection.bias
+    weight, bias = built.coarsest_projection.weight[:, :, 0, 0], built.coarsest_projection.bias
     cells = torch.einsum("oc,bchw->bohw", weight, pyramid[-1]) + bias[:, None, None]
     enlarged = nn.functional.interpolate(cells, size=(16, 16), mode="bilinear")
-    built.deepest_projection = None
+    built.coarsest_projection = None
     torch.testing.assert_close(whole.mask_features, built(pyramid).mask_features + enlarged)
 
 

@@ -56,8 +56,9 @@ def test_round_trip(changes, tmp_path):
         first, second = (each.encode_image(inputs.pixel_values, inputs.clip_pixel_values) for each in (model, loaded))
         queries, text = torch.randn(1, 2, 4, 32), torch.randn(1, 2, 32)
         heads = [each.mask_decoder.predict(first.pixels.mask_features, queries, text) for each in (model, loaded)]
-        rest = [each.reason(inputs.layout, first, each.perceive(first, inputs.layout, inputs.reference_index)).masks
-                for each in (model, loaded)]  # fmt: skip
+        references = [each.perceive(first, inputs.layout, inputs.reference_index) for each in (model, loaded)]
+        rest = [each.reason(inputs.layout, first, tokens).mask_embeddings
+                for each, tokens in zip((model, loaded), references, strict=True)]  # fmt: skip
     # Stage by stage: masked attention switches pixels on and off, which random weights answer wildly.
     pairs = [(getattr(heads[0], name), getattr(heads[1], name)) for name in ("mask_logits", "score_logits")]
     pairs += [(first.tokens, second.tokens), (first.pixels.mask_features, second.pixels.mask_features), rest]
@@ -124,7 +125,7 @@ def test_tensors_are_read_and_not_mapped(tmp_path):
     files = [tmp_path / f"{number}.safetensors" for number in range(2)]
     for file, shard in zip(files, written, strict=True):
         save_file(shard, file)
-    with storage.unread_tensors(files) as tensors:
+    with storage.open_tensors(files) as tensors:
         read = {name: tensor[...] for name, tensor in tensors.items()}
         assert str(tmp_path) not in Path("/proc/self/maps").read_text()
     expected = written[0] | written[1]

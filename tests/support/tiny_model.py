@@ -9,11 +9,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
-from instructseg.model import configuration
+from instructseg.model import presets
+from instructseg.model.auxiliary_heads import LocalizationHead
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.losses import Targets
 from instructseg.model.modeling import InstructSegModel
-from instructseg.model.perceiver import FrameLocator
 from instructseg.model.processing import InstructSegProcessor, ModelInputs
 from instructseg.prompts import SEG_TOKEN
 from instructseg.types import Task
@@ -58,7 +58,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def config(**changes: object) -> InstructSegConfig:
     """tiny() with fields replaced; a dict changes fields of a part, unless it names another model type."""
-    tree = configuration.tiny().to_dict()
+    tree = presets.tiny().to_dict()
     for key, value in changes.items():
         part = isinstance(value, dict) and "model_type" not in value
         tree[key] = {**tree[key], **value} if part else value
@@ -112,8 +112,9 @@ def targets(inputs: ModelInputs, seed: int = 0, share_without: float = 0.0) -> T
     masks *= valid[..., None, None]
     regions = torch.from_numpy(rng.integers(-1, 2, (len(asked), side // 4, side // 4)))
     regions[regions < 0] = -100
-    located = torch.zeros(*asked.shape, inputs.reference_index.shape[1], FrameLocator.CELLS, FrameLocator.CELLS)
-    located[..., 3:7, 2:9] = 1
-    located[(inputs.reference_index < 0)[:, None].expand(located.shape[:3])] = -1
+    cells = LocalizationHead.CELLS
+    localization = torch.zeros(*asked.shape, inputs.reference_index.shape[1], cells, cells)
+    localization[..., 3:7, 2:9] = 1
+    localization[(inputs.reference_index < 0)[:, None].expand(localization.shape[:3])] = -1
     names = torch.tensor([[60, -1], [40, 41]]), torch.ones(len(asked), 2).bool()
-    return Targets(masks, valid, regions, *names, located)
+    return Targets(masks, valid, regions, *names, localization)

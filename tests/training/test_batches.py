@@ -76,17 +76,17 @@ def test_where_answers_are_in_the_reference_frames():
     here, gone = corner(40, 56), np.zeros((40, 56), bool)
     told = (Expression("the dog", here, masks=(gone, here, here)), Expression("the cat", here), Expression("it", None))
     clip = Sample("coco/1", Task.RVOS, frames, told, key=1)
-    located = Collator(processor, locate=4)([clip]).targets.located
+    located = Collator(processor, locate=4)([clip]).targets.localization
     assert located.shape == (1, 3, 2, 4, 4)
     assert not located[0, 0, 0].any(), "known not to be in the first frame"
     expected = processor.image_processor.prepare_mask(here).float().unflatten(1, (4, -1)).unflatten(0, (4, -1))
     torch.testing.assert_close(located[0, 0, 1], expected.mean((1, 3)))
     assert (located[0, 1:] == -1).all()
-    still = Collator(processor, locate=4)([Sample("coco/2", Task.RES, frames[:1], told[1:])]).targets.located
+    still = Collator(processor, locate=4)([Sample("coco/2", Task.RES, frames[:1], told[1:])]).targets.localization
     assert still.shape == (1, 2, 1, 4, 4)
     torch.testing.assert_close(still[0, 0, 0], expected.mean((1, 3)))
     assert not still[0, 1].any(), "what is not in a photo is nowhere in it"
-    assert Collator(processor)([clip]).targets.located is None
+    assert Collator(processor)([clip]).targets.localization is None
 
 
 def test_names_of_pixels():

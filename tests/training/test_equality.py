@@ -57,7 +57,7 @@ def test_in_pieces(world, tmp_path, extra):
     gradients = []
     for pieces in (1, 2, 4):
         AcceleratorState._reset_state(True)
-        run = start(world, tmp_path / str(pieces), f"accumulate={pieces}", "loss.weights.every=1", extra)
+        run = start(world, tmp_path / str(pieces), f"accumulate={pieces}", "loss.weights.all_queries=1", extra)
         run.optimizer.step = run.optimizer.zero_grad = lambda: None
         run.collate = training.Collator(run.processor, locate=12)
         mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
@@ -124,7 +124,8 @@ def test_two_processes_learn_what_one_does(world, tmp_path):
 @pytest.mark.slow
 def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
     """FSDP2 over gloo, left at step 6 and resumed: the same losses and weights as one process."""
-    model, processor = tiny_model.build(decoder_config={"pixel_naming": False})  # whose scale is a scalar: not for FSDP
+    # The scale of the pixel classification head is a scalar, which FSDP cannot shard.
+    model, processor = tiny_model.build(auxiliary_config={"pixel_classification": False})
     model.save_pretrained(tmp_path / "tiny")
     processor.save_pretrained(tmp_path / "tiny")
     init = f"model.init={tmp_path / 'tiny'}"

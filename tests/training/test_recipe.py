@@ -48,7 +48,7 @@ def test_the_papers_recipe_says_what_the_paper_says():
     assert (loaded.steps, loaded.batch_photos, loaded.warmup_steps) == (80_000, 32, 1680)
     assert (loaded.learning_rate, loaded.weight_decay, loaded.lora.rank) == (4e-5, 0.0, 8)
     weights = loaded.loss.weights
-    assert weights.mask == weights.dice == weights.score == weights.text == 1.0 and not weights.every
+    assert weights.mask == weights.dice == weights.score == weights.text == 1.0 and not weights.all_queries
     config = build_config(loaded.model)
     assert (config.perceiver_config.depth, config.text_fusion_config.depth, config.num_reference_frames) == (3, 3, 4)
     for source in (*loaded.data.sources, *loaded.data.validation):

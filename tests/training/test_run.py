@@ -11,7 +11,7 @@ from instructseg.conversion import nano_base
 from instructseg.data.readers.split import is_validation
 from instructseg.errors import InputError, RecipeError
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model import configuration
+from instructseg.model import presets
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.training import run as training
@@ -245,7 +245,7 @@ class TestStart:
         monkeypatch.setattr(nano_base, "build", lambda config, seed: (config, seed))
         changes = {"decoder_config": {"pixel_layers": 1}, "perceiver_config": None, "num_mask_tokens": 5}
         config, seed = build(Recipe(seed=7, model=ModelRecipe(config=changes)))
-        preset = configuration.nano()
+        preset = presets.nano()
         assert (config.decoder_config.pixel_layers, config.perceiver_config, config.num_mask_tokens) == (1, None, 5)
         assert config.decoder_config.decoder_layers == preset.decoder_config.decoder_layers and seed == 7
         assert config.text_config.hidden_size == preset.text_config.hidden_size

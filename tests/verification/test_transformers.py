@@ -35,7 +35,7 @@ def test_phi(model, parts):
     layout = build_layout([[[Piece(Block.TEXT, tuple(row))]] for row in ids.tolist()], [1, 1], BlockSizes(4, 3, 6))
     hidden = model.reason(layout, VisualFeatures(torch.zeros(2, 16, 40)), None)
     bias = parts["phi"].lm_head.bias
-    torch.testing.assert_close(model.lm_head(hidden.states) + bias, parts["phi"](ids).logits, **TOLERANCE)
+    torch.testing.assert_close(model.lm_head(hidden.hidden_states) + bias, parts["phi"](ids).logits, **TOLERANCE)
 
 
 @torch.no_grad()

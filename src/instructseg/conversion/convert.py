@@ -18,8 +18,9 @@ from instructseg.conversion.reading import Weights
 from instructseg.conversion.rename import Fresh, Plan, Shape, check_complete, make_plan
 from instructseg.conversion.writing import refuse_occupied, write_folder
 from instructseg.errors import CheckpointError
-from instructseg.model.configuration import InstructSegConfig, paper
+from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
+from instructseg.model.presets import paper
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.prompts import SEG_TOKEN
 
@@ -33,8 +34,8 @@ BASE_FRESH: tuple[Fresh, ...] = (
     Fresh("text_fusion.*", "the paper's own: VMTF"),
     Fresh("pooled_text.*", "the paper's own: scores without VMTF"),
     Fresh("mask_decoder.score_embed.*", "the paper's own: scores by text similarity"),
-    Fresh("mask_decoder.text_to_pixel.*", "an auxiliary head"),
-    Fresh("naming.*", "an auxiliary head"),
+    Fresh("mask_decoder.text_to_pixel_head.*", "an auxiliary head"),
+    Fresh("pixel_classification_head.*", "an auxiliary head"),
     Fresh("pixel_decoder.position_projection.*", "positions in the mask features, an option of ours"),
     Fresh("pixel_decoder.lateral.0.bias", "Mask2Former's convolution has none; it starts at zero"),
     Fresh("pixel_decoder.fpn.0.bias", "Mask2Former's convolution has none; it starts at zero"),

@@ -62,7 +62,7 @@ def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
     config.text_fusion_config.granularity = "global"
     config.decoder_config.fpn_bias_relu = True
     config.decoder_config.mask_position = False
-    config.decoder_config.text_to_pixel = config.decoder_config.pixel_naming = False
+    config.auxiliary_config = None
     config.block_order = config.prompt_set = "released"
     config.selection, config.score_threshold, config.reference_policy = "score_x_quality", 0.0, "nearest"
     return config

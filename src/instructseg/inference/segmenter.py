@@ -193,7 +193,7 @@ class ImageSession:
             visual = self._encode()
             if kind not in self._prefixes:
                 self._prefixes[kind] = model.read_prefix(layout, visual)
-            output = model.answer(visual, layout, reference, prefix=self._prefixes[kind])
+            output = model.forward_from_features(visual, layout, reference, prefix=self._prefixes[kind])
         return self.read(output, 0, instruction, kind, max_masks, threshold)
 
     def chat(self, question: str, max_new_tokens: int = 128) -> str:

@@ -15,17 +15,17 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def random_points(count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform points float32 (count, points, 2) in [0, 1], drawn on the CPU to be repeatable, for `like`'s device."""
+    """Uniform points float32 (count, points, 2) in [0, 1] on `like`'s device; drawn on the CPU, so repeatable."""
     return torch.rand(count, points, 2, generator=generator).to(like.device)
 
 
 def shared_points(count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """The same uniform points for every row, so that how a batch is split over processes does not change them."""
+    """The same uniform points for every row, so that they do not depend on how a batch is split over processes."""
     return random_points(1, points, like, generator).expand(count, -1, -1)
 
 
 class PointSource(Protocol):
-    """Where a criterion's random points come from: `random_points`, `shared_points`, or recorded ones."""
+    """Source of a criterion's random points: `random_points`, `shared_points`, or recorded ones."""
 
     def __call__(self, count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor: ...
 
@@ -35,14 +35,17 @@ def uncertain_points(
     logits: Tensor, points: int, oversample: float, importance: float, generator: torch.Generator | None,
     draw: PointSource = random_points,
 ) -> Tensor:  # fmt: skip
-    """Points, a share `importance` of them where the mask is least sure: (n, 1, h, w) -> (n, points, 2) (PointRend)."""
+    """Points, a share `importance` of them the most uncertain of `oversample` times as many candidates (PointRend).
+
+    Shapes: logits (n, 1, height, width) -> (n, points, 2) in [0, 1] as (x, y).
+    """
     count = len(logits)
     candidates = draw(count, int(points * oversample), logits, generator)
-    sure = int(points * importance)
-    doubt = -sample_points(logits, candidates)[:, 0].abs()
-    chosen = doubt.topk(sure, dim=1).indices
-    hard = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
-    return torch.cat([hard, draw(count, points - sure, logits, generator)], dim=1)
+    selected = int(points * importance)
+    uncertainty = -sample_points(logits, candidates)[:, 0].abs()
+    index = uncertainty.topk(selected, dim=1).indices
+    uncertain = candidates.gather(1, index[..., None].expand(-1, -1, 2))
+    return torch.cat([uncertain, draw(count, points - selected, logits, generator)], dim=1)
 
 
 def pairwise_costs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +66,7 @@ def pairwise_costs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def match(
     mask_logits: Tensor, masks: Tensor, valid: Tensor, points: Tensor, bce_weight: float, dice_weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Assign each valid target one proposal at the least total cost.
+    """Assign one proposal to each valid target at the minimum total cost.
 
     Shapes: mask_logits (n, queries, h, w), masks (n, objects, H, W), valid bool (n, objects), points (n, points, 2)
     -> (sample, query, object) indices of the pairs, samples ascending.

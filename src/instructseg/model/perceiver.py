@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from instructseg.model.auxiliary_heads import LocalizationHead
 from instructseg.model.configuration import PerceiverConfig
 
 
 class PerceiverLayer(nn.Module):
-    """Latents attend to media by multi-head cross-attention, then pass a feed-forward block; both are residual.
+    """Multi-head cross-attention of latents to media tokens, then a feed-forward block; both are residual.
 
-    Media and latents are normalised apart; projections have no bias (the released OVP and VMTF layers are equal to
-    this one, Flamingo's resampler without its position terms).
+    Media and latents have a norm each, projections have no bias: the layer of the released OVP and VMTF, which is that
+    of Flamingo's resampler without its position terms.
     """
 
     def __init__(self, hidden_size: int, num_heads: int, head_dim: int, ffn_ratio: int):
@@ -32,14 +35,14 @@ class PerceiverLayer(nn.Module):
         )
 
     def keys_of_media(self, media: Tensor) -> Tensor:
-        """Keys and values of media tokens: (..., tokens, dim) -> (..., tokens, 2 * inner)."""
+        """Keys and values of media tokens: (..., patches or words, dim) -> (..., patches or words, 2 * inner)."""
         return self.to_kv(self.norm_media(media))
 
     def attend(self, latents: Tensor, keys: Tensor, keep: Tensor | None, own: int) -> Tensor:
         """Cross-attention without the residual.
 
-        Shapes: latents (batch, queries, dim), keys (batch, tokens, 2 * inner), keep bool (batch, tokens + own) or
-        None, True = attend; the first `own` latents are appended to the keys -> (batch, queries, dim).
+        Shapes: latents (batch, queries, dim), keys (batch, keys, 2 * inner), keep bool (batch, keys + own) or None,
+        True = attend -> (batch, queries, dim). The first `own` latents are appended to the keys.
         """
         normed = self.norm_latents(latents)
         if own:
@@ -56,38 +59,18 @@ class PerceiverLayer(nn.Module):
         return latents + self.ffn(latents)
 
 
-class FrameLocator(nn.Module):
-    """Auxiliary head: where in its frame the object is that a frame's OVP tokens tell of.
-
-    It reads the tokens alone, so that place must be in them: the language model sees no other trace of the frame.
-    Shapes: tokens (..., latents, dim) -> logits (..., CELLS, CELLS), rows first, stretched over the frame.
-    """
-
-    CELLS = 12
-    _narrow = 32
-
-    def __init__(self, latents: int, hidden_size: int):
-        super().__init__()
-        self.token_projection = nn.Linear(hidden_size, self._narrow)
-        self.cell_projection = nn.Linear(latents * self._narrow, self.CELLS**2)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        narrow = nn.functional.gelu(self.token_projection(tokens)).flatten(-2)
-        return self.cell_projection(narrow).float().unflatten(-1, (self.CELLS, self.CELLS))
-
-
 class ObjectAwareVideoPerceiver(nn.Module):
     """Condense each reference frame into a few tokens about the objects the instruction names.
 
     Learned latents attend to one frame's visual tokens and the instruction's word embeddings (section 3.2, Eq. 1).
-    Frames do not see each other here; the language model mixes them over time. With
-    `config.latents_in_keys` the latents are keys too, as in the released weights.
+    Frames do not attend to each other here; the language model relates them over time. With `config.latents_in_keys`
+    the latents are keys too, as in the released weights. `localization` adds the auxiliary head.
 
     Shapes: frames (batch, time, patches, dim), words (batch, instructions, words, dim), word_mask bool
     (batch, instructions, words) -> (batch, instructions, time, latents, dim).
     """
 
-    def __init__(self, config: PerceiverConfig, hidden_size: int):
+    def __init__(self, config: PerceiverConfig, hidden_size: int, localization: bool = False):
         super().__init__()
         self.latents_in_keys = config.latents_in_keys
         self.latents = nn.Parameter(torch.empty(config.num_latents, hidden_size))
@@ -96,19 +79,18 @@ class ObjectAwareVideoPerceiver(nn.Module):
             for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(hidden_size)
-        self.locator = FrameLocator(config.num_latents, hidden_size) if config.locate else None
+        self.localization_head = LocalizationHead(config.num_latents, hidden_size) if localization else None
 
     def forward(self, frames: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
         batch, time, patches, _ = frames.shape
-        asked = words.shape[1]
-        pairs = (batch, asked, time)
-        latents = self.latents.expand(batch * asked * time, -1, -1)
+        pairs = (batch, words.shape[1], time)
+        latents = self.latents.expand(math.prod(pairs), -1, -1)
         own = len(self.latents) if self.latents_in_keys else 0
         keep = torch.ones(*pairs, patches, dtype=torch.bool, device=frames.device)
         keep = torch.cat([keep, word_mask[:, :, None].expand(*pairs, -1)], dim=-1).flatten(0, 2)
         keep = nn.functional.pad(keep, (0, own), value=True)
         for layer in self.layers:
-            seen = layer.keys_of_media(frames)[:, None].expand(*pairs, -1, -1)
-            read = layer.keys_of_media(words)[:, :, None].expand(*pairs, -1, -1)
-            latents = layer(latents, torch.cat([seen, read], dim=3).flatten(0, 2), keep, own)
+            visual_keys = layer.keys_of_media(frames)[:, None].expand(*pairs, -1, -1)
+            word_keys = layer.keys_of_media(words)[:, :, None].expand(*pairs, -1, -1)
+            latents = layer(latents, torch.cat([visual_keys, word_keys], dim=3).flatten(0, 2), keep, own)
         return self.norm(latents).unflatten(0, pairs)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from instructseg.model.auxiliary_heads import TextToPixelHead
 from instructseg.model.configuration import SegmentationDecoderConfig
 from instructseg.model.deformable_attention import MultiScaleDeformableAttention
 from instructseg.model.position import sine_position
@@ -19,24 +20,22 @@ from instructseg.model.position import sine_position
 
 @dataclass(frozen=True)
 class PixelFeatures:
-    """What the pixel decoder makes of one batch of images; it depends on the image only.
-
-    mask_features (batch, mask_size, H/4, W/4); levels: three maps (batch, hidden_size, h, w) of strides 32, 16, 8.
-    """
+    """Output of the pixel decoder, computed from the images alone."""
 
     mask_features: Tensor
+    """(batch, mask_size, height / 4, width / 4)."""
     levels: tuple[Tensor, ...]
+    """Maps of strides 32, 16 and 8, each (batch, hidden_size, height / stride, width / stride)."""
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """Masks and scores of one prediction head.
-
-    mask_logits (batch, instructions, queries, H/4, W/4), score_logits (batch, instructions, queries).
-    """
+    """Masks and scores that one prediction head predicts."""
 
     mask_logits: Tensor
+    """(batch, instructions, queries, height / 4, width / 4)."""
     score_logits: Tensor
+    """(batch, instructions, queries)."""
 
 
 class DeformableEncoderLayer(nn.Module):
@@ -56,7 +55,7 @@ class DeformableEncoderLayer(nn.Module):
 
 
 class PixelDecoder(nn.Module):
-    """Mix strides 8, 16, 32 by deformable attention; fuse stride 4 as in a feature pyramid.
+    """Deformable attention over strides 8, 16 and 32; stride 4 is fused as in a feature pyramid.
 
     Input: the backbone's maps, strides 4, 8, 16, 32 in this order, each (batch, channels, height, width).
     """
@@ -77,12 +76,12 @@ class PixelDecoder(nn.Module):
         self.fpn = nn.Sequential(nn.Conv2d(size, size, 3, padding=1, bias=bias), nn.GroupNorm(groups, size), nn.ReLU())
         self.mask_projection = nn.Conv2d(size, config.mask_size, 1)
         self.position_projection = nn.Linear(size, config.mask_size) if config.mask_position else None
-        self.deepest_projection = nn.Conv2d(coarse[0], config.mask_size, 1) if config.deepest_in_masks else None
+        self.coarsest_projection = nn.Conv2d(coarse[0], config.mask_size, 1) if config.coarsest_in_masks else None
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> PixelFeatures:
         fine, *coarse = pyramid
         maps = [project(level) for project, level in zip(self.input_projections, coarse[::-1], strict=True)]
-        sizes = [(level.shape[-2], level.shape[-1]) for level in maps]
+        sizes = [_size(level) for level in maps]
         tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
         position = torch.cat(
             [
@@ -98,22 +97,26 @@ class PixelDecoder(nn.Module):
             for part, size in zip(tokens.split([h * w for h, w in sizes], dim=1), sizes, strict=True)
         )
         features = self._mask_features(fine, levels[-1])
-        if self.deepest_projection is not None:
-            features = features + _enlarge(self.deepest_projection(coarse[-1]), (fine.shape[-2], fine.shape[-1]))
+        if self.coarsest_projection is not None:
+            features = features + _enlarge(self.coarsest_projection(coarse[-1]), _size(fine))
         return PixelFeatures(features, levels)
 
     def _mask_features(self, fine: Tensor, finest_level: Tensor) -> Tensor:
         lateral = self.lateral(fine)
         if self.lateral_relu:
             lateral = lateral.relu()
-        enlarged = _enlarge(finest_level, (lateral.shape[-2], lateral.shape[-1]))
-        features = self.mask_projection(self.fpn(lateral + enlarged))
+        features = self.mask_projection(self.fpn(lateral + _enlarge(finest_level, _size(lateral))))
         if self.position_projection is None:
             return features
-        height, width = features.shape[-2:]
+        height, width = _size(features)
         position = sine_position(height, width, self.position_projection.in_features, features.device)
         position = self.position_projection(position.to(features.dtype))
         return features + position.t().unflatten(-1, (height, width))
+
+
+def _size(level: Tensor) -> tuple[int, int]:
+    """(height, width) of a map."""
+    return level.shape[-2], level.shape[-1]
 
 
 def _enlarge(level: Tensor, size: tuple[int, int]) -> Tensor:
@@ -174,12 +177,15 @@ def _mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
 
 
 class MaskedAttentionDecoder(nn.Module):
-    """Turn mask embeddings into masks and scores, predicting before the first layer and after each one.
+    """Turn mask embeddings into masks and scores; a prediction before the first layer and after each one.
 
-    Queries of different instructions about one image read the same memory but never each other.
+    Queries of different instructions about one image attend to the same memory but never to each other.
+    `text_to_pixel` adds the auxiliary head.
     """
 
-    def __init__(self, config: SegmentationDecoderConfig, num_queries: int, num_levels: int = 3):
+    def __init__(
+        self, config: SegmentationDecoderConfig, num_queries: int, num_levels: int = 3, text_to_pixel: bool = False
+    ):
         super().__init__()
         size = config.hidden_size
         self.query_embed = nn.Parameter(torch.empty(num_queries, size))
@@ -188,7 +194,7 @@ class MaskedAttentionDecoder(nn.Module):
         self.norm = nn.LayerNorm(size)
         self.mask_embed = _mlp(size, size, config.mask_size, 3)
         self.score_embed = _mlp(size, size, size, 2)
-        self.text_to_pixel = nn.Linear(size, config.mask_size) if config.text_to_pixel else None
+        self.text_to_pixel_head = TextToPixelHead(size, config.mask_size) if text_to_pixel else None
 
     def forward(self, pixels: PixelFeatures, queries: Tensor, text: Tensor) -> list[Proposals]:
         """Predictions of every head, the final one last.
@@ -200,18 +206,18 @@ class MaskedAttentionDecoder(nn.Module):
             for level, embed in zip(pixels.levels, self.level_embed, strict=True)
         ]
         positions = [
-            sine_position(*level.shape[-2:], level.shape[1], level.device).to(level.dtype) for level in pixels.levels
+            sine_position(*_size(level), level.shape[1], level.device).to(level.dtype) for level in pixels.levels
         ]
         predictions = [self.predict(pixels.mask_features, queries, text)]
         for index, layer in enumerate(self.layers):
-            which = index % len(memories)
-            mask = attention_mask(predictions[-1].mask_logits, pixels.levels[which].shape[-2:])
-            queries = layer(queries, self.query_embed, memories[which], positions[which], mask)
+            level = index % len(memories)
+            mask = attention_mask(predictions[-1].mask_logits, _size(pixels.levels[level]))
+            queries = layer(queries, self.query_embed, memories[level], positions[level], mask)
             predictions.append(self.predict(pixels.mask_features, queries, text))
         return predictions
 
     def predict(self, mask_features: Tensor, queries: Tensor, text: Tensor) -> Proposals:
-        """Masks and scores of the queries as they stand; a score is a plain dot product with the text."""
+        """Masks and scores of the queries after some layer; a score is a plain dot product with the text."""
         normed = self.norm(queries)
         kernels = self.mask_embed(normed).flatten(1, 2)
         masks = torch.bmm(kernels, mask_features.flatten(2)).float()
@@ -219,18 +225,12 @@ class MaskedAttentionDecoder(nn.Module):
         scores = (self.score_embed(normed).float() * text[:, :, None].float()).sum(-1)
         return Proposals(masks, scores)
 
-    def text_masks(self, mask_features: Tensor, text: Tensor) -> Tensor:
-        """Auxiliary masks straight from the text embedding: (batch, instructions, H/4, W/4) logits."""
-        kernels = self.text_to_pixel(text)
-        logits = torch.bmm(kernels, mask_features.flatten(2)).float() / mask_features.shape[1] ** 0.5
-        return logits.unflatten(-1, mask_features.shape[-2:])
-
 
 @torch.no_grad()
 def attention_mask(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where each query may look next: its own mask's foreground, or everywhere when that is empty at this level.
+    """Cells that each query attends to next: its own mask's foreground, or all where that is empty at this level.
 
-    Shapes: (batch, instructions, queries, height, width) -> bool (batch, 1, instructions * queries, cells).
+    Shapes: (batch, instructions, queries, height, width) -> bool (batch, 1, instructions * queries, cells of `size`).
     """
     small = nn.functional.interpolate(mask_logits.flatten(1, 2), size=size, mode="bilinear").flatten(2)
     allowed = small.sigmoid() >= 0.5

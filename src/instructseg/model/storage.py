@@ -1,8 +1,9 @@
-"""Weights in files: read one tensor at a time, and compact ones, of a quarter of the bytes.
+"""Weight files: compact ones of a quarter of the size, and reading one tensor at a time.
 
-Compact weights are large matrices as int8 with one scale a row, the rest in bfloat16, read back to full precision.
-It is storage only: the model computes as if the weights had been saved in full, with the rounding named in the
-model card. A folder written here says so in its config (`weight_storage: int8`) and loads by `from_pretrained`.
+Compact weights are large matrices as int8 with one scale per row and the rest in bfloat16; loading gives full precision
+back. The format only saves space: the model computes as if the weights had been saved in full, up to the rounding that
+the model card states. A folder written here says so in its config (`weight_storage: int8`) and loads by
+`from_pretrained`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def save_int8(model: PreTrainedModel, directory: Path, shard_bytes: int = SHARD_
 
 
 def pack(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """One tensor as stored: int8 rows and their scales for large matrices, else bfloat16; integers as they are."""
+    """One tensor as stored: int8 rows and their scales for large matrices, else bfloat16; integers unchanged."""
     tensor = tensor.detach().cpu().contiguous()
     if not tensor.is_floating_point():
         return {name: tensor}
@@ -63,7 +64,7 @@ def pack(name: str, tensor: Tensor) -> dict[str, Tensor]:
 
 
 def load_int8(directory: Path) -> dict[str, Tensor]:
-    """The float32 state dict of a folder written by `save_int8`."""
+    """The float32 state dict of a folder written by `save_int8`. Raises CheckpointError when it cannot be read."""
     try:
         files = sorted(set(json.loads((directory / INDEX).read_text())["weight_map"].values()))
         stored: dict[str, Tensor] = {}
@@ -80,11 +81,11 @@ def load_int8(directory: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def unread_tensors(files: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
-    """The tensors of safetensors files by name, each read from its file when `tensor[...]` asks for it.
+def open_tensors(files: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
+    """Tensors of safetensors files by name; `tensor[...]` reads one from its file.
 
-    Read, not mapped: pages of a mapped file count as the process's memory from their first use until the file is
-    closed, which made loading a model take twice its size.
+    Files are read, not mapped: pages of a mapped file count as the process's memory from their first use until the
+    file is closed, which doubled the peak memory of loading a model.
     """
     with ExitStack() as opened:
         tensors: dict[str, Any] = {}

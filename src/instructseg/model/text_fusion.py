@@ -10,7 +10,7 @@ from instructseg.model.perceiver import PerceiverLayer
 
 
 def pool_words(words: Tensor, word_mask: Tensor) -> Tensor:
-    """Adaptive average pooling of the valid words: (batch, words, dim), bool (batch, words) -> (batch, 1, dim)."""
+    """Mean of the valid words: (batch, words, dim), bool (batch, words) -> (batch, 1, dim)."""
     weights = word_mask.to(words.dtype)[..., None]
     return (words * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp(min=1)
 
@@ -18,11 +18,12 @@ def pool_words(words: Tensor, word_mask: Tensor) -> Tensor:
 class VisionGuidedMultiGranularityTextFusion(nn.Module):
     """Fuse the instruction's global and detailed embeddings under the image's guidance into one class embedding.
 
-    The pooled (global) token and the detail tokens E_d are queries; keys are the deepest map of the fine-grained
-    encoder and the text tokens of the chosen granularity. The paper leaves open how 1 + L fused tokens become one
-    classifier; here the global token, which attends to the details in every layer, is read out ("detailed" reads the
-    mean of the fused details). Beside it runs a linear path of the pooled text, as in the released code. With
-    granularity "global" the numbers are those of the released module, whose detail tokens never reach the output.
+    Queries are the pooled (global) token and the detail tokens E_d. Keys are the coarsest map of the fine-grained
+    encoder and all queries; the paper names the image features and the global token as keys, but then no detail
+    reaches the global token. Section 3.3 does not say how 1 + L fused tokens become the one embedding that a score
+    needs: here it is the global token, which attends to the details in every layer ("detailed" takes the mean of the
+    fused details), beside a linear path of the pooled text, as in the released code. With granularity "global" the
+    numbers are those of the released module, whose detail tokens never reach the output.
 
     Shapes: words (batch, words, text_size), word_mask bool (batch, words), visual (batch, channels, height, width)
     -> (batch, output_size).
@@ -54,7 +55,7 @@ class VisionGuidedMultiGranularityTextFusion(nn.Module):
         return self.output_projection(torch.cat([self.pooled_projection(pooled), fused], dim=-1))[:, 0]
 
     def _queries(self, pooled: Tensor, words: Tensor, word_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The text tokens of the configured granularity and which of them are real."""
+        """Text tokens of the configured granularity, and which of them are not padding."""
         if self.granularity == "global":
             return pooled, word_mask.new_ones(len(words), 1)
         if self.granularity == "detailed":

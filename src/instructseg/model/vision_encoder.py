@@ -1,4 +1,4 @@
-"""The MLLM's eyes: a CLIP-type encoder and the projection F_p into the language model's width (section 3.1)."""
+"""Visual tokens: a CLIP-type encoder, or the backbone, and the projection F_p to the language model's width (3.1)."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ class ClipTokens(nn.Module):
 
     def __init__(self, config: InstructSegConfig):
         super().__init__()
-        width = config.text_config.hidden_size
+        width, clip = config.text_config.hidden_size, config.vision_config
+        assert clip is not None
         self.layer = config.vision_feature_layer
-        self.encoder = AutoModel.from_config(config.vision_config)
-        self.projector = nn.Sequential(
-            nn.Linear(config.vision_config.hidden_size, width), nn.GELU(), nn.Linear(width, width)
-        )
+        self.encoder = AutoModel.from_config(clip)
+        self.projector = nn.Sequential(nn.Linear(clip.hidden_size, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(frames, 3, height, width) -> (frames, patches, text hidden size)."""
+        """(frames, 3, height, width) -> (frames, patches, dim)."""
         states = self.encoder(pixels, output_hidden_states=True).hidden_states
         return self.projector(states[self.layer])
 
 
 class BackboneTokens(nn.Module):
-    """Visual tokens from the backbone's deepest map, for models that run one encoder only.
+    """Visual tokens from the backbone's coarsest map, for models with a single encoder.
 
-    With the "concept" projector each cell also arrives as words: the backbone's classifier says what the cell shows,
-    and its class probabilities weight the language model's own embeddings of the class names (`class_words`).
+    The "concept" projector adds the backbone's classification of each cell: the mean of the class names' word
+    embeddings (`class_words`), weighted by the class probabilities.
     """
 
     def __init__(self, config: InstructSegConfig, channels: int):
@@ -49,13 +48,14 @@ class BackboneTokens(nn.Module):
             self.register_buffer("class_words", torch.zeros(config.backbone_config.num_classes, width))
 
     def forward(self, last_map: Tensor, backbone: nn.Module) -> Tensor:
-        """(frames, channels, height, width) -> (frames, height * width, text hidden size), rows first."""
+        """(frames, channels, height, width) -> (frames, height * width, dim), rows first."""
         if self.concepts:
             features, probabilities = backbone.name_cells(last_map)
             tokens = self.projector(features) + probabilities.to(self.class_words.dtype) @ self.class_words
         else:
             tokens = self.projector(last_map.flatten(2).transpose(1, 2))
         if self.position is not None:
-            position = sine_position(*last_map.shape[-2:], POSITION_SIZE, last_map.device)
+            height, width = last_map.shape[-2:]
+            position = sine_position(height, width, POSITION_SIZE, last_map.device)
             tokens = tokens + self.position(position.to(tokens.dtype))
         return tokens

@@ -13,7 +13,7 @@ from instructseg.training.recipe import LoraRecipe
 
 
 def add_lora(model: InstructSegModel, recipe: LoraRecipe) -> None:
-    """Put fresh adapters on the language model, in place."""
+    """Add fresh LoRA adapters to the language model, in place."""
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(
@@ -23,7 +23,7 @@ def add_lora(model: InstructSegModel, recipe: LoraRecipe) -> None:
 
 
 def merge_lora(model: InstructSegModel) -> None:
-    """Fold the adapters into the weights and take them out, in place."""
+    """Merge the adapters into the weights and remove them, in place."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(model.language_model.named_modules()):
@@ -34,16 +34,16 @@ def merge_lora(model: InstructSegModel) -> None:
 
 
 def choose_trainable(model: InstructSegModel, train: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Set requires_grad everywhere and say why: group -> parameter names.
+    """Set requires_grad of every parameter; returns group -> parameter names.
 
     `train` names the modules (or parameters) that train in full; empty: all but encoders and language model. Word
     embeddings and the output head stay frozen too, unlike in the released training. Raises RecipeError for a name that
-    is no part of the model, or a part that stays frozen.
+    is no part of the model, or of a part that always stays frozen.
     """
     own = _own_parts(model)
     unknown = [name for name in train if name not in own]
     if unknown:
-        raise RecipeError(f"model.train names {unknown[0]!r}; it may name {', '.join(own)}")
+        raise RecipeError(f"expected model.train to name parts among {', '.join(own)}; got {unknown[0]!r}")
     encoders = {id(parameter) for encoder in model.encoders for parameter in encoder.parameters()}
     groups: dict[str, list[str]] = {
         "trained": [], "lora": [], "frozen encoder": [], "frozen language model": [], "frozen by the recipe": [],
@@ -61,15 +61,16 @@ def choose_trainable(model: InstructSegModel, train: Sequence[str] = ()) -> dict
 
 
 def _own_parts(model: InstructSegModel) -> list[str]:
-    """The model's parts beside its encoders and language model."""
+    """The model's parts other than its encoders and language model."""
     names = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
     return [name for name in names if name not in ("backbone", "language_model", "lm_head")]
 
 
 class MovingAverage:
-    """Exponential moving average of the trained parameters; `swap` exchanges it with the live ones.
+    """Exponential moving average of the trained parameters; `swap` exchanges it with the current ones.
 
-    The decay grows with the step, min(decay, (1 + step) / (10 + step)), so that early averages forget the start.
+    The decay, 0 to 1, grows with the step: min(decay, (1 + step) / (10 + step)), so that the average forgets the
+    initial weights.
     """
 
     def __init__(self, parameters: list[nn.Parameter], decay: float):
@@ -79,11 +80,13 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.shadow, [parameter.detach() for parameter in self.parameters], 1 - decay)
+        # torch's stubs leave out what they call private; a loop over lerp_ takes far longer for many small tensors.
+        parameters = [parameter.detach() for parameter in self.parameters]
+        torch._foreach_lerp_(self.shadow, parameters, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def swap(self) -> None:
         for shadow, parameter in zip(self.shadow, self.parameters, strict=True):
-            kept = parameter.detach().clone()
+            current = parameter.detach().clone()
             parameter.copy_(shadow)
-            shadow.copy_(kept)
+            shadow.copy_(current)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from instructseg.errors import RecipeError
+from instructseg.model.legacy_names import modern_override, modern_recipe
 from instructseg.model.losses import LossWeights
 from instructseg.training.data.own_data import section_of
 from instructseg.training.schema import build, plain, put
@@ -175,9 +176,17 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"recipe {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"recipe {path} is not valid YAML: {error}") from None
+    tree = _with_todays_names(tree)
     for override in overrides:
         before = tree.get("data") if isinstance(tree, dict) else None
-        put(tree, override)
+        put(tree, modern_override(override))
         if isinstance(tree.get("data"), str):
             tree["data"] = section_of(tree["data"], before)
-    return build(Recipe, tree)
+    return build(Recipe, _with_todays_names(tree))
+
+
+def _with_todays_names(tree: Any) -> Any:
+    try:
+        return modern_recipe(tree) if isinstance(tree, dict) else tree
+    except ValueError as error:
+        raise RecipeError(str(error)) from None

@@ -90,10 +90,10 @@ class Run:
         if self.main:
             print_groups(self.model, self.groups)
         data, references = self.recipe.data, self.model.config.num_reference_frames
-        perceiver = self.model.perceiver
+        head = self.model.perceiver and self.model.perceiver.localization_head
         self.collate = Collator(
             self.processor, mask_stride=self.recipe.loss.mask_stride, max_tokens=data.max_tokens,
-            locate=perceiver.locator.CELLS if perceiver is not None and perceiver.locator is not None else 0,
+            locate=head.CELLS if head is not None else 0,
         )  # fmt: skip
         if self.step < self.recipe.steps:
             batch, steps, seed = self.recipe.batch_photos, self.recipe.steps, self.recipe.seed

@@ -10,7 +10,7 @@ from torch import nn
 
 from instructseg.errors import RecipeError
 from instructseg.inference.checkpoints import find
-from instructseg.model import configuration
+from instructseg.model import presets
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
@@ -67,7 +67,7 @@ def build_config(recipe: ModelRecipe) -> InstructSegConfig:
     """The preset with the recipe's changes. Raises RecipeError for fields or values it cannot have."""
     if recipe.preset not in PRESETS:
         raise RecipeError(f"model.preset is {recipe.preset!r}; it is one of {', '.join(PRESETS)}")
-    return _change(getattr(configuration, recipe.preset)().to_dict(), recipe.config)
+    return _change(getattr(presets, recipe.preset)().to_dict(), recipe.config)
 
 
 def _change(tree: dict[str, Any], changes: dict[str, Any]) -> InstructSegConfig:

@@ -13,7 +13,7 @@ from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
 from instructseg.model.layout import PADDING, PREFIX, Block, Layout, Piece, build_layout
 from instructseg.model.losses import Criterion, LossWeights, Targets, text_loss
-from instructseg.model.modeling import Hidden, InstructSegModel, VisualFeatures
+from instructseg.model.modeling import InstructSegModel, LanguageModelOutput, VisualFeatures
 from instructseg.model.processing import mask_quality
 from instructseg.verification.modules import one_instruction, perceiver_sizes
 from instructseg.verification.prompts import PLACEHOLDER_IDS
@@ -94,7 +94,7 @@ class RecordedModel:
     def _check_conversation(self, case: Recorded, result: Comparison) -> None:
         run = _Run(self, case)
         run.compare_language_model(result)
-        loss = text_loss(run.hidden.states, run.layout.labels, self.model.lm_head)["text"]
+        loss = text_loss(run.hidden.hidden_states, run.layout.labels, self.model.lm_head)["text"]
         result.close("loss", loss.view(1), case.outputs["loss"])
 
 
@@ -122,10 +122,10 @@ class _Run:
                 found = model.perceive(self.visual, self.layout, self.references)
             self.perceived = found
             self.embeddings = model.embed(self.layout, self.visual, found)
-            self.hidden: Hidden = model.reason(self.layout, self.visual, found)
+            self.hidden: LanguageModelOutput = model.reason(self.layout, self.visual, found)
             if self.pixels is not None:
                 self.text = model.fuse(self.hidden, self.visual)
-                self.heads = model.decode(self.visual, self.hidden.masks, self.text)
+                self.heads = model.decode(self.visual, self.hidden.mask_embeddings, self.text)
 
     def _layout(self, batch: int, frames: int) -> Layout:
         inputs = self.case.inputs
@@ -157,10 +157,10 @@ class _Run:
         self._per_sample("vmtf_out", self.taps["fused.in"].flatten(0, -2)[:, None, None].chunk(2, -1)[1], result)
         final = self.heads[-1]
         for name, ours in {
-            "E_m": self.hidden.masks[:, 0],
+            "E_m": self.hidden.mask_embeddings[:, 0],
             "E_v": self.text,
-            "mask_queries": self.model.query_projection(self.hidden.masks)[:, 0],
-            "res5": visual.deepest,
+            "mask_queries": self.model.query_projection(self.hidden.mask_embeddings)[:, 0],
+            "res5": visual.coarsest,
             "mask_features": visual.pixels.mask_features,
             "pred_masks": final.mask_logits[:, 0],
             "pred_SEG_logits": final.score_logits[:, 0, :, None],
@@ -182,9 +182,9 @@ class _Run:
         seen, real = self.layout.segments >= PREFIX, self.layout.segments != PADDING
         result.equal("attention_mask", seen.to(torch.uint8), outputs["attention_mask.0"])
         result.close("inputs_embeds", self.embeddings[real], outputs["inputs_embeds.0"][real])
-        result.close("llm_hidden", self.hidden.states[real], outputs["llm_hidden.0"][real])
+        result.close("llm_hidden", self.hidden.hidden_states[real], outputs["llm_hidden.0"][real])
         if "logits" in outputs:
-            logits = self.model.lm_head(self.hidden.states)
+            logits = self.model.lm_head(self.hidden.hidden_states)
             result.close("logits", logits[real], outputs["logits"][real])
 
     def _calls(self, batch: int) -> list[list[int]]:

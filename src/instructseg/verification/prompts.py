@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from instructseg.conversion.released import with_released_behaviour
 from instructseg.model.answers import answered, conversation
-from instructseg.model.configuration import tiny
 from instructseg.model.layout import IGNORE, Block, Piece
+from instructseg.model.presets import tiny
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.references import nearest_references
 from instructseg.prompts import SEG_TOKEN, join_expressions

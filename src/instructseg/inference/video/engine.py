@@ -104,7 +104,7 @@ class VideoEngine:
         chosen = [self._read_by(row, member, frame, references) for member in row.members]
         perceived, layout = self._references(index, chosen)
         hidden = self.model.reason(layout, visual, perceived)
-        return Thought(hidden.masks, self.model.fuse(hidden, visual))
+        return Thought(hidden.mask_embeddings, self.model.fuse(hidden, visual))
 
     def _read_by(
         self, row: Row, member: int, frame: HeldFrame, references: Callable[[int], Sequence[Reference]]

@@ -109,4 +109,4 @@ class _Answering:
         self.objective.train()
 
     def __call__(self, **inputs: Any) -> InstructSegOutput:
-        return self.objective.answer(**inputs)
+        return self.objective.predict(**inputs)

@@ -1,0 +1,60 @@
+"""What the stages of the model hand to each other, and the output of its forward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+from instructseg.model.segmentation_decoder import PixelFeatures
+
+
+@dataclass(frozen=True)
+class VisualFeatures:
+    """Everything computed from the images alone; sessions cache it.
+
+    A conversation needs `tokens` only; a video frame between two passes of the language model does not need them.
+    """
+
+    tokens: Tensor | None
+    """Visual tokens of every frame, the batch's key frames first: (frames, patches, dim)."""
+    coarsest: Tensor | None = None
+    """The backbone's coarsest map of the key frames, for VMTF: (batch, channels, height / 32, width / 32)."""
+    pixels: PixelFeatures | None = None
+    """The pixel decoder's output for the key frames."""
+
+
+Part = TypeVar("Part", Tensor, PixelFeatures)
+
+
+def require(part: Part | None, name: str) -> Part:
+    """A part of `VisualFeatures`. Raises ValueError when it was not computed."""
+    if part is None:
+        raise ValueError(f"expected visual features with {name}, got features without; encode with `encode_image`")
+    return part
+
+
+@dataclass(frozen=True)
+class LanguageModelOutput:
+    """The language model's hidden states, and the two blocks that the paper reads from them."""
+
+    hidden_states: Tensor
+    """(batch, length, dim)."""
+    mask_embeddings: Tensor
+    """E_m: (batch, instructions, mask tokens, dim)."""
+    word_embeddings: Tensor
+    """E_d: (batch, instructions, words, dim)."""
+    word_mask: Tensor
+    """Which words exist, bool (batch, instructions, words)."""
+
+
+@dataclass
+class InstructSegOutput(ModelOutput):
+    """The proposals of the last head, see `Proposals`; with targets, also the loss and its weighted terms."""
+
+    loss: Tensor | None = None
+    parts: dict[str, Tensor] | None = None
+    mask_logits: Tensor | None = None
+    score_logits: Tensor | None = None

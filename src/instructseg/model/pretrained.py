@@ -1,0 +1,81 @@
+"""InstructSegPreTrainedModel: loading, initialization and embeddings, as transformers expects them of a model."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.initialization import initialize, initialize_tokens
+from instructseg.model.legacy_names import modern_state_dict
+from instructseg.model.storage import load_int8, open_tensors
+
+
+class InstructSegPreTrainedModel(PreTrainedModel):
+    """Base of `InstructSegModel`: everything that is not a stage of the model."""
+
+    config: InstructSegConfig
+    config_class = InstructSegConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _no_split_modules = [
+        "LlamaDecoderLayer", "PhiDecoderLayer", "SiglipEncoderLayer", "SwinStage", "InvertedResidual",
+        "DeformableEncoderLayer", "MaskedAttentionLayer", "PerceiverLayer",
+    ]  # fmt: skip
+    _tied_weights_keys = {"lm_head.weight": "language_model.embed_tokens.weight"}
+
+    language_model: PreTrainedModel
+    lm_head: nn.Linear
+    vision_tokens: nn.Module
+    mask_tokens: Tensor
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, InstructSegPreTrainedModel):
+            initialize_tokens(module.mask_tokens, module.vision_tokens, self.config.initializer_range)
+        elif not initialize(module):
+            super()._init_weights(module)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; also reads folders with compact weights (`storage.save_int8`) and old names."""
+        folder = Path(str(pretrained_model_name_or_path))
+        if (folder / "config.json").is_file() and "state_dict" not in kwargs:
+            stored = InstructSegConfig.from_pretrained(folder)
+            if getattr(stored, "weight_storage", None) == "int8":
+                config = copy.deepcopy(kwargs.get("config") or stored)
+                vars(config).pop("weight_storage", None)  # loaded weights are full, and are saved so
+                kwargs |= {"config": config, "state_dict": load_int8(folder)}
+                return super().from_pretrained(None, *args, **kwargs)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: PreTrainedModel, state_dict: dict | None, checkpoint_files: list[str] | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """transformers' step from files to weights in place: files are read instead of mapped, old names renamed."""
+        load = functools.partial(PreTrainedModel._load_pretrained_model, model)
+        if state_dict is not None:
+            return load(modern_state_dict(state_dict), checkpoint_files, *args, **kwargs)
+        if checkpoint_files and all(str(file).endswith(".safetensors") for file in checkpoint_files):
+            with open_tensors(checkpoint_files) as tensors:
+                return load(modern_state_dict(tensors), checkpoint_files, *args, **kwargs)
+        return load(None, checkpoint_files, *args, **kwargs)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
