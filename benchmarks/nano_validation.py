@@ -62,7 +62,7 @@ def named_cells(session: ImageSession) -> torch.Tensor:
     """The classifier's classes of each grid cell as words: (height, width, dim)."""
     segmenter = session.segmenter
     model = segmenter.model
-    last = model.backbone(segmenter.processor.image_processor.prepare(session.image)[None]).feature_maps[-1]
+    last = model.backbone(segmenter.processor.prepare_images([session.image]).pixel_values).feature_maps[-1]
     return (model.backbone.name_cells(last)[1][0] @ model.vision_tokens.class_words).unflatten(0, last.shape[-2:])
 
 

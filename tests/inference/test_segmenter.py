@@ -146,32 +146,32 @@ def test_answers_do_not_depend_on_who_asked_before(segmenter):
 
 
 REFUSED = {
-    "empty": (lambda s, p: s.segment(p, ""), "the instruction is empty"),
-    "invisible": (lambda s, p: s.open(p).segment("\u200b"), "the instruction is empty"),
+    "empty": (lambda s, p: s.segment(p, ""), "expected a non-empty instruction"),
+    "invisible": (lambda s, p: s.open(p).segment("\u200b"), "expected a non-empty instruction"),
     "5000 words": (lambda s, p: s.segment(p, "word " * 5000), "the instruction has 5,000 tokens"),
-    "half a letter": (lambda s, p: s.segment(p, "\udcff"), "half a letter"),
+    "a lone surrogate": (lambda s, p: s.segment(p, "\udcff"), "a lone surrogate"),
     "None": (lambda s, p: s.segment(p, None), "the instruction is NoneType; a string or a list of strings"),
     "number": (lambda s, p: s.segment(p, 5), "the instruction is int; a string or a list of strings"),
     "bytes": (lambda s, p: s.segment(p, b"dog"), "the instruction is bytes"),
     "a set has no order": (lambda s, p: s.segment(p, {"dog", "cat"}), "the instruction is set"),
     "a generator": (lambda s, p: s.segment(p, (text for text in TEXTS)), "the instruction is generator"),
-    "list of None": (lambda s, p: s.segment(p, ["dog", None]), "the instruction is NoneType, a string was needed"),
-    "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "the instruction is list, a string was needed"),
-    "session, number": (lambda s, p: s.open(p).segment(5), "the instruction is int, a string was needed"),
-    "session, list": (lambda s, p: s.open(p).segment(["dog"]), "the instruction is list, a string was needed"),
+    "list of None": (lambda s, p: s.segment(p, ["dog", None]), "expected the instruction to be a string, got NoneType"),
+    "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "expected the instruction to be a string, got list"),
+    "session, number": (lambda s, p: s.open(p).segment(5), "expected the instruction to be a string, got int"),
+    "session, list": (lambda s, p: s.open(p).segment(["dog"]), "expected the instruction to be a string, got list"),
     "session, task given": (lambda s, p: s.open(p).segment(None, task="res"), "the instruction is NoneType"),
-    "batch, one empty": (lambda s, p: s.segment([p, p], ["a dog", ""]), "the instruction is empty"),
+    "batch, one empty": (lambda s, p: s.segment([p, p], ["a dog", ""]), "expected a non-empty instruction"),
     "batch, None": (lambda s, p: s.segment([p, p], None), "the instruction is NoneType"),
     "batch, list of lists": (lambda s, p: s.segment([p], [["dog"]]), "the instruction is list"),
     "batch, too few": (lambda s, p: s.segment([p, p], ["a dog"]), "2 photos and 1 instructions; give one instruction"),
     "batch, none": (lambda s, p: s.segment([p], []), "1 photos and 0 instructions"),
     "batch, no photo": (lambda s, p: s.segment([], ["a dog"]), "0 photos and 1 instructions"),
     "batch, a bad photo": (lambda s, p: s.segment([p, "nowhere.jpg"], "a dog"), "nowhere.jpg does not exist"),
-    "batch, max_masks": (lambda s, p: s.segment([p], ["dog"], max_masks=0), "max_masks is 0; a whole number"),
+    "batch, max_masks": (lambda s, p: s.segment([p], ["dog"], max_masks=0), "expected max_masks to be an integer"),
     "video task": (lambda s, p: s.segment(p, "dog", task="rvos"), "task is 'rvos'; for photos it is one of res, reas"),
     "unknown task": (lambda s, p: s.segment(p, "dog", task="segment"), "task is 'segment'"),
     "task of many": (lambda s, p: s.segment(p, "dog", task=np.zeros(3)), "task is array"),
-    "max_masks": (lambda s, p: s.segment(p, "dog", max_masks=0), "max_masks is 0; a whole number of at least 1"),
+    "max_masks": (lambda s, p: s.segment(p, "dog", max_masks=0), "expected max_masks to be an integer of at least 1"),
     "max_masks of a fraction": (lambda s, p: s.segment(p, "dog", max_masks=1.5), "max_masks is 1.5"),
     "max_masks None": (lambda s, p: s.segment(p, "dog", max_masks=None), "max_masks is None"),
     "threshold in percent": (lambda s, p: s.segment(p, "dog", threshold=50), "threshold is 50; a number from 0"),
@@ -182,10 +182,10 @@ REFUSED = {
     "not a photo": (lambda s, p: s.segment(b"no photo", "a dog"), "is not an image"),
     "mixed up": (lambda s, p: s.segment("a dog", p), "the instruction is ndarray; a string or a list of strings"),
     "photo None": (lambda s, p: s.segment(None, "a dog"), "a photo cannot be read from NoneType"),
-    "question None": (lambda s, p: s.chat(p, None), "the question is NoneType, a string was needed; ask something"),
-    "question empty": (lambda s, p: s.chat(p, " "), "the question is empty; ask something"),
+    "question None": (lambda s, p: s.chat(p, None), "expected the question to be a string, got NoneType; ask something"),
+    "question empty": (lambda s, p: s.chat(p, " "), "expected a non-empty question, got an empty text; ask something"),
     "question too long": (lambda s, p: s.chat(p, "word " * 5000), "the question has 5,000 tokens"),
-    "no new tokens": (lambda s, p: s.chat(p, "what ?", 0), "max_new_tokens is 0; a whole number of at least 1"),
+    "no new tokens": (lambda s, p: s.chat(p, "what ?", 0), "expected max_new_tokens to be an integer of at least 1"),
     "new tokens text": (lambda s, p: s.chat(p, "what ?", "many"), "max_new_tokens is 'many'"),
 }
 
@@ -215,7 +215,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("options, message", OPTIONS.values(), ids=OPTIONS)
 def test_options_that_cannot_be_had(options, message, monkeypatch):
-    monkeypatch.setattr(segmenter_module, "load_parts", None)  # refused before a file is read
+    monkeypatch.setattr(segmenter_module, "load_pretrained", None)  # refused before a file is read
     with pytest.raises(InputError) as error:
         Segmenter.load("nano", **options)
     assert message in str(error.value) and "\n" not in str(error.value)

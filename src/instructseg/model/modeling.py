@@ -25,7 +25,7 @@ from transformers.utils import ModelOutput
 
 from instructseg.model.attention import attend_in_blocks
 from instructseg.model.configuration import InstructSegConfig
-from instructseg.model.layout import PREFIX, BlockSizes, Layout
+from instructseg.model.layout import PREFIX, Layout
 from instructseg.model.losses import Criterion, Targets, text_loss
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, PixelFeatures, Proposals
@@ -247,11 +247,6 @@ class InstructSegModel(PreTrainedModel):
             if not any(parameter.requires_grad for parameter in encoder.parameters()):
                 encoder.eval()
         return self
-
-    def block_sizes(self, image_tokens: int) -> BlockSizes:
-        """How many embeddings fill each placeholder, for `build_layout`."""
-        latents = self.config.perceiver_config.num_latents if self.perceiver else 0
-        return BlockSizes(image=image_tokens, frame=latents, masks=self.config.num_mask_tokens)
 
     def forward(
         self,

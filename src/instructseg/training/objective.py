@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from instructseg.model.inputs import ModelInputs
 from instructseg.model.losses import LossNormalizers, Targets, text_loss
 from instructseg.model.matching import shared_points
 from instructseg.model.modeling import InstructSegModel, InstructSegOutput, VisualFeatures
-from instructseg.model.processing import ModelInputs
 from instructseg.training.recipe import LossRecipe
 
 

@@ -227,8 +227,8 @@ def test_nothing_grows_with_the_clip(segmenter, references):
     [
         (lambda s: s.track("nowhere.mp4", "a dog"), "nowhere.mp4 does not exist"),
         (lambda s: s.track([tiny_model.photo()], []), "there are no instructions"),
-        (lambda s: s.track([tiny_model.photo()], ""), "the instruction is empty"),
-        (lambda s: s.segment_video([tiny_model.photo()], ["a dog", " "]), "the instruction is empty"),
+        (lambda s: s.track([tiny_model.photo()], ""), "expected a non-empty instruction"),
+        (lambda s: s.segment_video([tiny_model.photo()], ["a dog", " "]), "expected a non-empty instruction"),
         (lambda s: s.open_video("word " * 5000), "5,000"),
         (lambda s: s.track([], "a dog", linking="offline"), 'linking is "causal" or "off" here'),
         (lambda s: s.open_video("a dog", linking="offline"), 'linking is "causal" or "off" there'),
