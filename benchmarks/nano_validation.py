@@ -23,7 +23,7 @@ import torch
 
 from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union
 from instructseg.evaluation.provenance import hash_files, machine, versions
-from instructseg.inference.checkpoints import find
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import ImageSession, Segmenter
 from instructseg.media.image import load_image
 from instructseg.prompts import guess_task
@@ -195,7 +195,7 @@ def main() -> None:
     records = gather(segmenter, samples)
     best = best_threshold(records)
     threshold = best["threshold"] if options.calibrate else segmenter.model.config.score_threshold
-    folder = Path(find(options.model))
+    folder = Path(find_checkpoint(options.model))
     result = {
         "command": " ".join(["python", "benchmarks/nano_validation.py", *sys.argv[1:]]).replace(options.data, "DATA"),
         "weights": hash_files(folder.glob("*.safetensors"), folder),

@@ -72,7 +72,8 @@ def test_slots_are_where_the_blocks_stand(layout, prompt):
         for at, words in enumerate(instructions):
             slots = attended(layout, row, at)
             kinds = [kind for kind, _ in whole_prompt(prompt(*words), FRAMES[row])]
-            blocks = {block: [slot for slot, kind in zip(slots, kinds, strict=True) if kind is block] for block in Block}
+            placed = list(zip(slots, kinds, strict=True))
+            blocks = {block: [slot for slot, kind in placed if kind is block] for block in Block}
             images = [group for group in layout.image_slots[row].tolist() if group[0] in blocks[Block.IMAGE]]
             assert images == [blocks[Block.IMAGE]]
             padded = lambda own, table: own + [dump] * (table.shape[-1] - len(own))  # noqa: E731
@@ -101,7 +102,8 @@ def test_attention_mask(layout):
 def test_hidden_tokens_attend_and_are_not_attended_to():
     """A hidden span keeps its positions and attends back, but no later token, nor the span itself, attends to it."""
     hidden = PromptSpan(Block.TEXT, (8, 9), visible=False)
-    spans = [[text(5), IMAGE, PromptSpan(Block.INSTRUCTION, words), hidden, text(7), MASKS] for words in ((11,), (12, 13))]
+    instructions = [PromptSpan(Block.INSTRUCTION, words) for words in ((11,), (12, 13))]
+    spans = [[text(5), IMAGE, instruction, hidden, text(7), MASKS] for instruction in instructions]
     shown = [[*row[:3], text(8, 9), *row[4:]] for row in spans]
     layout, plain = (build_layout([rows], [1], COUNTS) for rows in (spans, shown))
     assert torch.equal(layout.positions, plain.positions) and torch.equal(layout.mask_slots, plain.mask_slots)

@@ -50,7 +50,8 @@ def test_special_tokens_of_templates_still_work_after_a_users(processor):
     processor.prompts.instruction_ids("[SEG] the dog")
     fresh = processor_of()
     fresh.prompts.instruction_ids("[SEG] the dog")
-    ids = [word for span in fresh.prompts.segmentation("the dog", Task.RES) if span.block is Block.TEXT for word in span.ids]
+    spans = fresh.prompts.segmentation("the dog", Task.RES)
+    ids = [word for span in spans if span.block is Block.TEXT for word in span.ids]
     assert ids.count(seg) == 1 and ids[-1] == seg
 
 

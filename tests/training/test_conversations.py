@@ -73,11 +73,11 @@ def test_pieces_add_up(made):
     collate, samples = Collator(processor), [talk(TURNS[: 1 + seed % 3], seed) for seed in range(4)]
     whole = collate(samples)
     pieces = [collate(samples[:1]), collate(samples[1:])]
-    counts = LossNormalizers(*sum(torch.stack(span.counts) for piece in pieces))
+    counts = LossNormalizers(*sum(torch.stack(piece.counts) for piece in pieces))
     assert counts.labelled_tokens == whole.counts.labelled_tokens and counts.expressions == 4
     objective = Objective(model)
     once = objective(whole.inputs, None, whole.counts, 0)[0]
-    added = sum(objective(span.inputs, None, counts, 0)[0] for piece in pieces)
+    added = sum(objective(piece.inputs, None, counts, 0)[0] for piece in pieces)
     torch.testing.assert_close(added, once, rtol=1e-5, atol=1e-6)
 
 

@@ -66,10 +66,10 @@ def check_batch(frames: Sequence, instructions: Sequence, tasks: Sequence, keys:
     counts = [len(frames), len(instructions), len(tasks), len(keys)]
     if len(set(counts)) > 1 or not counts[0]:
         actual = "{} visuals, {} lists of instructions, {} tasks and {} key frames".format(*counts)
-        raise InputError(f"expected at least one visual, and one of the others for each, got {actual}; even them out")
+        raise InputError(f"expected at least one visual and one of the others for each, got {actual}; complete them")
     for visual, key in zip(frames, keys, strict=True):
         if not 0 <= key < len(visual):
-            raise InputError(f"expected a key frame in 0..{len(visual) - 1}, got {key} of {len(visual)} frames; change it")
+            raise InputError(f"expected the index of a frame as key frame, got {key} of {len(visual)} frames; correct it")
 
 
 def check_frame(frame: object) -> np.ndarray:

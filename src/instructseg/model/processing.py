@@ -195,8 +195,8 @@ class InstructSegProcessor(ProcessorMixin):
             mask_logits: (queries, h, w); score_logits: (queries,).
             geometry: how the photo lies in the square input.
             selection: "score", or "score_x_quality" (times the mean foreground probability; released evaluators).
-            max_masks: maximum number of masks, at least 1; near-duplicates of a better mask (IoU above 0.7) are skipped.
-            threshold: minimum score of a mask, 0..1; no mask may reach it.
+            max_masks: maximum number of masks, >= 1; near-duplicates of a better mask (IoU above 0.7) are skipped.
+            threshold: minimum score of a mask, 0..1; above the best score nothing is returned.
 
         Returns masks bool (n, height, width) and scores float32 (n,) in 0..1, best first, without empty masks.
         Raises InputError for an option out of range, and when the model computed NaN.

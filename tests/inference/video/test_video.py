@@ -234,11 +234,11 @@ def test_nothing_grows_with_the_clip(segmenter, references):
         (lambda s: s.open_video("a dog", linking="offline"), 'linking is "causal" or "off" there'),
         (lambda s: s.track([], "a dog", linking="best"), "linking is 'best'; it is one of offline, causal, off"),
         (lambda s: s.track([], "a dog", references="all"), "references is 'all'; it is one of nearest"),
-        (lambda s: s.track([], "a dog", threshold=2), "threshold is 2"),
+        (lambda s: s.track([], "a dog", threshold=2), "expected threshold to be a number in 0..1, got 2"),
         (lambda s: s.track([], "a dog", key_every=0), "key_every is 0"),
         (lambda s: s.track([], "a dog", cache_bytes=-1), "cache_bytes is -1"),
         (lambda s: s.track([], "a dog", every=0), "every is 0"),
-        (lambda s: s.track([], "a dog", task="chat"), "task is 'chat'"),
+        (lambda s: s.track([], "a dog", task="chat"), "got 'chat'"),
         (lambda s: list(s.track([], "a dog")), "has no frames"),
     ],
 )
