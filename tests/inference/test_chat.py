@@ -131,9 +131,7 @@ def test_a_labelled_prompt_is_the_prompt_with_labels(segmenter, task):
 
 def test_an_explanation_comes_before_seg(segmenter):
     processor = segmenter.processor
-    spans = processor.prompts.segmentation(
-        "what can fly", Task.REASON_SEG, "the kite can fly [SEG]", labels=True
-    )
+    spans = processor.prompts.segmentation("what can fly", Task.REASON_SEG, "the kite can fly [SEG]", labels=True)
     labels = [label for span in spans for label in span.labels or () if label != IGNORE]
     seg = processor.tokenizer.convert_tokens_to_ids("[SEG]")
     assert labels.count(seg) == 1

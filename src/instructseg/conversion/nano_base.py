@@ -45,7 +45,7 @@ def build(config: InstructSegConfig, seed: int = 0) -> tuple[InstructSegModel, I
     _copy_language_model(model, source.state_dict())
     load_lite2(model.backbone)
     with torch.no_grad():
-        model.vision_tokens.class_words.copy_(class_words(tokenizer, source.embed_tokens.weight))
+        model.vision_tokens.get_buffer("class_words").copy_(class_words(tokenizer, source.embed_tokens.weight))
     return model, InstructSegProcessor.for_config(config, tokenizer)
 
 

@@ -69,7 +69,7 @@ def check_batch(frames: Sequence, instructions: Sequence, tasks: Sequence, keys:
         raise InputError(f"expected at least one visual and one of the others for each, got {actual}; complete them")
     for visual, key in zip(frames, keys, strict=True):
         if not 0 <= key < len(visual):
-            raise InputError(f"expected the index of a frame as key frame, got {key} of {len(visual)} frames; correct it")
+            raise InputError(f"expected the index of one of {len(visual)} frames as key frame, got {key}; correct it")
 
 
 def check_frame(frame: object) -> np.ndarray:

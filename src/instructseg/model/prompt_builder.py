@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -150,7 +151,7 @@ class PromptBuilder:
 
     def _end(self) -> PromptSpan:
         """The end token; hidden in the released prompts, where it is also the padding."""
-        ids = (self.tokenizer.eos_token_id,)
+        ids = (cast(int, self.tokenizer.eos_token_id),)
         return PromptSpan(Block.TEXT, ids, ids, visible=self.prompt_set != "released")
 
 

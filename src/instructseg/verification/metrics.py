@@ -37,7 +37,9 @@ def check_metrics(recording: Recording, result: Comparison) -> None:
     result.equal("soft_merge", torch.from_numpy(labels), recording.outputs["soft_merge"])
 
 
-def _check_matching(recording: Recording, result: Comparison, gt: np.ndarray, pred: np.ndarray, void: np.ndarray) -> None:
+def _check_matching(
+    recording: Recording, result: Comparison, gt: np.ndarray, pred: np.ndarray, void: np.ndarray
+) -> None:
     """The toolkit lists matched objects in the order of their proposals, our metric in the order of the objects."""
     matching = match_proposals(list(pred.swapaxes(0, 1)), list(gt.swapaxes(0, 1)), list(void))
     order = np.argsort(matching.proposals)

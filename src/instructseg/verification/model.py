@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from instructseg.conversion import released
-from instructseg.conversion.rename import ConversionPlan
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
 from instructseg.model.layout import PADDING, PREFIX, Block, Layout, PromptSpan, TokenCounts, build_layout
 from instructseg.model.losses import Criterion, LossWeights, Targets, text_loss
 from instructseg.model.modeling import Hidden, InstructSegModel, VisualFeatures
 from instructseg.model.proposals import mask_quality
-from instructseg.verification.modules import one_instruction, perceiver_sizes
+from instructseg.verification.modules import gradient_of, one_instruction, perceiver_sizes
 from instructseg.verification.prompts import PLACEHOLDER_IDS
 from instructseg.verification.recording import Comparison, RecordedPoints, Recording, load_recorded
 
@@ -32,7 +32,7 @@ class RecordedModel:
         shapes = {key: tuple(tensor.shape) for key, tensor in weights.weights.items()}
         self.meta = weights.meta
         self.model = InstructSegModel(config_of(self.meta, shapes)).eval()
-        self.plan: ConversionPlan = load_recorded(self.model, "released", released.TABLE, weights.weights, released.FRESH)
+        self.plan = load_recorded(self.model, "released", released.TABLE, weights.weights, released.FRESH)
 
     def check(self, case: Recording, result: Comparison) -> None:
         """Compare a conversation, a training step or a prediction, whichever the case has inputs for."""
@@ -91,7 +91,7 @@ class RecordedModel:
             key = name.removeprefix("grad.")
             if key != name:
                 for target, gradient in self.plan.mappings[key].apply(recorded):
-                    result.close(name, parameters[target].grad, gradient)
+                    result.close(name, gradient_of(parameters[target]), gradient)
 
     def _check_conversation(self, case: Recording, result: Comparison) -> None:
         run = _Run(self, case)
@@ -115,7 +115,8 @@ class _Run:
         self.layout = self._layout(batch, max(1, frames - 1))
         self.taps: dict[str, Tensor] = {}
         self.pixels = inputs["images"].flatten(0, -4) if "images" in inputs else None
-        with _Taps(self.taps, projector=model.vision_tokens.projector, fused=model.text_fusion.output_projection):
+        tapped = {"projector": "vision_tokens.projector", "fused": "text_fusion.output_projection"}
+        with _Taps(self.taps, **{name: model.get_submodule(path) for name, path in tapped.items()}):
             if self.pixels is None:
                 self.visual = VisualFeatures(model.vision_tokens(self.clip))
                 perceived = None
@@ -157,6 +158,7 @@ class _Run:
         self.compare_language_model(result)
         outputs, visual = self.case.outputs, self.visual
         time = self.references.shape[1]
+        assert self.perceived is not None and visual.pixels is not None
         ovp = self.perceived[:, 0].unflatten(1, (time, -1))
         self._per_sample("ovp_out", ovp[:, None], result)
         self._per_sample("vmtf_out", self.taps["fused.in"].flatten(0, -2)[:, None, None].chunk(2, -1)[1], result)
@@ -193,7 +195,7 @@ class _Run:
             result.close("logits", logits[real], outputs["logits"][real])
 
     def _calls(self, batch: int) -> list[list[int]]:
-        """Frames in each recorded call of the encoder: a photo twice, or a video's references and then its key frames."""
+        """Frames in each recorded call of the encoder: a photo twice, or a video's references, then its key frames."""
         keys = list(range(batch))
         calls = sum(name.startswith("siglip_feat.") for name in self.case.outputs)
         if len(self.clip) == batch:
@@ -225,11 +227,11 @@ class _Taps:
 
     def __enter__(self) -> None:
         self.handles = [
-            module.register_forward_hook(
-                lambda _, given, out, name=name: self.taps.update({f"{name}.in": given[0], f"{name}.out": out})
-            )
-            for name, module in self.modules.items()
+            module.register_forward_hook(partial(self._store, name)) for name, module in self.modules.items()
         ]
+
+    def _store(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.taps |= {f"{name}.in": inputs[0], f"{name}.out": output}
 
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:

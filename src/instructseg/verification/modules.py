@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from instructseg.model.configuration import PerceiverConfig, SegmentationDecoder
 from instructseg.model.deformable_attention import MultiScaleDeformableAttention
 from instructseg.model.losses import Criterion, LossWeights, Targets
 from instructseg.model.matching import match, pairwise_costs, sample_points
-from instructseg.model.perceiver import ObjectAwareVideoPerceiver
+from instructseg.model.perceiver import ObjectAwareVideoPerceiver, PerceiverLayer
 from instructseg.model.position import sine_position
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, PixelFeatures, Proposals
 from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion
@@ -38,7 +39,7 @@ def check_ovp(recording: Recording, result: Comparison) -> None:
     out = ovp(image, words, torch.ones(words.shape[:3], dtype=torch.bool))[:, 0]
     result.close("out", out, recording.outputs["out"])
     result.close("flat", out.flatten(1, 2), recording.outputs["flat"])
-    layer, (batch, time) = ovp.layers[0], image.shape[:2]
+    layer, (batch, time) = cast(PerceiverLayer, ovp.layers[0]), image.shape[:2]
     media = torch.cat([image, text[:, None].expand(-1, time, -1, -1)], dim=2).flatten(0, 1)
     raw = latents.expand(batch * time, -1, -1)
     attended = layer.attend(raw, layer.keys_of_media(media), None, own=len(latents))
@@ -61,14 +62,14 @@ def check_vmtf(recording: Recording, result: Comparison) -> None:
     result.close("out_global_only", fused, recording.outputs["out_global_only"])
 
     def with_details(queries: Tensor) -> Tensor:
-        for layer in vmtf.layers:
+        for layer in cast(Iterable[PerceiverLayer], vmtf.layers):
             queries = layer(queries, layer.keys_of_media(visual), own=1)
         return vmtf.norm(queries)[:, :1]
 
     noise = recording.inputs["latents_detail_noise"][0]
     result.close("out with details", with_details(latents), recording.outputs["out"])
     result.close("out_detail_noise", with_details(noise), recording.outputs["out_detail_noise"])
-    layer = vmtf.layers[0]
+    layer = cast(PerceiverLayer, vmtf.layers[0])
     attended = layer.attend(latents, layer.keys_of_media(visual), None, own=1)
     result.close("layer0_attn", attended[None], recording.outputs["layer0_attn"])
 
@@ -77,7 +78,7 @@ def _set_identity(vmtf: VisionGuidedMultiGranularityTextFusion) -> None:
     """Set the projections so that the module takes the recorded latents and returns the fused token."""
     identity = torch.eye(vmtf.text_projection.in_features)
     for projection in (vmtf.text_projection, vmtf.pooled_projection, vmtf.visual_projection, vmtf.output_projection):
-        projection.bias.zero_()
+        projection.get_parameter("bias").zero_()
     vmtf.text_projection.weight.copy_(identity)
     vmtf.visual_projection.weight.copy_(identity[:, :, None, None])
     vmtf.output_projection.weight.copy_(torch.cat([torch.zeros_like(identity), identity], dim=1))
@@ -87,7 +88,8 @@ def check_swin(recording: Recording, result: Comparison) -> None:
     sizes = recording.meta["cfg"]
     names = ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "qkv_bias")
     stages = [f"stage{index + 1}" for index in sizes["out_indices"]]
-    swin = SwinBackbone(SwinConfig(drop_path_rate=0.0, out_features=stages, **{name: sizes[name] for name in names}))
+    options = {"drop_path_rate": 0.0, "out_features": stages, **{name: sizes[name] for name in names}}
+    swin = SwinBackbone(SwinConfig(**options))
     fresh = tuple(Fresh(rule.target.removeprefix("backbone."), rule.reason) for rule in mask2former.SWIN_FRESH)
     load_recorded(swin, "Swin", mask2former.SWIN, recording.weights, fresh)
     swin.eval()
@@ -124,7 +126,8 @@ def check_pixel_decoder(recording: Recording, result: Comparison) -> None:
     for index, level in enumerate(pixels.levels):
         result.close(f"ms{index}", level, recording.outputs[f"ms{index}"])
     recorded = recording.outputs["pe_res4"]
-    position = sine_position(*recorded.shape[-2:], recorded.shape[1], recorded.device)
+    dim, height, width = recorded.shape[1:]
+    position = sine_position(height, width, dim, recorded.device)
     result.close("pe_res4", position.T.reshape(recorded.shape[1:]).expand_as(recorded), recorded)
 
 
@@ -197,8 +200,9 @@ def check_criterion(recording: Recording, result: Comparison) -> None:
         total.backward()
     result.close("total_weighted", total.view(1), recording.outputs["total_weighted"])
     for level, head in heads.items():
-        result.close(f"{level}.grad_masks", head.mask_logits.grad[:, 0], recording.outputs[f"{level}.grad_masks"])
-        result.close(f"{level}.grad_SEG", head.score_logits.grad[:, 0, :, None], recording.outputs[f"{level}.grad_SEG"])
+        masks, scores = gradient_of(head.mask_logits)[:, 0], gradient_of(head.score_logits)[:, 0, :, None]
+        result.close(f"{level}.grad_masks", masks, recording.outputs[f"{level}.grad_masks"])
+        result.close(f"{level}.grad_SEG", scores, recording.outputs[f"{level}.grad_SEG"])
 
 
 def _count(names: dict[str, Tensor], prefix: str, suffix: str = "") -> int:
@@ -210,6 +214,13 @@ def _count(names: dict[str, Tensor], prefix: str, suffix: str = "") -> int:
 def _head(inputs: dict[str, Tensor], level: str) -> Proposals:
     masks, scores = inputs[f"{level}.pred_masks"][:, None], inputs[f"{level}.pred_SEG_logits"][:, None, :, 0]
     return Proposals(masks.clone().requires_grad_(), scores.clone().requires_grad_())
+
+
+def gradient_of(tensor: Tensor) -> Tensor:
+    """The gradient of a tensor. Raises ValueError when it has none."""
+    if tensor.grad is None:
+        raise ValueError(f"expected a gradient of a tensor of shape {list(tensor.shape)}, got none")
+    return tensor.grad
 
 
 def one_instruction(masks: list[Tensor]) -> Targets:

@@ -109,7 +109,7 @@ class RecordedPoints:
         taken: list[Tensor] = []
         while sum(len(tensor) for tensor in taken) < count:
             if not self.points:
-                raise CheckpointError("expected as many random points as were recorded, got more draws; record them again")
+                raise CheckpointError("expected no more draws than recorded random points, got more; record again")
             taken.append(self.points.pop(0))
         drawn = torch.cat(taken)
         if drawn.shape != (count, points, 2):
