@@ -56,8 +56,15 @@ FRESH = mask2former.SWIN_FRESH
 
 
 def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
-    """A copy of `config` with every option set as the released weights need it; sizes are unchanged."""
+    """A copy of `config` with every option set as the released weights need it; sizes are unchanged.
+
+    Raises CheckpointError for a configuration without OVP or VMTF, which the released weights have.
+    """
     config = copy.deepcopy(config)
+    if config.perceiver_config is None or config.text_fusion_config is None:
+        raise CheckpointError(
+            "expected perceiver_config and text_fusion_config for the released weights, got None; remove the ablation"
+        )
     config.perceiver_config.latents_in_keys = True
     config.text_fusion_config.granularity = "global"
     config.decoder_config.fpn_bias_relu = True
