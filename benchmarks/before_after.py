@@ -28,7 +28,7 @@ from instructseg.data.readers.coco_instances import load_annotations
 from instructseg.errors import DataError
 from instructseg.evaluation.metrics.region import iou
 from instructseg.evaluation.provenance import hash_files, machine, versions
-from instructseg.inference.checkpoints import find
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.text import Color, panel
 from instructseg.synthesis.composer import validation_set
@@ -233,7 +233,7 @@ def write_all(
 
 
 def describe(segmenter: Segmenter, name: str) -> dict[str, object]:
-    folder = Path(find(name))
+    folder = Path(find_checkpoint(name))
     weights = hash_files(folder.glob("*.safetensors"), folder)
     return {"weights": weights, "score_threshold": segmenter.model.config.score_threshold}
 

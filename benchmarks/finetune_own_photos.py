@@ -29,7 +29,7 @@ from PIL import Image
 
 from instructseg.evaluation.metrics import ExpressionScores
 from instructseg.evaluation.provenance import hash_files, machine, versions
-from instructseg.inference.checkpoints import find
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import Segmenter
 from instructseg.synthesis.composer import validation_set
 from instructseg.training.data.held_out import open_validation
@@ -147,7 +147,7 @@ def report(recipe: Recipe, photos: int, own: Sequence[Sample], data: Path) -> di
     """Everything but the times: nano and the fine-tuned model, side by side."""
     other = remembered(data, [sample.id.rsplit("/", 1)[1] for sample in own])
     before, after = Segmenter.load("nano"), Segmenter.load(Path(recipe.output) / "model")
-    held_out, nano = len(own), Path(find("nano"))
+    held_out, nano = len(own), Path(find_checkpoint("nano"))
     return {
         "nano": hash_files(nano.glob("*.safetensors"), nano),
         "photos": {"trained_on": photos - held_out, "held_out": held_out},

@@ -23,7 +23,7 @@ import torch
 
 from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union
 from instructseg.evaluation.provenance import hash_files, machine, versions
-from instructseg.inference.checkpoints import find
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import ImageSession, Segmenter
 from instructseg.media.image import load_image
 from instructseg.prompts import guess_task
@@ -62,7 +62,7 @@ def named_cells(session: ImageSession) -> torch.Tensor:
     """The classifier's classes of each grid cell as words: (height, width, dim)."""
     segmenter = session.segmenter
     model = segmenter.model
-    last = model.backbone(segmenter.processor.image_processor.prepare(session.image)[None]).feature_maps[-1]
+    last = model.backbone(segmenter.processor.prepare_images([session.image]).pixel_values).feature_maps[-1]
     return (model.backbone.name_cells(last)[1][0] @ model.vision_tokens.class_words).unflatten(0, last.shape[-2:])
 
 
@@ -195,7 +195,7 @@ def main() -> None:
     records = gather(segmenter, samples)
     best = best_threshold(records)
     threshold = best["threshold"] if options.calibrate else segmenter.model.config.score_threshold
-    folder = Path(find(options.model))
+    folder = Path(find_checkpoint(options.model))
     result = {
         "command": " ".join(["python", "benchmarks/nano_validation.py", *sys.argv[1:]]).replace(options.data, "DATA"),
         "weights": hash_files(folder.glob("*.safetensors"), folder),

@@ -17,7 +17,7 @@ from video_records import Record, records
 
 from instructseg.data.readers.davis2016 import Davis2016
 from instructseg.evaluation.provenance import hash_files, machine, versions
-from instructseg.inference.checkpoints import find
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import Segmenter
 from instructseg.synthesis.validation_clips import ValidationClips
 from instructseg.training.data.photos import compose_config, open_photos
@@ -118,7 +118,7 @@ def split_sources(done: dict[Job, list[Record]]) -> dict[str, list[Record]]:
 
 def write(given: argparse.Namespace, name: str, results: dict[str, object]) -> None:
     """docs/results/<name>.json: what it was measured with, and the results."""
-    folder = Path(find(given.model))
+    folder = Path(find_checkpoint(given.model))
     files = [path for name in ("*.safetensors", "*.json") for path in folder.glob(name)]
     sequences = "all" if given.sequences is None else given.sequences
     facts = {

@@ -18,7 +18,7 @@ from video_cuts import KINDS
 from video_jobs import jobs, parser, run, split_sources, write
 from video_records import ALWAYS, WAYS, Least, Record
 
-from instructseg.inference.checkpoints import find
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.model.configuration import InstructSegConfig
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     asked = parser(__doc__, seed=0)
     asked.set_defaults(cuts=(1,))
     given = asked.parse_args()
-    config = InstructSegConfig.from_pretrained(find(given.model))
+    config = InstructSegConfig.from_pretrained(find_checkpoint(given.model))
     own = Least(config.video_threshold or 0.0, config.video_contrast)
     answered = {"the model's threshold": own} | ({"always answered": ALWAYS} if own.threshold else {})
     found = split_sources(run(given, jobs(given)))

@@ -75,7 +75,7 @@ def random_paper_size(device: str, dtype: torch.dtype) -> Segmenter:
     """The paper's model with random weights, made where it runs, and a tokenizer of the right size."""
     from transformers import AutoTokenizer
 
-    from instructseg.inference.checkpoints import find
+    from instructseg.inference.checkpoints import find_checkpoint
 
     config = paper()
     torch.set_default_dtype(dtype)
@@ -84,7 +84,7 @@ def random_paper_size(device: str, dtype: torch.dtype) -> Segmenter:
             model = InstructSegModel(config)
     finally:
         torch.set_default_dtype(torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(find("nano"))  # the words do not matter, their number does
+    tokenizer = AutoTokenizer.from_pretrained(find_checkpoint("nano"))  # the words do not matter, their number does
     return Segmenter(model, InstructSegProcessor.for_config(config, tokenizer), "paper size, random weights")
 
 

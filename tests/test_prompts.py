@@ -12,8 +12,8 @@ from instructseg.prompts import (
     chat_template,
     format_instruction,
     guess_task,
+    segmentation_template,
     split_placeholders,
-    template,
 )
 from instructseg.types import Task
 
@@ -28,7 +28,7 @@ WAYS = {
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 def test_each_placeholder_once_in_its_order(way, task):
-    text = template(way[0], task, way[1])
+    text = segmentation_template(way[0], task, way[1])
     assert PLACEHOLDERS.findall(text) == WAYS[way]
     assert text.count(SEG_TOKEN) == 1 and text.endswith(f"{SEG_TOKEN}<seg>")
     assert "{" not in text and "}" not in text
@@ -37,22 +37,18 @@ def test_each_placeholder_once_in_its_order(way, task):
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 def test_tasks_have_their_own_words(way):
     """Two tasks about one photo never share a prompt, or the model could not tell what is asked."""
-    assert len({template(way[0], task, way[1]) for task in TASKS}) == 4
+    assert len({segmentation_template(way[0], task, way[1]) for task in TASKS}) == 4
     for task in TASKS:
-        text = template(way[0], task, way[1])
+        text = segmentation_template(way[0], task, way[1])
         assert ("video" in text or "frame" in text) == task.is_video
         assert ("Reasoning" in text) == task.is_reasoning and ("Referring" in text) != task.is_reasoning
 
 
-def test_the_answer_is_a_parameter():
-    assert template("paper", Task.RES, "image_first", answer="Sure.").endswith(" ASSISTANT: Sure.<seg>")
-
-
 def test_what_has_no_template():
     with pytest.raises(ValueError, match="chat_template"):
-        template("paper", Task.CHAT, "image_first")
+        segmentation_template("paper", Task.CHAT, "image_first")
     with pytest.raises(ValueError, match="block_order='released'"):
-        template("released", Task.RES, "image_first")
+        segmentation_template("released", Task.RES, "image_first")
 
 
 @pytest.mark.parametrize("prompt_set", ["paper", "released"])
@@ -63,7 +59,7 @@ def test_conversation(prompt_set):
 
 
 def test_split_keeps_everything():
-    text = template("paper", Task.RVOS, "image_first")
+    text = segmentation_template("paper", Task.RVOS, "image_first")
     assert "".join(split_placeholders(text)) == text and all(split_placeholders(text))
     assert Counter(split_placeholders("<seg><seg> a")) == Counter(["<seg>", "<seg>", " a"])
 

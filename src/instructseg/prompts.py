@@ -1,8 +1,7 @@
 """Prompt templates of each task: the paper's (Table 10) and the released ones, for both orders of the blocks.
 
-Placeholders: <temporal> OVP tokens, <image> visual tokens, <refer> the instruction, <seg> the mask tokens, {answer}
-the assistant's text before the mask tokens. They are cut out of the template before any user text is put in, so an
-instruction that contains one of them is read as plain words.
+Placeholders: <temporal> OVP tokens, <image> visual tokens, <refer> the instruction, <seg> the mask tokens. A template
+is split at its placeholders before any user text is put in, so an instruction that contains one is plain text.
 """
 
 from __future__ import annotations
@@ -13,6 +12,9 @@ from collections.abc import Sequence
 from instructseg.types import Task
 
 SEG_TOKEN = "[SEG]"
+ASSISTANT = " ASSISTANT:"
+"""What precedes the assistant's reply in every template."""
+
 PLACEHOLDERS = re.compile(r"(<temporal>|<image>|<refer>|<seg>)")
 
 RELEASED_SYSTEM = (
@@ -37,38 +39,44 @@ _RELEASED_VIDEO = (
 )
 
 
-def template(prompt_set: str, task: Task, block_order: str, answer: str = SEG_TOKEN, explain: bool = False) -> str:
+def segmentation_template(prompt_set: str, task: Task, block_order: str, explain: bool = False) -> str:
     """The whole prompt of a segmentation task up to its mask tokens, with placeholders.
 
-    `prompt_set` is "paper" or "released", `block_order` "released" or "image_first". The released set exists in its
-    own order only; asking it image-first raises ValueError. `explain` asks for a reason too; only the released set
-    has words for that, on photos. Sources: Table 10; released code facts 1.3.
+    Args:
+        prompt_set: "paper" (Table 10) or "released" (the authors' code).
+        block_order: "image_first" or "released" (references first); the released set exists in its own order only.
+        explain: also ask for a reason; only the released set has words for that, on photos.
+
+    Raises ValueError for `Task.CHAT` and for the released set in the image-first order.
     """
     if task is Task.CHAT:
-        raise ValueError("conversation has no mask tokens; use chat_template()")
+        raise ValueError("expected a segmentation task, got chat, which has no mask tokens; use chat_template()")
     if prompt_set == "released":
         if block_order != "released":
-            raise ValueError("the released templates put the references first; set block_order='released'")
+            raise ValueError(
+                f"expected block_order 'released' for the released templates, got {block_order!r}; "
+                "set block_order='released'"
+            )
         human = _RELEASED_VIDEO if task.is_video else _RELEASED_IMAGE
         why = " and explain why" if explain else ""
         human = human.format(kind="Reasoning" if task.is_reasoning else "Referring", why=why)
-        return f"{RELEASED_SYSTEM} USER: {human} ASSISTANT: \nSure, the segmentation result is {answer}<seg>"
+        return f"{RELEASED_SYSTEM} USER: {human}{ASSISTANT} \nSure, the segmentation result is {SEG_TOKEN}<seg>"
     task_line = f"You need to perform {TASK_NAMES[task]} according to the Text Prompt.\n"
     blocks = f"<image>\n{task_line}<temporal>" if block_order == "image_first" else f"<temporal><image>\n{task_line}"
-    return f"USER: {blocks}<refer> ASSISTANT: {answer}<seg>"
+    return f"USER: {blocks}<refer>{ASSISTANT} {SEG_TOKEN}<seg>"
 
 
 def chat_template(prompt_set: str = "paper") -> str:
-    """A one-turn conversation about the image: <refer> is the question, the assistant's answer follows."""
+    """A one-turn conversation about the image: <refer> is the question, the assistant's reply follows."""
     system = f"{RELEASED_SYSTEM} " if prompt_set == "released" else ""
-    return f"{system}USER: <image>\n<refer> ASSISTANT:"
+    return f"{system}USER: <image>\n<refer>{ASSISTANT}"
 
 
 def join_expressions(expressions: Sequence[str], task: Task) -> str:
-    """The released wording of an object's expressions as one instruction.
+    """An object's expressions as one instruction, as the released code joins them.
 
-    Referring tasks join all of them, each with a full stop; reasoning tasks ask the first as it is, on videos without
-    the "(s)" of its authors.
+    Referring tasks join all of them, each with a full stop; reasoning tasks use the first, on videos without the
+    "(s)" that its authors wrote.
     """
     if task.is_reasoning:
         return expressions[0].replace("(s)", "") if task.is_video else expressions[0]
@@ -76,21 +84,24 @@ def join_expressions(expressions: Sequence[str], task: Task) -> str:
 
 
 def split_placeholders(text: str) -> list[str]:
-    """Cut a template at its placeholders, keeping them and dropping empty pieces."""
-    return [piece for piece in PLACEHOLDERS.split(text) if piece]
+    """Split a template at its placeholders, keeping them and dropping empty parts."""
+    return [part for part in PLACEHOLDERS.split(text) if part]
 
 
 def format_instruction(text: str, prompt_set: str) -> str:
-    """The text of <refer>: whitespace collapsed; in the paper set a leading space makes the first word whole."""
+    """The text of <refer>: whitespace collapsed; in the paper set with a leading space, so that the tokenizer sees the
+    first word as a whole word."""
     text = " ".join(text.split())
     return text if prompt_set == "released" else f" {text}"
 
 
 REASONING_WORDS = 16
+"""An instruction with more words than this asks for reasoning."""
 
 _ASKING = "what|which|who|whom|whose|where|why|how|when"
 _SURE_VERBS = "is|are|was|were|does|did|could|would|should"
-# These begin a question only before its subject: "can I sit here?", but "can of soda", "will smith", "do not enter".
+# Verbs that open a question only before its subject: "can I sit here?", but "can of soda", "will smith", "do not
+# enter".
 _OTHER_VERBS = "am|can|do|has|have|may|might|must|shall|will"
 _SUBJECTS = (
     "i|you|he|she|it|we|they|this|these|those|there|the|an?|any(?:one|body|thing)?|some(?:one|body|thing)?|one|"
@@ -101,24 +112,25 @@ _OPENING = re.compile(
     rf"(?:(?:in|on|at|by|for|from|of|to|under|with)\s+)?(?:{_ASKING})\b|(?:{_SURE_VERBS}|if)\b|"
     rf"(?:{_OTHER_VERBS})\s+(?:{_SUBJECTS})\b"
 )
-# "where is the cup" names its object; "where is the best place to sit" does not: "to" stands before a verb there.
+# "where is the cup" names its object; "where is the best place to sit" does not: there "to" precedes a verb.
 _LOCATING = re.compile(rf"where(?:'s|\s+is|\s+are)\s+(?:{_DETERMINERS})\b(?!.*\bto\s+(?!(?:{_DETERMINERS})\b))")
 _REQUEST = re.compile(
     r"^(?:please\s+)?(?:(?:can|could|will|would)\s+you\s+(?:please\s+)?(?:help\s+me\s+)?)?"
     r"(?:cut\s+out|detect|find|give\s+me|highlight|identify|locate|look\s+for|mark|outline|pick(?:\s+out)?|"
     r"point\s+(?:at|out|to)|segment|select|show(?:\s+me|\s+us)?|tell\s+me)\s+"
 )
-# Words that a description rarely has in its middle; "which", "who" and "where" it has: "the bench where she sits".
-_ASKED_ABOUT = re.compile(r"\b(?:what|how|why|whom|whose)\b")
+# Words that are rare in the middle of a description, unlike "which", "who" and "where": "the bench where she sits".
+_QUESTION_WORD = re.compile(r"\b(?:what|how|why|whom|whose)\b")
 _LATER_CLAUSE = re.compile(r"[,;:.!?]\s+(?:and\s+|so\s+|then\s+)?")
-# Without a question mark, "who" and "which" after a comma describe: "a man, who is tall".
+# Without a question mark, "who" and "which" after a comma open a relative clause: "a man, who is tall".
 _BROAD_CLAUSE = re.compile(r"(?:what|where|why|how)\b")
 
 
 def guess_task(instruction: str, video: bool = False) -> Task:
-    """Referring or reasoning by the form of the instruction: a question or a long sentence asks for reasoning.
+    """Referring or reasoning, by the form of the instruction: a question or a long sentence asks for reasoning.
 
-    A request is read without its frame: "can you find the dog?" names its object, as "where is the cup?" does.
+    The wording of a request is ignored: "can you find the dog?" names its object, and so does "where is the cup?".
+    `video` chooses between the tasks for photos and those for clips.
     """
     reasoning = _is_question(instruction) or len(instruction.split()) > REASONING_WORDS
     if video:
@@ -129,12 +141,12 @@ def guess_task(instruction: str, video: bool = False) -> Task:
 def _is_question(instruction: str) -> bool:
     """Whether a clause of the sentence has the form of an English question."""
     text = " ".join(instruction.lower().replace("’", "'").split()).strip("\"'“”‘ ")
-    asked = text.endswith("?")
+    has_mark = text.endswith("?")
     text = re.sub(r"n't\b", "", _REQUEST.sub("", text))
     if _LOCATING.match(text):
         return False
-    if asked and _ASKED_ABOUT.search(text):
+    if has_mark and _QUESTION_WORD.search(text):
         return True
     first, *later = _LATER_CLAUSE.split(text)
-    pattern = _OPENING if asked else _BROAD_CLAUSE
+    pattern = _OPENING if has_mark else _BROAD_CLAUSE
     return bool(_OPENING.match(first)) or any(pattern.match(clause) for clause in later)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from instructseg.cli import app
 from instructseg.conversion import released
 from instructseg.conversion.convert import BASE_FRESH, convert_base, convert_released, shapes_of
-from instructseg.conversion.reading import Weights
+from instructseg.conversion.reading import WeightFiles
 from instructseg.conversion.rename import check_complete, make_plan
 from instructseg.conversion.writing import write_folder
 from instructseg.errors import CheckpointError
@@ -68,7 +68,7 @@ def test_released_weights_are_all_read(source, converted):
     assert set(report.fresh) == {"backbone.swin.layernorm.weight", "backbone.swin.layernorm.bias"}
     model, missing = InstructSegModel.from_pretrained(folder, output_loading_info=True)
     assert not any(missing[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    state, given = model.state_dict(), dict(Weights(source).tensors())
+    state, given = model.state_dict(), dict(WeightFiles(source).tensors())
     for key, names in report.used.items():
         assert torch.equal(torch.cat([state[name] for name in names]), given[key].float()), key
     assert state.keys() == {name for names in report.used.values() for name in names} | report.fresh.keys()
@@ -106,17 +106,17 @@ def test_precision_of_the_source_is_kept(converted):
     assert kinds == {"F16"}
 
 
-def test_wrong_sizes_are_told_before_anything_is_written(source, tmp_path):
+def test_wrong_sizes_are_refused_before_anything_is_written(source, tmp_path):
     wrong = tiny_sources.config(num_mask_tokens=7)
     with pytest.raises(CheckpointError, match=r"seg_query \[6, 40\] gives \[6, 40\], mask_tokens is \[7, 40\]"):
         convert_released(source, tmp_path / "out", wrong)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_foreign_model_is_told(tmp_path):
+def test_a_foreign_model_is_refused(tmp_path):
     file = tmp_path / "model.safetensors"
     save_file({"something": torch.zeros(1)}, file)
-    with pytest.raises(CheckpointError, match="is this the whole released model"):
+    with pytest.raises(CheckpointError, match="give the whole released model"):
         convert_released(file, tmp_path / "out")
 
 
@@ -230,7 +230,7 @@ class TestWriting:
     def test_shards(self, tmp_path, shard_bytes):
         tensors = {f"t{index}": torch.randn(4) for index in range(7)}
         write_folder(tmp_path / "out", tiny_sources.config(), tensors.items(), shard_bytes=shard_bytes)
-        weights = Weights(tmp_path / "out")
+        weights = WeightFiles(tmp_path / "out")
         assert len(weights.files) == {1: 7, 50: 3, 10_000: 1}[shard_bytes]
         assert all(torch.equal(tensor, tensors[key]) for key, tensor in weights.tensors())
         assert all(f"-of-{len(weights.files):05d}" in file.name for file in weights.files)
@@ -261,8 +261,8 @@ def test_the_paper_model_has_the_released_number_of_parameters(part, paper_shape
     real = {key: shape for key, shape in parts[part].items() if not key.endswith("relative_position_index")}
     assert count(real.values()) / 1e6 == pytest.approx(BUDGET[part], abs=0.051)
     plan = make_plan("released", released.TABLE, checkpoint.released_shapes(), paper_shapes)
-    kept = {key: shape for key, shape in real.items() if key in plan.moves}
-    filled = [name for key in kept for name in plan.moves[key].targets]
+    kept = {key: shape for key, shape in real.items() if key in plan.mappings}
+    filled = [name for key in kept for name in plan.mappings[key].targets]
     assert count(kept.values()) == count(paper_shapes[name] for name in filled)
     if part in OUR_PARTS:
         ours = {name for name in paper_shapes if name.startswith(OUR_PARTS[part])}
@@ -277,7 +277,7 @@ def test_the_full_size_plan(paper_shapes):
     assert len(shapes) == 1640
     plan = make_plan("released", released.TABLE, shapes, paper_shapes)
     check_complete([plan], paper_shapes, released.FRESH)
-    assert len(plan.moves) + len(plan.ignored) == 1640
+    assert len(plan.mappings) + len(plan.ignored) == 1640
 
 
 def test_the_names_are_the_authors(shared_data):

@@ -1,9 +1,9 @@
-"""The rename engine: each key decided once, each misfit told with names and shapes."""
+"""The rename engine: each key decided once, each mismatch reported with names and shapes."""
 
 import pytest
 import torch
 
-from instructseg.conversion.rename import Fresh, Ignore, Rename, Split, check_complete, make_plan, under
+from instructseg.conversion.rename import Fresh, Ignore, Rename, Split, check_complete, make_plan, with_prefix
 from instructseg.errors import CheckpointError
 
 RULES = (
@@ -44,7 +44,7 @@ def test_every_key_goes_where_its_rule_says():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"new.weight": (2, 3)}, r"new\.weight \[2, 3\]: no rule knows it"),
+        ({"new.weight": (2, 3)}, r"new\.weight \[2, 3\]: no rules match it"),
         ({"blocks.3.out.bias": (4,)}, r"blocks\.3\.out\.bias \[4\]: the model has no layers\.3\.o_proj\.bias"),
         ({"blocks.3.out.weight": (4, 5)}, r"blocks\.3\.out\.weight \[4, 5\] .*layers\.3\.o_proj\.weight is \[4, 4\]"),
         ({"blocks.3.qkv.weight": (9, 4)}, r"blocks\.3\.qkv\.weight \[9, 4\] gives \[3, 4\], layers\.3\.q\.weight"),
@@ -54,27 +54,27 @@ def test_every_key_goes_where_its_rule_says():
         ({"queries": (9, 3)}, r"queries \[9, 3\]"),
     ],
 )
-def test_misfits_name_keys_and_shapes(change, message):
+def test_mismatches_name_keys_and_shapes(change, message):
     with pytest.raises(CheckpointError, match=message):
         make_plan("toy", RULES, SOURCE | change, TARGET)
 
 
-def test_all_misfits_are_told_at_once_but_not_endlessly():
+def test_all_mismatches_are_listed_up_to_a_limit():
     strangers = {f"stranger{index}": (1,) for index in range(20)}
     with pytest.raises(CheckpointError, match=r"stranger0 .*stranger7 .*and 12 more"):
         make_plan("toy", RULES, SOURCE | strangers, TARGET)
 
 
-def test_what_nothing_fills_is_told():
+def test_what_nothing_fills_is_listed():
     plan = make_plan("toy", RULES, {key: SOURCE[key] for key in SOURCE if key != "words"}, TARGET)
-    with pytest.raises(CheckpointError, match=r"words \[7, 4\]: nothing in the source fills it"):
+    with pytest.raises(CheckpointError, match=r"words \[7, 4\]: no tensor of the source fills it"):
         check_complete([plan], TARGET, FRESH)
     with pytest.raises(CheckpointError, match=r"mine \[3\]"):
         check_complete([make_plan("toy", RULES, SOURCE, TARGET)], TARGET, ())
 
 
-def test_two_claims_on_one_tensor_are_refused():
-    with pytest.raises(CheckpointError, match="2 rules want it"):
+def test_two_sources_of_one_tensor_are_refused():
+    with pytest.raises(CheckpointError, match="2 rules match it"):
         make_plan("toy", (*RULES, Rename("words", "queries")), SOURCE, TARGET)
     both = (Rename("a", "x"), Rename("b", "x"))
     with pytest.raises(CheckpointError, match="b and a both fill x"):
@@ -84,14 +84,14 @@ def test_two_claims_on_one_tensor_are_refused():
         check_complete([plan, plan], {"x": (1,)}, ())
 
 
-def test_under_moves_all_kinds_of_rules():
-    moved = under(RULES, "theirs.", "ours.")
+def test_with_prefix_handles_all_kinds_of_rules():
+    moved = with_prefix(RULES, "theirs.", "ours.")
     plan = make_plan("toy", moved, {f"theirs.{key}": shape for key, shape in SOURCE.items()},
                      {f"ours.{key}": shape for key, shape in TARGET.items()})  # fmt: skip
-    assert plan.moves["theirs.blocks.3.qkv.weight"].targets[2] == "ours.layers.3.v.weight"
+    assert plan.mappings["theirs.blocks.3.qkv.weight"].targets[2] == "ours.layers.3.v.weight"
     assert list(plan.ignored) == ["theirs.old.index"]
 
 
 def test_a_number_is_a_number():
-    with pytest.raises(CheckpointError, match="no rule knows it"):
+    with pytest.raises(CheckpointError, match="no rules match it"):
         make_plan("toy", RULES, {"blocks.x.out.weight": (4, 4)}, TARGET)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from instructseg import InputError, Segmenter
 from instructseg.evaluation.metrics import intersection_and_union
-from instructseg.inference.checkpoints import SHIPPED, find
+from instructseg.inference.checkpoints import SHIPPED, find_checkpoint
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXPECTED = [entry for entry in json.loads((EXAMPLES / "expected.json").read_text()) if "least_iou" in entry]
@@ -59,7 +59,7 @@ def test_batch_equals_one_by_one(nano):
 
 
 def test_every_shard_is_small():
-    folder = Path(find("nano"))
+    folder = Path(find_checkpoint("nano"))
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
     assert sizes and max(sizes) < 50e6 and sum(sizes) < 120e6
     assert (folder / "MODEL_CARD.md").exists() and "nano" in SHIPPED

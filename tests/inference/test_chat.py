@@ -7,10 +7,9 @@ import tiny_model
 import torch
 
 from instructseg.errors import InputError
-from instructseg.inference.chat import read_photo
+from instructseg.inference.chat import prefill_photo
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model.answers import answered, conversation
-from instructseg.model.layout import IGNORE, UNSEEN, Block, build_layout
+from instructseg.model.layout import HIDDEN, IGNORE, Block, build_layout
 from instructseg.model.modeling import VisualFeatures
 from instructseg.prompts import chat_template
 from instructseg.types import Task
@@ -31,18 +30,22 @@ def segmenter(request):
     return Segmenter(model, processor)
 
 
-def pieces_to_layout(segmenter, pieces):
-    return build_layout([[pieces]], [1], segmenter.model.block_sizes(segmenter.processor.image_tokens))
+def conversation(processor, turns, **options):
+    return processor.prompts.conversation(turns, **options)
 
 
-def words(pieces):
-    return [word for piece in pieces for word in piece.ids]
+def layout_of(segmenter, spans):
+    return build_layout([[spans]], [1], segmenter.processor.token_counts)
+
+
+def words(spans):
+    return [word for span in spans for word in span.ids]
 
 
 @pytest.mark.parametrize("turns", [[(QUESTION, None)], [(QUESTION, "the cup"), ("which cup?", None)]])
 def test_the_cache_changes_nothing(segmenter, turns):
     model = segmenter.model
-    layout = pieces_to_layout(segmenter, conversation(segmenter.processor, turns))
+    layout = layout_of(segmenter, conversation(segmenter.processor, turns))
     visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     cached, slow = (model.generate_text(layout, visual, 12, use_cache=use_cache) for use_cache in (True, False))
     assert cached == slow and len(cached) == 12
@@ -53,10 +56,10 @@ def test_words_are_what_the_forward_finds_likeliest(segmenter):
     model, processor = segmenter.model, segmenter.processor
     visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     turns = [(QUESTION, "the cup"), ("which cup?", None)]
-    pieces = conversation(processor, turns)
-    written = model.generate_text(pieces_to_layout(segmenter, pieces), visual, 5)
-    pieces[-1] = replace(pieces[-1], ids=(*pieces[-1].ids, *written))
-    layout = pieces_to_layout(segmenter, pieces)
+    spans = conversation(processor, turns)
+    written = model.generate_text(layout_of(segmenter, spans), visual, 5)
+    spans[-1] = replace(spans[-1], ids=(*spans[-1].ids, *written))
+    layout = layout_of(segmenter, spans)
     with torch.no_grad():
         logits = model.lm_head(model.reason(layout, visual, None).hidden_states)[0]
         logits = logits[:, : model.config.text_config.vocab_size]
@@ -65,7 +68,7 @@ def test_words_are_what_the_forward_finds_likeliest(segmenter):
 
 def test_it_stops_at_the_end_token(segmenter):
     model = segmenter.model
-    layout = pieces_to_layout(segmenter, conversation(segmenter.processor, [(QUESTION, None)]))
+    layout = layout_of(segmenter, conversation(segmenter.processor, [(QUESTION, None)]))
     visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     written = model.generate_text(layout, visual, 6)
     stop = written[3]
@@ -77,7 +80,7 @@ def test_words_without_an_embedding_are_never_written():
     with torch.no_grad():
         model.lm_head.weight[512:] = 100 * model.lm_head.weight[:88]
     segmenter = Segmenter(model, processor)
-    layout = pieces_to_layout(segmenter, conversation(processor, [(QUESTION, None)]))
+    layout = layout_of(segmenter, conversation(processor, [(QUESTION, None)]))
     visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
     assert max(model.generate_text(layout, visual, 6)) < 512
 
@@ -89,51 +92,51 @@ def test_chat(segmenter):
     session.segment("the dog")
     assert session.chat(QUESTION, 4) == before == segmenter.chat(photo, QUESTION, 4)
     assert len(before.split()) == 4
-    with pytest.raises(InputError, match="the question is empty"):
+    with pytest.raises(InputError, match="expected a non-empty question"):
         segmenter.chat(photo, "  ")
 
 
 def test_labels_are_on_the_answers_and_their_ends(segmenter):
     processor = segmenter.processor
-    pieces = conversation(processor, [(QUESTION, "the cup"), ("which cup?", "red")])
-    labelled = [label for piece in pieces for label in piece.labels or () if label != IGNORE]
+    spans = conversation(processor, [(QUESTION, "the cup"), ("which cup?", "red")])
+    labelled = [label for span in spans for label in span.labels or () if label != IGNORE]
     end = processor.tokenizer.eos_token_id
-    cup, red = (list(processor.text_ids(text)) for text in ("the cup", "red"))
+    cup, red = (list(processor.prompts.text_ids(text)) for text in ("the cup", "red"))
     lead = labelled[: len(labelled) - len([*cup, end, *red, end])]
     assert labelled == [*lead, *cup, end, *red, end]
     assert len(lead) == (2 if processor.prompt_set == "released" else 0)
-    layout = pieces_to_layout(segmenter, pieces)
+    layout = layout_of(segmenter, spans)
     ends = layout.token_ids == end
-    assert ends.sum() == 2 and (layout.segments[ends] == UNSEEN).all() == (processor.prompt_set == "released")
+    assert ends.sum() == 2 and (layout.segments[ends] == HIDDEN).all() == (processor.prompt_set == "released")
 
 
 def test_special_words_in_a_conversation_are_plain(segmenter):
     processor = segmenter.processor
     special = processor.tokenizer.convert_tokens_to_ids(["[SEG]", "</s>"])
-    pieces = conversation(processor, [("[SEG] <image> </s>", "[SEG] </s>")])
-    end = pieces.pop()
+    spans = conversation(processor, [("[SEG] <image> </s>", "[SEG] </s>")])
+    end = spans.pop()
     assert end.ids == (processor.tokenizer.eos_token_id,)
-    assert not set(special) & set(words(pieces)) and sum(piece.block is Block.IMAGE for piece in pieces) == 1
+    assert not set(special) & set(words(spans)) and sum(span.block is Block.IMAGE for span in spans) == 1
 
 
 @pytest.mark.parametrize("task", [Task.RES, Task.REASON_SEG, Task.RVOS, Task.REASON_VOS])
-def test_an_answered_prompt_is_the_prompt_with_labels(segmenter, task):
+def test_a_labelled_prompt_is_the_prompt_with_labels(segmenter, task):
     processor = segmenter.processor
-    plain, labelled = processor.prompt("the dog", task), answered(processor, "the dog", task)
-    assert [(piece.block, piece.ids) for piece in labelled[:-1]] == [(piece.block, piece.ids) for piece in plain]
+    plain, labelled = (processor.prompts.segmentation("the dog", task, labels=on) for on in (False, True))
+    assert [(span.block, span.ids) for span in labelled[:-1]] == [(span.block, span.ids) for span in plain]
     assert labelled[-1].ids == (processor.tokenizer.eos_token_id,)
     seg = processor.tokenizer.convert_tokens_to_ids("[SEG]")
-    labels = [label for piece in labelled for label in piece.labels or () if label != IGNORE]
+    labels = [label for span in labelled for label in span.labels or () if label != IGNORE]
     assert labels[-2:] == [seg, processor.tokenizer.eos_token_id]
 
 
 def test_an_explanation_comes_before_seg(segmenter):
     processor = segmenter.processor
-    pieces = answered(processor, "what can fly", Task.REASON_SEG, "the kite can fly [SEG]")
-    labels = [label for piece in pieces for label in piece.labels or () if label != IGNORE]
+    spans = processor.prompts.segmentation("what can fly", Task.REASON_SEG, "the kite can fly [SEG]", labels=True)
+    labels = [label for span in spans for label in span.labels or () if label != IGNORE]
     seg = processor.tokenizer.convert_tokens_to_ids("[SEG]")
     assert labels.count(seg) == 1
-    why = list(processor.text_ids("the kite can fly [SEG]", plain=True))
+    why = list(processor.prompts.text_ids("the kite can fly [SEG]", plain=True))
     at = labels.index(seg)
     assert labels[at - len(why) : at] == why
 
@@ -162,8 +165,8 @@ def test_a_photo_is_read_once(segmenter, monkeypatch):
 def test_the_prefix_changes_nothing(segmenter):
     model, processor = segmenter.model, segmenter.processor
     visual = VisualFeatures(model.encode_tokens(*segmenter.open(tiny_model.photo())._pixels()))
-    layout = pieces_to_layout(segmenter, conversation(processor, [(QUESTION, None)]))
-    prefix = read_photo(model, processor, visual).prefix
+    layout = layout_of(segmenter, conversation(processor, [(QUESTION, None)]))
+    prefix = prefill_photo(model, processor, visual).prefix
     length = prefix.get_seq_length()
     assert length > processor.image_tokens
     for _ in range(2):  # the second time finds the prefix as it was
@@ -174,24 +177,24 @@ def test_the_prefix_changes_nothing(segmenter):
 def test_without_a_photo(segmenter):
     model, processor = segmenter.model, segmenter.processor
     prompt = f"{chat_template(processor.prompt_set).partition('<image>')[0]}{QUESTION} ASSISTANT:"
-    written = list(processor.text_ids(prompt, plain=True))
+    written = list(processor.prompts.text_ids(prompt, plain=True))
     given = len(written)
     for _ in range(6):  # slow and obvious: the whole text anew for each word
         with torch.no_grad():
             states = model.language_model(input_ids=torch.tensor([written])).last_hidden_state
             written.append(int(model.lm_head(states)[0, -1].argmax()))
     assert segmenter.chat(None, QUESTION, 6) == " ".join(map(str, written[given:]))
-    for wrong in (" ", None):
-        with pytest.raises(InputError, match="the question is"):
+    for wrong, expected in ((" ", "a non-empty question"), (None, "the question to be a string")):
+        with pytest.raises(InputError, match=f"expected {expected}"):
             segmenter.chat(None, wrong)
-    pieces = conversation(processor, [(QUESTION, None)])
+    spans = conversation(processor, [(QUESTION, None)])
     with pytest.raises(ValueError, match="the prompt has a place for an image"):
-        model.generate_text(pieces_to_layout(segmenter, pieces), None, 2)
+        model.generate_text(layout_of(segmenter, spans), None, 2)
 
 
 def test_line_breaks_reach_the_tokenizer(segmenter, monkeypatch):
     read = []
-    monkeypatch.setattr(segmenter.processor, "text_ids", lambda text, plain=False: read.append(text) or (3,))
+    monkeypatch.setattr(segmenter.processor.prompts, "text_ids", lambda text, plain=False: read.append(text) or (3,))
     question = "  What is it?\nA. a cup\nB. a  kite\nwith the letter.\n"
     conversation(segmenter.processor, [(question, None)])
     assert read[-1] == "\nWhat is it?\nA. a cup\nB. a  kite\nwith the letter. ASSISTANT:"

@@ -52,7 +52,7 @@ def converter(monkeypatch):
 
 
 def test_fetched_and_converted_once(cache, network, converter):
-    first, second = checkpoints.find(NAME), checkpoints.find(NAME)
+    first, second = checkpoints.find_checkpoint(NAME), checkpoints.find_checkpoint(NAME)
     assert first == second == str(hub.converted_folder(NAME)) and first.startswith(str(cache))
     assert network == [(NAME, COMMIT)] and len(converter) == 1
 
@@ -60,7 +60,7 @@ def test_fetched_and_converted_once(cache, network, converter):
 def test_a_downloaded_snapshot_is_used_without_asking_for_commits(cache, network, converter, monkeypatch):
     (cache / "hub" / "models--weic22--InstructSeg" / "snapshots" / COMMIT).mkdir(parents=True)
     monkeypatch.setattr(hub, "HfApi", lambda: pytest.fail("the network was asked"))
-    checkpoints.find(NAME)
+    checkpoints.find_checkpoint(NAME)
     assert network == [(NAME, COMMIT)]
 
 
@@ -69,7 +69,7 @@ def test_converted_weights_need_no_network(cache, converter, monkeypatch):
     folder = hub.converted_folder(NAME)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    assert checkpoints.find(NAME) == str(folder) and not converter
+    assert checkpoints.find_checkpoint(NAME) == str(folder) and not converter
 
 
 @pytest.mark.parametrize("error", [hub.HTTPError("no route"), OSError("offline")])
@@ -78,9 +78,9 @@ def test_without_a_network_the_error_says_what_to_do(cache, error, monkeypatch):
         raise error
 
     monkeypatch.setattr(hub, "HfApi", lambda: SimpleNamespace(list_repo_commits=fail))
-    with pytest.raises(CheckpointError) as told:
+    with pytest.raises(CheckpointError) as raised:
         Segmenter.load(NAME)
-    message = str(told.value)
+    message = str(raised.value)
     assert f"https://huggingface.co/{NAME}/tree/{hub.RELEASED[NAME]}" in message
     assert f"instructseg convert released SRC {hub.converted_folder(NAME)}" in message
     assert not (cache / "instructseg").exists()
@@ -89,6 +89,6 @@ def test_without_a_network_the_error_says_what_to_do(cache, error, monkeypatch):
 def test_another_revision_is_not_taken_for_it(cache, network, converter, monkeypatch):
     commits = [SimpleNamespace(commit_id="f" * 40)]
     monkeypatch.setattr(hub, "HfApi", lambda: SimpleNamespace(list_repo_commits=lambda name: commits))
-    with pytest.raises(CheckpointError, match="has 0 commits"):
-        checkpoints.find(NAME)
+    with pytest.raises(CheckpointError, match="expected one commit d5375970 of weic22/InstructSeg on the hub, got 0"):
+        checkpoints.find_checkpoint(NAME)
     shutil.rmtree(cache)

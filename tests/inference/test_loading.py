@@ -1,4 +1,4 @@
-"""Loading: weights, configuration and processor that do not belong together are never taken, and faults are told."""
+"""Loading refuses weights, configuration and processor that do not belong together, and names what is wrong."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import tiny_model
 import torch
 
 from instructseg.errors import CheckpointError
-from instructseg.inference.loading import load_parts
+from instructseg.inference.loading import load_pretrained
 from instructseg.inference.segmenter import Segmenter
 from instructseg.model.storage import save_int8
 
@@ -39,22 +39,22 @@ def edit(path, change):
 
 def refusal(folder) -> str:
     with pytest.raises(CheckpointError) as error:
-        load_parts(folder, torch.float32)
+        load_pretrained(folder, torch.float32)
     message = str(error.value)
     assert message.startswith(f"cannot load {folder}: ") and "\n" not in message
     return message
 
 
 OTHER_CONFIGS = {
-    "without perceiver": ({"perceiver_config": None}, "perceiver.latents", "not in the model"),
-    "without fusion": ({"text_fusion_config": None}, "pooled_text.weight", "are missing"),
-    "more layers": ({"text_config": {"num_hidden_layers": 3}}, "language_model.layers.2", "are missing"),
-    "fewer layers": ({"text_config": {"num_hidden_layers": 1}}, "language_model.layers.1", "not in the model"),
-    "more mask tokens": ({"num_mask_tokens": 9}, "mask_tokens 4x32 instead of 9x32", "of another shape"),
+    "without perceiver": ({"perceiver_config": None}, "perceiver.latents", "not in the model: "),
+    "without fusion": ({"text_fusion_config": None}, "pooled_text.weight", "missing: "),
+    "more layers": ({"text_config": {"num_hidden_layers": 3}}, "language_model.layers.2", "missing: "),
+    "fewer layers": ({"text_config": {"num_hidden_layers": 1}}, "language_model.layers.1", "not in the model: "),
+    "more mask tokens": ({"num_mask_tokens": 9}, "mask_tokens (expected 9x32, got 4x32)", "shape mismatch: "),
     "no auxiliary head": (
         {"auxiliary_config": {"pixel_classification": False}},
         "pixel_classification_head.projection.weight",
-        "not in the model",
+        "not in the model: ",
     ),
 }
 
@@ -67,7 +67,7 @@ def test_weights_of_another_configuration(folder, changes, key, what, caplog):
 
     edit(folder / "config.json", change)
     message = refusal(folder)
-    assert "the weights do not fit config.json" in message and key in message and what in message
+    assert "expected exactly the weights of config.json" in message and key in message and what in message
     assert len(message) < 1200 and not caplog.messages
 
 
@@ -75,8 +75,8 @@ CONFIGS = {
     "a value of no meaning": ({"projector": "nonsense"}, "projector"),
     "a value of a wrong type": ({"num_mask_tokens": "12"}, "num_mask_tokens"),
     "a negative size": ({"num_mask_tokens": -2}, "negative dimension -2"),
-    "another model": ({"model_type": "llama"}, "config.json describes a model of type 'llama'; 'instructseg' was"),
-    "no model": ({"model_type": None}, "config.json describes a model of type None"),
+    "another model": ({"model_type": "llama"}, "expected model_type 'instructseg' in config.json, got 'llama'"),
+    "no model": ({"model_type": None}, "in config.json, got None"),
     "an unknown part": ({"backbone_config": {"model_type": "nonsense"}}, "nonsense"),
 }
 
@@ -121,9 +121,9 @@ def test_damaged_lists_of_shards(saved, tmp_path, text, kind):
 
 
 PROCESSORS = {
-    "other frame tokens": ({"frame_tokens": 5}, "frame_tokens is 5, 3 was needed"),
-    "other image tokens": ({"image_tokens": 30}, "image_tokens is 30, 16 was needed"),
-    "other order": ({"block_order": "released"}, "block_order is released, image_first was needed"),
+    "other frame tokens": ({"frame_tokens": 5}, "expected frame_tokens 3, got 5"),
+    "other image tokens": ({"image_tokens": 30}, "expected image_tokens 16, got 30"),
+    "other order": ({"block_order": "released"}, "expected block_order image_first, got released"),
 }
 
 
@@ -131,7 +131,7 @@ PROCESSORS = {
 def test_the_processor_of_another_model(saved, tmp_path, changes, message):
     folder = shutil.copytree(saved["full"], tmp_path / "model")
     edit(folder / "processor_config.json", lambda tree: tree.update(changes))
-    assert f"the processor was made for another model: {message}" in refusal(folder)
+    assert f"the processor belongs to another model: {message}" in refusal(folder)
 
 
 def test_a_tokenizer_without_the_mask_token(saved, tmp_path):
@@ -139,18 +139,18 @@ def test_a_tokenizer_without_the_mask_token(saved, tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         path = folder / name
         path.write_text(path.read_text().replace("[SEG]", "[MASK]"))
-    assert "the tokenizer has no [SEG] token" in refusal(folder)
+    assert "expected a tokenizer with a [SEG] token" in refusal(folder)
 
 
 def test_parts_put_together_by_hand():
     model, _ = tiny_model.build(perceiver_config=None)
     _, processor = tiny_model.build()
-    with pytest.raises(CheckpointError, match="frame_tokens is 3, 0 was needed"):
+    with pytest.raises(CheckpointError, match="expected frame_tokens 0, got 3"):
         Segmenter(model, processor)
 
 
 def test_what_fits_loads(folder):
-    model, processor = load_parts(folder, torch.bfloat16, "eager")
+    model, processor = load_pretrained(folder, torch.bfloat16, "eager")
     assert model.dtype == torch.bfloat16 and processor.mask_tokens == model.config.num_mask_tokens
 
 
@@ -167,7 +167,7 @@ def test_loaded_weights_are_the_stored_ones_and_no_longer_the_files(saved, tmp_p
     folder = shutil.copytree(saved[kind], tmp_path / "model")
     files = sorted(folder.glob("*.safetensors"))
     assert len(files) == 1 or kind == "sharded"
-    weights = load_parts(folder, torch.float32)[0].state_dict()
+    weights = load_pretrained(folder, torch.float32)[0].state_dict()
     for file in files:
         file.write_bytes(bytes(file.stat().st_size))
     stored = tiny_model.build()[0].state_dict()

@@ -146,47 +146,47 @@ def test_answers_do_not_depend_on_who_asked_before(segmenter):
 
 
 REFUSED = {
-    "empty": (lambda s, p: s.segment(p, ""), "the instruction is empty"),
-    "invisible": (lambda s, p: s.open(p).segment("\u200b"), "the instruction is empty"),
-    "5000 words": (lambda s, p: s.segment(p, "word " * 5000), "the instruction has 5,000 tokens"),
-    "half a letter": (lambda s, p: s.segment(p, "\udcff"), "half a letter"),
-    "None": (lambda s, p: s.segment(p, None), "the instruction is NoneType; a string or a list of strings"),
-    "number": (lambda s, p: s.segment(p, 5), "the instruction is int; a string or a list of strings"),
-    "bytes": (lambda s, p: s.segment(p, b"dog"), "the instruction is bytes"),
-    "a set has no order": (lambda s, p: s.segment(p, {"dog", "cat"}), "the instruction is set"),
-    "a generator": (lambda s, p: s.segment(p, (text for text in TEXTS)), "the instruction is generator"),
-    "list of None": (lambda s, p: s.segment(p, ["dog", None]), "the instruction is NoneType, a string was needed"),
-    "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "the instruction is list, a string was needed"),
-    "session, number": (lambda s, p: s.open(p).segment(5), "the instruction is int, a string was needed"),
-    "session, list": (lambda s, p: s.open(p).segment(["dog"]), "the instruction is list, a string was needed"),
-    "session, task given": (lambda s, p: s.open(p).segment(None, task="res"), "the instruction is NoneType"),
-    "batch, one empty": (lambda s, p: s.segment([p, p], ["a dog", ""]), "the instruction is empty"),
-    "batch, None": (lambda s, p: s.segment([p, p], None), "the instruction is NoneType"),
-    "batch, list of lists": (lambda s, p: s.segment([p], [["dog"]]), "the instruction is list"),
-    "batch, too few": (lambda s, p: s.segment([p, p], ["a dog"]), "2 photos and 1 instructions; give one instruction"),
-    "batch, none": (lambda s, p: s.segment([p], []), "1 photos and 0 instructions"),
+    "empty": (lambda s, p: s.segment(p, ""), "expected a non-empty instruction"),
+    "invisible": (lambda s, p: s.open(p).segment("\u200b"), "expected a non-empty instruction"),
+    "5000 words": (lambda s, p: s.segment(p, "word " * 5000), "at most 512 tokens, got 5,000"),
+    "a lone surrogate": (lambda s, p: s.segment(p, "\udcff"), "a lone surrogate"),
+    "None": (lambda s, p: s.segment(p, None), "a string or a list of strings, got NoneType"),
+    "number": (lambda s, p: s.segment(p, 5), "a string or a list of strings, got int"),
+    "bytes": (lambda s, p: s.segment(p, b"dog"), "got bytes"),
+    "a set has no order": (lambda s, p: s.segment(p, {"dog", "cat"}), "got set"),
+    "a generator": (lambda s, p: s.segment(p, (text for text in TEXTS)), "got generator"),
+    "list of None": (lambda s, p: s.segment(p, ["dog", None]), "expected the instruction to be a string, got NoneType"),
+    "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "expected the instruction to be a string, got list"),
+    "session, number": (lambda s, p: s.open(p).segment(5), "expected the instruction to be a string, got int"),
+    "session, list": (lambda s, p: s.open(p).segment(["dog"]), "expected the instruction to be a string, got list"),
+    "session, task given": (lambda s, p: s.open(p).segment(None, task="res"), "got NoneType"),
+    "batch, one empty": (lambda s, p: s.segment([p, p], ["a dog", ""]), "expected a non-empty instruction"),
+    "batch, None": (lambda s, p: s.segment([p, p], None), "got NoneType"),
+    "batch, list of lists": (lambda s, p: s.segment([p], [["dog"]]), "got list"),
+    "batch, too few": (lambda s, p: s.segment([p, p], ["a dog"]), "per photo, got 2 photos and 1"),
+    "batch, none": (lambda s, p: s.segment([p], []), "1 photos and 0 instructions; give one"),
     "batch, no photo": (lambda s, p: s.segment([], ["a dog"]), "0 photos and 1 instructions"),
     "batch, a bad photo": (lambda s, p: s.segment([p, "nowhere.jpg"], "a dog"), "nowhere.jpg does not exist"),
-    "batch, max_masks": (lambda s, p: s.segment([p], ["dog"], max_masks=0), "max_masks is 0; a whole number"),
-    "video task": (lambda s, p: s.segment(p, "dog", task="rvos"), "task is 'rvos'; for photos it is one of res, reas"),
-    "unknown task": (lambda s, p: s.segment(p, "dog", task="segment"), "task is 'segment'"),
-    "task of many": (lambda s, p: s.segment(p, "dog", task=np.zeros(3)), "task is array"),
-    "max_masks": (lambda s, p: s.segment(p, "dog", max_masks=0), "max_masks is 0; a whole number of at least 1"),
-    "max_masks of a fraction": (lambda s, p: s.segment(p, "dog", max_masks=1.5), "max_masks is 1.5"),
-    "max_masks None": (lambda s, p: s.segment(p, "dog", max_masks=None), "max_masks is None"),
-    "threshold in percent": (lambda s, p: s.segment(p, "dog", threshold=50), "threshold is 50; a number from 0"),
-    "threshold below 0": (lambda s, p: s.segment(p, "dog", threshold=-0.1), "threshold is -0.1"),
-    "threshold NaN": (lambda s, p: s.segment(p, "dog", threshold=float("nan")), "threshold is nan"),
-    "threshold text": (lambda s, p: s.segment(p, "dog", threshold="0.5"), "threshold is '0.5'"),
+    "batch, max_masks": (lambda s, p: s.segment([p], ["dog"], max_masks=0), "expected max_masks to be an integer"),
+    "video task": (lambda s, p: s.segment(p, "dog", task="rvos"), "res, reason_seg for photos, got 'rvos'"),
+    "unknown task": (lambda s, p: s.segment(p, "dog", task="segment"), "for photos, got 'segment'"),
+    "task of many": (lambda s, p: s.segment(p, "dog", task=np.zeros(3)), "for photos, got array"),
+    "max_masks": (lambda s, p: s.segment(p, "dog", max_masks=0), "expected max_masks to be an integer of at least 1"),
+    "max_masks of a fraction": (lambda s, p: s.segment(p, "dog", max_masks=1.5), "at least 1, got 1.5"),
+    "max_masks None": (lambda s, p: s.segment(p, "dog", max_masks=None), "at least 1, got None"),
+    "threshold in percent": (lambda s, p: s.segment(p, "dog", threshold=50), "a number in 0..1, got 50"),
+    "threshold below 0": (lambda s, p: s.segment(p, "dog", threshold=-0.1), "in 0..1, got -0.1"),
+    "threshold NaN": (lambda s, p: s.segment(p, "dog", threshold=float("nan")), "in 0..1, got nan"),
+    "threshold text": (lambda s, p: s.segment(p, "dog", threshold="0.5"), "in 0..1, got '0.5'"),
     "no photo": (lambda s, p: s.segment("nowhere.jpg", "a dog"), "nowhere.jpg does not exist"),
     "not a photo": (lambda s, p: s.segment(b"no photo", "a dog"), "is not an image"),
-    "mixed up": (lambda s, p: s.segment("a dog", p), "the instruction is ndarray; a string or a list of strings"),
+    "mixed up": (lambda s, p: s.segment("a dog", p), "a string or a list of strings, got ndarray"),
     "photo None": (lambda s, p: s.segment(None, "a dog"), "a photo cannot be read from NoneType"),
-    "question None": (lambda s, p: s.chat(p, None), "the question is NoneType, a string was needed; ask something"),
-    "question empty": (lambda s, p: s.chat(p, " "), "the question is empty; ask something"),
-    "question too long": (lambda s, p: s.chat(p, "word " * 5000), "the question has 5,000 tokens"),
-    "no new tokens": (lambda s, p: s.chat(p, "what ?", 0), "max_new_tokens is 0; a whole number of at least 1"),
-    "new tokens text": (lambda s, p: s.chat(p, "what ?", "many"), "max_new_tokens is 'many'"),
+    "question None": (lambda s, p: s.chat(p, None), "the question to be a string, got NoneType; ask"),
+    "question empty": (lambda s, p: s.chat(p, " "), "expected a non-empty question, got an empty text; ask something"),
+    "question too long": (lambda s, p: s.chat(p, "word " * 5000), "the question to have at most 512 tokens"),
+    "no new tokens": (lambda s, p: s.chat(p, "what ?", 0), "expected max_new_tokens to be an integer of at least 1"),
+    "new tokens text": (lambda s, p: s.chat(p, "what ?", "many"), "at least 1, got 'many'"),
 }
 
 
@@ -199,23 +199,23 @@ def test_what_cannot_be_answered_is_an_input_error(segmenter, call, message, mon
 
 
 OPTIONS = {
-    "device of no sort": ({"device": "gpu"}, "device 'gpu' is not one that models run on; use auto, cpu, cuda"),
-    "device without data": ({"device": "meta"}, "device 'meta' is not one"),
-    "device not built in": ({"device": "vulkan"}, "device 'vulkan' is not one"),
-    "device None": ({"device": None}, "device 'None' is not one"),
-    "device of all": ({"device": torch.ones(2)}, "is not one that models run on"),
-    "dtype": ({"dtype": "float64"}, "dtype 'float64' is not one of auto, float32"),
-    "dtype None": ({"dtype": None}, "dtype None is not one of auto"),
-    "dtype list": ({"dtype": []}, "dtype [] is not one of auto"),
-    "attention": ({"attention": "bogus"}, "attention 'bogus' is not one that the model can use; give sdpa or eager"),
-    "attention of others": ({"attention": "flash_attention_2"}, "attention 'flash_attention_2' is not one"),
-    "attention number": ({"attention": 5}, "attention 5 is not one"),
+    "device of no sort": ({"device": "gpu"}, "expected device auto, cpu, cuda, cuda:0 or mps, got 'gpu'"),
+    "device without data": ({"device": "meta"}, "or mps, got 'meta'"),
+    "device not built in": ({"device": "vulkan"}, "or mps, got 'vulkan'"),
+    "device None": ({"device": None}, "or mps, got 'None'"),
+    "device of all": ({"device": torch.ones(2)}, "expected device auto, cpu, cuda, cuda:0 or mps, got"),
+    "dtype": ({"dtype": "float64"}, "expected dtype to be one of auto, float32, bfloat16, float16, got 'float64'"),
+    "dtype None": ({"dtype": None}, "float16, got None"),
+    "dtype list": ({"dtype": []}, "float16, got []"),
+    "attention": ({"attention": "bogus"}, "expected attention to be sdpa or eager, got 'bogus'"),
+    "attention of others": ({"attention": "flash_attention_2"}, "sdpa or eager, got 'flash_attention_2'"),
+    "attention number": ({"attention": 5}, "sdpa or eager, got 5"),
 }
 
 
 @pytest.mark.parametrize("options, message", OPTIONS.values(), ids=OPTIONS)
 def test_options_that_cannot_be_had(options, message, monkeypatch):
-    monkeypatch.setattr(segmenter_module, "load_parts", None)  # refused before a file is read
+    monkeypatch.setattr(segmenter_module, "load_pretrained", None)  # refused before a file is read
     with pytest.raises(InputError) as error:
         Segmenter.load("nano", **options)
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -224,7 +224,7 @@ def test_options_that_cannot_be_had(options, message, monkeypatch):
 def test_a_gpu_too_many(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(InputError, match="'cuda:2' was asked for, but torch sees 2 CUDA GPUs here"):
+    with pytest.raises(InputError, match="expected a CUDA GPU for device 'cuda:2', got 2 from torch"):
         Segmenter.load("nano", device="cuda:2")
 
 
@@ -242,7 +242,7 @@ def test_any_path_is_a_path(segmenter, tmp_path):
 def test_devices_that_are_not_here(name, kind, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match=f"torch sees no {kind} here; use device='cpu'"):
+    with pytest.raises(InputError, match=f"{kind} for device '{name}', got none from torch; use device='cpu'"):
         Segmenter.load("nano", device=name)
 
 
@@ -276,19 +276,19 @@ def test_loading_says_nothing(folder, caplog):
 
 class TestFind:
     def test_folders_and_hub_ids(self, folder):
-        assert checkpoints.find(folder) == checkpoints.find(str(folder)) == str(folder)
-        assert checkpoints.find("owner/name") == "owner/name"
+        assert checkpoints.find_checkpoint(folder) == checkpoints.find_checkpoint(str(folder)) == str(folder)
+        assert checkpoints.find_checkpoint("owner/name") == "owner/name"
 
     def test_a_shipped_name_is_a_folder_beside_the_code(self, tmp_path, monkeypatch):
         package = tmp_path / "src" / "instructseg"
         package.mkdir(parents=True)
         monkeypatch.setattr(checkpoints, "PACKAGE", package)
-        with pytest.raises(CheckpointError, match="weights of nano are not in this installation"):
-            checkpoints.find("nano")
+        with pytest.raises(CheckpointError, match=r"expected the weights of nano in .*, got none; reinstall"):
+            checkpoints.find_checkpoint("nano")
         for weights in (tmp_path / "weights" / "nano", package / "weights" / "nano"):
             weights.mkdir(parents=True)
             (weights / "config.json").touch()
-            assert checkpoints.find("nano") == str(weights)
+            assert checkpoints.find_checkpoint("nano") == str(weights)
 
     @pytest.mark.parametrize(
         "name, message",
@@ -300,8 +300,8 @@ class TestFind:
             ("/nowhere/model", "there is no model"),
             ("a/b/c", "there is no model 'a/b/c'"),
             ("", "there is no model ''"),
-            (None, "the model is NoneType; a name, a folder or a hub id was needed"),
-            (5, "the model is int"),
+            (None, "expected a name, a folder or a hub id as model, got NoneType"),
+            (5, "a hub id as model, got int"),
             ("x" * 5000, "there is no model 'xxx"),
             ("a\0b", "there is no model 'a\\x00b'"),
             ("~nobody-of-this-name/x", "there is no model '~nobody-of-this-name/x'"),
@@ -310,12 +310,12 @@ class TestFind:
     def test_names_that_are_none(self, name, message, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         with pytest.raises(CheckpointError) as error:
-            checkpoints.find(name)
+            checkpoints.find_checkpoint(name)
         assert message in str(error.value) and len(str(error.value)) < 300
 
     def test_a_folder_of_something_else(self, tmp_path):
-        with pytest.raises(CheckpointError, match=r"has no config\.json; give a folder that a training"):
-            checkpoints.find(tmp_path)
+        with pytest.raises(CheckpointError, match=r"expected config\.json in .*, got none; give a folder"):
+            checkpoints.find_checkpoint(tmp_path)
 
 
 def test_choose_task():

@@ -22,23 +22,23 @@ def processor() -> InstructSegProcessor:
 
 
 TEXTS = {
-    "None": (None, "is NoneType, a string was needed; say what to segment"),
-    "number": (5, "is int, a string was needed"),
-    "bytes": (b"cat", "is bytes, a string was needed"),
-    "list": (["cat"], "is list, a string was needed"),
-    "nothing": ("", "is empty"),
-    "spaces": (" \t\n\u00a0\u3000", "is empty"),
-    "zero width": ("\u200b\ufeff\u2060", "is empty"),
-    "control characters": ("\x00\x01", "is empty"),
-    "half a letter": ("the \ud83d dog", r"holds half a letter, '\ud83d'; write it in UTF-8"),
-    "a byte of a broken command line": (b"cat \xff".decode("utf-8", "surrogateescape"), r"half a letter, '\udcff'"),
+    "None": (None, "expected the instruction to be a string, got NoneType; say what to segment"),
+    "number": (5, "to be a string, got int"),
+    "bytes": (b"cat", "to be a string, got bytes"),
+    "list": (["cat"], "to be a string, got list"),
+    "nothing": ("", "expected a non-empty instruction"),
+    "spaces": (" \t\n\u00a0\u3000", "expected a non-empty instruction"),
+    "zero width": ("\u200b\ufeff\u2060", "expected a non-empty instruction"),
+    "control characters": ("\x00\x01", "expected a non-empty instruction"),
+    "a lone surrogate": ("the \ud83d dog", r"to be UTF-8, got a lone surrogate '\ud83d'; write it in UTF-8"),
+    "a byte of a broken command line": (b"cat \xff".decode("utf-8", "surrogateescape"), r"a lone surrogate '\udcff'"),
 }
 
 
 @pytest.mark.parametrize("text, message", TEXTS.values(), ids=TEXTS)
 def test_texts_that_say_nothing(processor, text, message):
     with pytest.raises(InputError) as error:
-        processor.instruction_ids(text)
+        processor.prompts.instruction_ids(text)
     assert message in str(error.value) and "\n" not in str(error.value)
     str(error.value).encode()
 
@@ -56,7 +56,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("name, value", [(name, value) for name, values in LIMITS.items() for value in values])
 def test_limits_out_of_range(name, value):
-    with pytest.raises(InputError, match=f"^{name} is "):
+    with pytest.raises(InputError, match=f"^expected {name} to be "):
         check_limits(**{"max_masks": 1, "threshold": None, name: value})
 
 
@@ -71,23 +71,23 @@ BATCHES = {
     "photos without instructions": (([(PHOTO,)] * 2, [["dog"]], RES * 2), "2 visuals, 1 lists"),
     "photos without tasks": (([(PHOTO,)] * 2, [["dog"]] * 2, RES), "1 tasks"),
     "photos without keys": (([(PHOTO,)] * 2, [["dog"]] * 2, RES * 2, [0]), "1 key frames"),
-    "no frames": (([()], [["dog"]], RES), "key frame is number 0 of 0 frames"),
-    "key too large": (([(PHOTO,)], [["dog"]], RES, [1]), "number 1 of 1 frames"),
-    "key from the end": (([(PHOTO, PHOTO)], [["dog"]], RES, [-1]), "number -1 of 2 frames"),
-    "no list around a photo": (([PHOTO], [["dog"]], RES), "a frame is uint8 (56, 3); RGB uint8 (height, width, 3)"),
-    "float": (([(PHOTO / 255,)], [["dog"]], RES), "a frame is float64 (40, 56, 3)"),
-    "gray": (([(PHOTO[..., 0],)], [["dog"]], RES), "a frame is uint8 (40, 56)"),
-    "RGBA": (([(RGBA,)], [["dog"]], RES), "a frame is uint8 (40, 56, 4)"),
-    "no pixels": (([(PHOTO[:0],)], [["dog"]], RES), "a frame is uint8 (0, 56, 3)"),
-    "a broken reference": (([(PHOTO, RGBA)], [["dog"]], RES), "a frame is uint8 (40, 56, 4)"),
-    "a path": (([("a.jpg",)], [["dog"]], RES), "a frame is str"),
-    "letters": (([(PHOTO,)], ["dog"], RES), "the instructions of a visual are 'dog'; a list"),
-    "no instructions": (([(PHOTO,)], [[]], RES), "the instructions of a visual are []"),
-    "one has none": (([(PHOTO,)] * 2, [["dog"], []], RES * 2), "the instructions of a visual are []"),
-    "not a text": (([(PHOTO,)], [[None]], RES), "the instruction is NoneType"),
-    "conversation": (([(PHOTO,)], [["dog"]], [Task.CHAT]), "it is one of res, reason_seg, rvos, reason_vos"),
-    "unknown task": (([(PHOTO,)], [["dog"]], ["segment"]), "task is 'segment'"),
-    "no task": (([(PHOTO,)], [["dog"]], [None]), "task is None"),
+    "no frames": (([()], [["dog"]], RES), "one of 0 frames as key frame, got 0"),
+    "key too large": (([(PHOTO,)], [["dog"]], RES, [1]), "one of 1 frames as key frame, got 1"),
+    "key from the end": (([(PHOTO, PHOTO)], [["dog"]], RES, [-1]), "one of 2 frames as key frame, got -1"),
+    "no list around a photo": (([PHOTO], [["dog"]], RES), "RGB uint8 array (height, width, 3), got uint8 (56, 3)"),
+    "float": (([(PHOTO / 255,)], [["dog"]], RES), "got float64 (40, 56, 3)"),
+    "gray": (([(PHOTO[..., 0],)], [["dog"]], RES), "got uint8 (40, 56)"),
+    "RGBA": (([(RGBA,)], [["dog"]], RES), "got uint8 (40, 56, 4)"),
+    "no pixels": (([(PHOTO[:0],)], [["dog"]], RES), "got uint8 (0, 56, 3)"),
+    "a broken reference": (([(PHOTO, RGBA)], [["dog"]], RES), "got uint8 (40, 56, 4)"),
+    "a path": (([("a.jpg",)], [["dog"]], RES), "got str"),
+    "letters": (([(PHOTO,)], ["dog"], RES), "instruction for a visual, got 'dog'; give a list"),
+    "no instructions": (([(PHOTO,)], [[]], RES), "instruction for a visual, got []"),
+    "one has none": (([(PHOTO,)] * 2, [["dog"], []], RES * 2), "instruction for a visual, got []"),
+    "not a text": (([(PHOTO,)], [[None]], RES), "got NoneType"),
+    "conversation": (([(PHOTO,)], [["dog"]], [Task.CHAT]), "one of res, reason_seg, rvos, reason_vos, got"),
+    "unknown task": (([(PHOTO,)], [["dog"]], ["segment"]), "reason_vos, got 'segment'"),
+    "no task": (([(PHOTO,)], [["dog"]], [None]), "reason_vos, got None"),
 }
 
 
@@ -104,7 +104,7 @@ def test_a_task_by_its_name(processor):
 
 
 def test_an_unknown_selection(processor):
-    with pytest.raises(InputError, match="selection is 'best'; it is one of score, score_x_quality"):
+    with pytest.raises(InputError, match="expected selection to be one of score, score_x_quality, got 'best'"):
         processor.post_process(torch.zeros(2, 4, 4), torch.zeros(2), Geometry((8, 8), (64, 64), 64), "best")
 
 
@@ -112,17 +112,17 @@ def test_an_unknown_selection(processor):
 def test_nan_is_no_answer(processor, part):
     outputs = [torch.ones(2, 4, 4), torch.zeros(2)]
     outputs[part].view(-1)[1] = float("nan")
-    with pytest.raises(InputError, match="the model computed NaN instead of masks; load it with dtype='float32'"):
+    with pytest.raises(InputError, match="expected numbers from the model, got NaN; load it with dtype='float32'"):
         processor.post_process(*outputs, Geometry((8, 8), (64, 64), 64))
 
 
 def test_a_tokenizer_without_the_token_that_stands_for_masks():
     plain = tiny_model.tokenizer()
     lacking = PreTrainedTokenizerFast(tokenizer_object=plain.backend_tokenizer.from_str(_without_seg(plain)))
-    with pytest.raises(CheckpointError, match=r"the tokenizer has no \[SEG\] token"):
+    with pytest.raises(CheckpointError, match=r"expected a tokenizer with a \[SEG\] token"):
         InstructSegProcessor.for_config(tiny_model.config(), lacking)
     lacking.unk_token = "<unk>"
-    with pytest.raises(CheckpointError, match=r"the tokenizer has no \[SEG\] token"):
+    with pytest.raises(CheckpointError, match=r"expected a tokenizer with a \[SEG\] token"):
         InstructSegProcessor.for_config(tiny_model.config(), lacking)
 
 
@@ -133,19 +133,19 @@ def _without_seg(tokenizer: PreTrainedTokenizerFast) -> str:
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"num_mask_tokens": 9}, "mask_tokens is 4, 9 was needed"),
-        ({"perceiver_config": None}, "frame_tokens is 3, 0 was needed"),
-        ({"vision_config": {"image_size": 56}}, "image_tokens is 16, 64 was needed; clip_side is 28, 56 was needed"),
-        (tiny_model.LIKE_NANO, "clip_side is 28, None was needed"),
-        ({"block_order": "released"}, "block_order is image_first, released was needed"),
-        ({"block_order": "released", "prompt_set": "released"}, "prompt_set is paper, released was needed"),
-        ({"text_config": {"vocab_size": 30}}, "tokens, at most 30 fit"),
+        ({"num_mask_tokens": 9}, "expected mask_tokens 9, got 4"),
+        ({"perceiver_config": None}, "expected frame_tokens 0, got 3"),
+        ({"vision_config": {"image_size": 56}}, "expected image_tokens 64, got 16; expected clip_side 56, got 28"),
+        (tiny_model.LIKE_NANO, "expected clip_side None, got 28"),
+        ({"block_order": "released"}, "expected block_order released, got image_first"),
+        ({"block_order": "released", "prompt_set": "released"}, "expected prompt_set released, got paper"),
+        ({"text_config": {"vocab_size": 30}}, "expected at most 30 tokens, got"),
     ],
 )
 def test_processors_of_another_model(processor, changes, message):
     with pytest.raises(CheckpointError) as error:
         processor.check_fits(tiny_model.config(**changes))
-    assert "the processor was made for another model" in str(error.value) and message in str(error.value)
+    assert "the processor belongs to another model" in str(error.value) and message in str(error.value)
 
 
 @pytest.mark.parametrize("changes", [{}, *tiny_model.VARIANTS.values()], ids=["tiny", *tiny_model.VARIANTS])

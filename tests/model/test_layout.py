@@ -3,22 +3,31 @@
 import pytest
 import torch
 
-from instructseg.model.layout import IGNORE, PADDING, PREFIX, Block, BlockSizes, Piece, build_layout, split_prefix
+from instructseg.model.layout import (
+    IGNORE,
+    PADDING,
+    PREFIX,
+    Block,
+    PromptSpan,
+    TokenCounts,
+    build_layout,
+    split_prefix,
+)
 
-SIZES = BlockSizes(image=4, frame=2, masks=3)
-IMAGE, REFERENCES, MASKS = Piece(Block.IMAGE), Piece(Block.REFERENCES), Piece(Block.MASKS)
+COUNTS = TokenCounts(image=4, frame=2, masks=3)
+IMAGE, REFERENCES, MASKS = PromptSpan(Block.IMAGE), PromptSpan(Block.REFERENCES), PromptSpan(Block.MASKS)
 
 
 def text(*ids, labels=None):
-    return Piece(Block.TEXT, ids, labels)
+    return PromptSpan(Block.TEXT, ids, labels)
 
 
 def image_first(*words):
-    return [text(5, 6), IMAGE, text(7), REFERENCES, Piece(Block.INSTRUCTION, words), text(8, 9), MASKS]
+    return [text(5, 6), IMAGE, text(7), REFERENCES, PromptSpan(Block.INSTRUCTION, words), text(8, 9), MASKS]
 
 
 def references_first(*words):
-    return [text(5), REFERENCES, IMAGE, text(6, 7), Piece(Block.INSTRUCTION, words), text(8), MASKS]
+    return [text(5), REFERENCES, IMAGE, text(6, 7), PromptSpan(Block.INSTRUCTION, words), text(8), MASKS]
 
 
 ORDERS = {"image_first": image_first, "references_first": references_first}
@@ -26,10 +35,10 @@ BATCH = [[(11, 12), (13,), (14, 15, 16)], [(17,)]]
 FRAMES = [2, 1]
 
 
-def whole_prompt(pieces, frames):
+def whole_prompt(spans, frames):
     """One instruction's sequence: (block, id) of every position."""
-    counts = {Block.IMAGE: SIZES.image, Block.REFERENCES: frames * SIZES.frame, Block.MASKS: SIZES.masks}
-    return [(piece.block, word) for piece in pieces for word in piece.ids or (0,) * counts.get(piece.block, 0)]
+    counts = {Block.IMAGE: COUNTS.image, Block.REFERENCES: frames * COUNTS.frame, Block.MASKS: COUNTS.masks}
+    return [(span.block, word) for span in spans for word in span.ids or (0,) * counts.get(span.block, 0)]
 
 
 @pytest.fixture(params=ORDERS.values(), ids=ORDERS)
@@ -39,19 +48,19 @@ def prompt(request):
 
 @pytest.fixture
 def layout(prompt):
-    return build_layout([[prompt(*words) for words in row] for row in BATCH], FRAMES, SIZES)
+    return build_layout([[prompt(*words) for words in row] for row in BATCH], FRAMES, COUNTS)
 
 
-def visible(layout, row, instruction):
+def attended(layout, row, instruction):
     """Slots of the prefix and of one instruction's segment, in order."""
     segments = layout.segments[row]
     return [at for at, segment in enumerate(segments.tolist()) if segment in (PREFIX, instruction + 1)]
 
 
 def test_an_instruction_with_its_prefix_is_its_whole_prompt(layout, prompt):
-    for row, asked in enumerate(BATCH):
-        for at, words in enumerate(asked):
-            slots = visible(layout, row, at)
+    for row, instructions in enumerate(BATCH):
+        for at, words in enumerate(instructions):
+            slots = attended(layout, row, at)
             expected = whole_prompt(prompt(*words), FRAMES[row])
             assert layout.token_ids[row, slots].tolist() == [word for _, word in expected]
             assert layout.positions[row, slots].tolist() == list(range(len(expected)))
@@ -59,14 +68,15 @@ def test_an_instruction_with_its_prefix_is_its_whole_prompt(layout, prompt):
 
 def test_slots_are_where_the_blocks_stand(layout, prompt):
     dump = layout.length
-    for row, asked in enumerate(BATCH):
-        for at, words in enumerate(asked):
-            seen = visible(layout, row, at)
+    for row, instructions in enumerate(BATCH):
+        for at, words in enumerate(instructions):
+            slots = attended(layout, row, at)
             kinds = [kind for kind, _ in whole_prompt(prompt(*words), FRAMES[row])]
-            blocks = {block: [slot for slot, kind in zip(seen, kinds, strict=True) if kind is block] for block in Block}
+            placed = list(zip(slots, kinds, strict=True))
+            blocks = {block: [slot for slot, kind in placed if kind is block] for block in Block}
             images = [group for group in layout.image_slots[row].tolist() if group[0] in blocks[Block.IMAGE]]
             assert images == [blocks[Block.IMAGE]]
-            padded = lambda slots, table: slots + [dump] * (table.shape[-1] - len(slots))  # noqa: E731
+            padded = lambda own, table: own + [dump] * (table.shape[-1] - len(own))  # noqa: E731
             assert layout.reference_slots[row, at].tolist() == padded(blocks[Block.REFERENCES], layout.reference_slots)
             assert layout.word_slots[row, at].tolist() == padded(blocks[Block.INSTRUCTION], layout.word_slots)
             assert layout.mask_slots[row, at].tolist() == blocks[Block.MASKS]
@@ -89,12 +99,13 @@ def test_attention_mask(layout):
                 assert mask[row, 0, query, key] == (sees or query == key)
 
 
-def test_hidden_tokens_see_and_are_not_seen():
-    """A hidden run takes its positions and looks back, but nothing that follows (nor itself) looks at it."""
-    hidden = Piece(Block.TEXT, (8, 9), seen=False)
-    pieces = [[text(5), IMAGE, Piece(Block.INSTRUCTION, words), hidden, text(7), MASKS] for words in ((11,), (12, 13))]
-    shown = [[*row[:3], text(8, 9), *row[4:]] for row in pieces]
-    layout, plain = (build_layout([rows], [1], SIZES) for rows in (pieces, shown))
+def test_hidden_tokens_attend_and_are_not_attended_to():
+    """A hidden span keeps its positions and attends back, but no later token, nor the span itself, attends to it."""
+    hidden = PromptSpan(Block.TEXT, (8, 9), visible=False)
+    instructions = [PromptSpan(Block.INSTRUCTION, words) for words in ((11,), (12, 13))]
+    spans = [[text(5), IMAGE, instruction, hidden, text(7), MASKS] for instruction in instructions]
+    shown = [[*row[:3], text(8, 9), *row[4:]] for row in spans]
+    layout, plain = (build_layout([rows], [1], COUNTS) for rows in (spans, shown))
     assert torch.equal(layout.positions, plain.positions) and torch.equal(layout.mask_slots, plain.mask_slots)
     mask, expected = layout.attention_mask()[0, 0], plain.attention_mask()[0, 0].clone()
     slots = ((plain.token_ids[0] == 8) | (plain.token_ids[0] == 9)).nonzero()[:, 0]
@@ -114,31 +125,31 @@ def test_the_image_is_shared_where_the_order_allows(prompt, layout):
 
 def test_split_prefix():
     prefix, own = split_prefix(image_first(1))
-    assert [piece.block for piece in prefix] == [Block.TEXT, Block.IMAGE, Block.TEXT] and own[0] is REFERENCES
+    assert [span.block for span in prefix] == [Block.TEXT, Block.IMAGE, Block.TEXT] and own[0] is REFERENCES
     assert split_prefix([text(1), IMAGE]) == ([text(1), IMAGE], [])
 
 
 def test_labels_stay_with_their_tokens():
-    chat = [text(5), IMAGE, Piece(Block.INSTRUCTION, (11,)), text(8, 9, labels=(8, 9)), MASKS]
-    layout = build_layout([[chat, chat]], [1], SIZES)
+    chat = [text(5), IMAGE, PromptSpan(Block.INSTRUCTION, (11,)), text(8, 9, labels=(8, 9)), MASKS]
+    layout = build_layout([[chat, chat]], [1], COUNTS)
     for at in (0, 1):
-        slots = visible(layout, 0, at)
+        slots = attended(layout, 0, at)
         assert layout.labels[0, slots].tolist() == [IGNORE] * 6 + [8, 9] + [IGNORE] * 3
 
 
 def test_without_perceiver_tokens():
-    sizes = BlockSizes(image=4, frame=0, masks=3)
-    layout = build_layout([[image_first(11)]], [2], sizes)
+    counts = TokenCounts(image=4, frame=0, masks=3)
+    layout = build_layout([[image_first(11)]], [2], counts)
     assert layout.reference_slots.shape == (1, 1, 0) and layout.length == 5 + 4 + 1 + 3
 
 
 def test_mixed_tasks_in_one_row_are_refused():
     other = [text(5, 99), *image_first(11)[1:]]
-    with pytest.raises(ValueError, match="ask different tasks in separate rows"):
-        build_layout([[image_first(11), other]], [1], SIZES)
-    assert build_layout([[image_first(11)], [other]], [1, 1], SIZES).length == 15
+    with pytest.raises(ValueError, match="put different tasks in separate rows"):
+        build_layout([[image_first(11), other]], [1], COUNTS)
+    assert build_layout([[image_first(11)], [other]], [1, 1], COUNTS).length == 15
 
 
 def test_to_moves_every_tensor():
-    moved = build_layout([[image_first(11)]], [1], SIZES).to("meta")
+    moved = build_layout([[image_first(11)]], [1], COUNTS).to("meta")
     assert all(tensor.is_meta for tensor in vars(moved).values())

@@ -9,7 +9,8 @@ from instructseg.errors import InputError
 from instructseg.model.image_processing import Geometry
 from instructseg.model.layout import Block
 from instructseg.model.presets import nano
-from instructseg.model.processing import MAX_INSTRUCTION_TOKENS, InstructSegProcessor
+from instructseg.model.processing import InstructSegProcessor
+from instructseg.model.prompt_builder import MAX_INSTRUCTION_TOKENS
 from instructseg.prompts import SEG_TOKEN
 from instructseg.types import Task
 
@@ -33,10 +34,10 @@ def test_placeholders_and_special_tokens_of_users_are_plain_text(changes, text):
     special = processor.tokenizer.convert_tokens_to_ids([SEG_TOKEN, "<|endoftext|>"])
     plain, odd = f"the dog {'?' * 9} cat", f"the dog {text} cat"
     for task in TASKS:
-        *words, last = processor.instruction_ids(odd)
+        *words, last = processor.prompts.instruction_ids(odd)
         assert last == special[0] and not set(words) & set(special), "only the end of an instruction is marked"
-        blocks = [piece.block for piece in processor.prompt(odd, task)]
-        assert blocks == [piece.block for piece in processor.prompt(plain, task)]
+        blocks = [span.block for span in processor.prompts.segmentation(odd, task)]
+        assert blocks == [span.block for span in processor.prompts.segmentation(plain, task)]
         layout = processor.layout([[odd, plain]], [task], [2])
         assert layout.image_slots.shape[-1] == 16 and layout.mask_slots.shape[-1] == 4
         assert layout.reference_slots.shape[-1] == 2 * 3
@@ -46,27 +47,28 @@ def test_placeholders_and_special_tokens_of_users_are_plain_text(changes, text):
 
 def test_special_tokens_of_templates_still_work_after_a_users(processor):
     seg = processor.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
-    processor.instruction_ids("[SEG] the dog")
+    processor.prompts.instruction_ids("[SEG] the dog")
     fresh = processor_of()
-    fresh.instruction_ids("[SEG] the dog")
-    ids = [word for piece in fresh.prompt("the dog", Task.RES) if piece.block is Block.TEXT for word in piece.ids]
+    fresh.prompts.instruction_ids("[SEG] the dog")
+    spans = fresh.prompts.segmentation("the dog", Task.RES)
+    ids = [word for span in spans if span.block is Block.TEXT for word in span.ids]
     assert ids.count(seg) == 1 and ids[-1] == seg
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])
 def test_empty_instructions_are_refused(processor, text):
-    with pytest.raises(InputError, match="empty; say what to segment"):
-        processor.instruction_ids(text)
+    with pytest.raises(InputError, match="expected a non-empty instruction, got an empty text; say what to segment"):
+        processor.prompts.instruction_ids(text)
 
 
 def test_long_instructions_are_refused(processor):
-    with pytest.raises(InputError, match=r"5,000 tokens \(5,000 words\); at most 512"):
-        processor.instruction_ids("dog " * 5000)
-    assert len(processor.instruction_ids("dog " * MAX_INSTRUCTION_TOKENS)) == MAX_INSTRUCTION_TOKENS + 1
+    with pytest.raises(InputError, match=r"at most 512 tokens, got 5,000 tokens \(5,000 words\); shorten it"):
+        processor.prompts.instruction_ids("dog " * 5000)
+    assert len(processor.prompts.instruction_ids("dog " * MAX_INSTRUCTION_TOKENS)) == MAX_INSTRUCTION_TOKENS + 1
 
 
 def test_words_arrive_in_order(processor):
-    words = processor.tokenizer.convert_ids_to_tokens(processor.instruction_ids("  the red\ndog "))
+    words = processor.tokenizer.convert_ids_to_tokens(processor.prompts.instruction_ids("  the red\ndog "))
     assert words == ["the", "red", "dog", SEG_TOKEN]
 
 
@@ -91,7 +93,7 @@ def test_without_a_second_encoder_all_frames_go_to_the_first():
 def test_sizes_come_from_the_configuration():
     processor = processor_of(perceiver_config=None, num_mask_tokens=7)
     assert (processor.image_tokens, processor.frame_tokens, processor.mask_tokens) == (16, 0, 7)
-    assert Block.REFERENCES not in [piece.block for piece in processor.prompt("dog", Task.RES)]
+    assert Block.REFERENCES not in [span.block for span in processor.prompts.segmentation("dog", Task.RES)]
     small = InstructSegProcessor.for_config(nano(), tiny_model.tokenizer())
     assert (small.image_tokens, small.image_processor.resize) == (144, "stretch")
     assert (small.image_processor.mean, small.image_processor.std) == ([127.0] * 3, [128.0] * 3)

@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerFast
 from instructseg.model import presets
 from instructseg.model.auxiliary_heads import LocalizationHead
 from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.inputs import ModelInputs
 from instructseg.model.losses import Targets
 from instructseg.model.modeling import InstructSegModel
-from instructseg.model.processing import InstructSegProcessor, ModelInputs
+from instructseg.model.processing import InstructSegProcessor
 from instructseg.prompts import SEG_TOKEN
 from instructseg.types import Task
 

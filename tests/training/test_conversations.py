@@ -9,7 +9,6 @@ from painted_world import found
 from torch.nn.functional import cross_entropy
 
 from instructseg.errors import DataError
-from instructseg.model.answers import conversation
 from instructseg.model.layout import IGNORE, Block
 from instructseg.model.losses import LossNormalizers, LossWeights
 from instructseg.training import run as training
@@ -44,13 +43,13 @@ def slow_loss(model, processor, sample):
     clip = image.prepare_clip(sample.image)[None] if image.clip_side else None
     seen = model.encode_tokens(image.prepare(sample.image)[None], clip)[0]
     words, labels = [], []
-    for piece in conversation(processor, turns):
-        if piece.block is Block.IMAGE:
+    for span in processor.prompts.conversation(turns):
+        if span.block is Block.IMAGE:
             words.append(seen)
             labels += [IGNORE] * len(seen)
         else:
-            words.append(model.get_input_embeddings()(torch.tensor(piece.ids)))
-            labels += piece.labels or [IGNORE] * len(piece.ids)
+            words.append(model.get_input_embeddings()(torch.tensor(span.ids)))
+            labels += span.labels or [IGNORE] * len(span.ids)
     states = model.language_model(inputs_embeds=torch.cat(words)[None]).last_hidden_state[0]
     logits = model.lm_head(states[:-1])
     known = [at for at, label in enumerate(labels[1:]) if label != IGNORE]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from instructseg.conversion.convert import convert_base
-from instructseg.model.layout import Block, BlockSizes, Piece, build_layout
+from instructseg.model.layout import Block, PromptSpan, TokenCounts, build_layout
 from instructseg.model.modeling import InstructSegModel, VisualFeatures
 
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}
@@ -32,7 +32,8 @@ def model(parts, tmp_path_factory):
 @torch.no_grad()
 def test_phi(model, parts):
     ids = torch.randint(3, 90, (2, 9))
-    layout = build_layout([[[Piece(Block.TEXT, tuple(row))]] for row in ids.tolist()], [1, 1], BlockSizes(4, 3, 6))
+    prompts = [[[PromptSpan(Block.TEXT, tuple(row))]] for row in ids.tolist()]
+    layout = build_layout(prompts, [1, 1], TokenCounts(4, 3, 6))
     hidden = model.reason(layout, VisualFeatures(torch.zeros(2, 16, 40)), None)
     bias = parts["phi"].lm_head.bias
     torch.testing.assert_close(model.lm_head(hidden.hidden_states) + bias, parts["phi"](ids).logits, **TOLERANCE)

@@ -10,7 +10,7 @@ import typer
 from instructseg.commands.report import errors_in_one_line
 
 if TYPE_CHECKING:
-    from instructseg.conversion.convert import Report
+    from instructseg.conversion.convert import ConversionReport
 
 Destination = Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist yet.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A config.json with other sizes than the paper's.")]
@@ -58,7 +58,7 @@ def _read(config: Path | None):
         raise CheckpointError(f"{config} cannot be read as a configuration: {error}") from error
 
 
-def _tell(report: Report, destination: Path) -> None:
+def _tell(report: ConversionReport, destination: Path) -> None:
     for line in report.summary():
         typer.echo(line)
     typer.echo(f"written to {destination}; every key is in {destination / 'conversion.json'}")

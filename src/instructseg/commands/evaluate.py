@@ -160,11 +160,11 @@ def _system(
     from huggingface_hub import snapshot_download
 
     from instructseg.commands.answering import SegmenterAnswers
-    from instructseg.inference.checkpoints import find
+    from instructseg.inference.checkpoints import find_checkpoint
     from instructseg.inference.segmenter import Segmenter
 
     segmenter = Segmenter.load(model or "", device=device, dtype=dtype)
-    found = Path(find(model or ""))
+    found = Path(find_checkpoint(model or ""))
     folder = found if found.is_dir() else Path(snapshot_download(str(found), local_files_only=True))
     weights = [path for name in WEIGHT_FILES for path in folder.glob(name)]
     facts = {"name": model, "hash": hash_files(weights, folder), "dtype": str(segmenter.model.dtype)}

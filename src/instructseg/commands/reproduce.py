@@ -124,9 +124,9 @@ def start_of(recipe: Recipe) -> str:
 @cache
 def _weights(name: str) -> str:
     from instructseg.evaluation.provenance import hash_files
-    from instructseg.inference.checkpoints import find
+    from instructseg.inference.checkpoints import find_checkpoint
 
-    folder = Path(find(name))
+    folder = Path(find_checkpoint(name))
     if not folder.is_dir():  # a hub id
         return name
     return f"{name} {hash_files([*folder.glob('*.safetensors'), folder / 'config.json'], folder)}"

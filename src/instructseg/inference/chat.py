@@ -1,4 +1,4 @@
-"""Questions answered in words: what the language model writes about a photo, or without one."""
+"""Questions answered in words, about a photo or without one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import torch
 from transformers import Cache
 
 from instructseg.errors import InputError
-from instructseg.model.answers import conversation
 from instructseg.model.checks import check_text
-from instructseg.model.layout import Layout, Piece, build_layout
+from instructseg.model.layout import Layout, PromptSpan, build_layout
 from instructseg.model.modeling import InstructSegModel, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
 
 
 @dataclass(frozen=True)
-class ReadPhoto:
+class PhotoContext:
     """What all questions about a photo share: its visual tokens, and the keys and values of the prompt up to them."""
 
     visual: VisualFeatures
@@ -25,32 +24,35 @@ class ReadPhoto:
 
 
 @torch.inference_mode()
-def read_photo(model: InstructSegModel, processor: InstructSegProcessor, visual: VisualFeatures) -> ReadPhoto:
-    """Read the part of the prompt before the question; `visual` needs tokens only."""
-    return ReadPhoto(visual, model.read_prefix(_layout(model, processor, conversation(processor, [])), visual))
+def prefill_photo(model: InstructSegModel, processor: InstructSegProcessor, visual: VisualFeatures) -> PhotoContext:
+    """Run the language model over the prompt before the question; `visual` needs its tokens only."""
+    layout = _layout(model, processor, processor.prompts.conversation([]))
+    return PhotoContext(visual, model.read_prefix(layout, visual))
 
 
 @torch.inference_mode()
-def write_answer(
+def generate_answer(
     model: InstructSegModel, processor: InstructSegProcessor, question: str, max_new_tokens: int,
-    photo: ReadPhoto | None,
+    photo: PhotoContext | None,
 ) -> str:  # fmt: skip
-    """The likeliest answer, word by word; the question must have passed `check_question`."""
-    pieces = conversation(processor, [(question, None)], photo=photo is not None)
-    words = model.generate_text(
-        _layout(model, processor, pieces), photo and photo.visual, max_new_tokens,
+    """The answer by greedy decoding, at most `max_new_tokens` tokens; call `check_question` first."""
+    spans = processor.prompts.conversation([(question, None)], photo=photo is not None)
+    tokens = model.generate_text(
+        _layout(model, processor, spans), photo and photo.visual, max_new_tokens,
         stop=(processor.tokenizer.eos_token_id,), prefix=photo and photo.prefix,
     )  # fmt: skip
-    return processor.tokenizer.decode(words, skip_special_tokens=True).strip()
+    return processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
 
-def check_question(processor: InstructSegProcessor, question: object, max_new_tokens: object) -> None:
-    """Raises InputError unless it is a question that can be read, and a number of words that can be written."""
+def check_question(processor: InstructSegProcessor, question: str, max_new_tokens: int) -> None:
+    """Raises InputError unless the question is a non-empty string of at most 512 tokens and `max_new_tokens` >= 1."""
     check_text(question, "question")
-    processor.limited_ids(question, "question")
+    processor.prompts.limited_ids(question, "question")
     if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise InputError(f"max_new_tokens is {max_new_tokens!r}; a whole number of at least 1 is needed")
+        raise InputError(
+            f"expected max_new_tokens to be an integer of at least 1, got {max_new_tokens!r}; the default is 128"
+        )
 
 
-def _layout(model: InstructSegModel, processor: InstructSegProcessor, pieces: Sequence[Piece]) -> Layout:
-    return build_layout([[pieces]], [1], model.block_sizes(processor.image_tokens)).to(model.device)
+def _layout(model: InstructSegModel, processor: InstructSegProcessor, spans: Sequence[PromptSpan]) -> Layout:
+    return build_layout([[spans]], [1], processor.token_counts).to(model.device)

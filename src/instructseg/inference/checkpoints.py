@@ -1,4 +1,4 @@
-"""Where a model's weights lie: a shipped name, a folder, or a hub id."""
+"""Find a model's folder: a shipped name, a folder, or a hub id."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ SHIPPED = ("nano",)
 PACKAGE = Path(__file__).parents[1]
 
 
-def find(name: str | Path) -> str:
-    """The folder of a shipped model, of a path or of the authors' model; another hub id comes back as it is.
+def find_checkpoint(name: str | Path) -> str:
+    """The folder of a shipped model, of a path or of the authors' model; another hub id is returned unchanged.
 
-    Raises CheckpointError when it is none of these, with what would be.
+    The authors' model is fetched and converted on first use. Raises CheckpointError, with the names that exist, when
+    `name` is none of these.
     """
     if not isinstance(name, str | Path):
-        raise CheckpointError(f"the model is {type(name).__name__}; a name, a folder or a hub id was needed")
+        raise CheckpointError(f"expected a name, a folder or a hub id as model, got {type(name).__name__}; give one")
     if str(name) in SHIPPED:
         return str(_shipped(str(name)))
     folder = _folder(name)
@@ -28,8 +29,8 @@ def find(name: str | Path) -> str:
         return str(hub.released_folder(str(name)))
     if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
         return str(name)
-    near = difflib.get_close_matches(str(name), SHIPPED, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"give {', '.join(SHIPPED)}, a folder, or a hub id owner/name"
+    similar = difflib.get_close_matches(str(name), SHIPPED, n=1)
+    hint = f"did you mean {similar[0]}?" if similar else f"give {', '.join(SHIPPED)}, a folder, or a hub id owner/name"
     raise CheckpointError(f"there is no model {str(name)!r:.200}; {hint}")
 
 
@@ -42,10 +43,12 @@ def _folder(name: str | Path) -> Path | None:
         if (path / "config.json").is_file():
             return path
     except PermissionError as error:
-        raise CheckpointError(f"{name} cannot be read: {error.strerror}") from error
-    except (OSError, RuntimeError, ValueError):  # no path can be so: too long, ~ of an unknown user, a zero byte
+        raise CheckpointError(f"{name} cannot be read: {error.strerror}; allow reading it, or give another") from error
+    except (OSError, RuntimeError, ValueError):  # not a valid path: too long, ~ of an unknown user, a zero byte
         return None
-    raise CheckpointError(f"{path} has no config.json; give a folder that a training or save_pretrained wrote")
+    raise CheckpointError(
+        f"expected config.json in {path}, got none; give a folder written by training or save_pretrained"
+    )
 
 
 def _shipped(name: str) -> Path:
@@ -54,6 +57,6 @@ def _shipped(name: str) -> Path:
         if (folder / "config.json").is_file():
             return folder
     raise CheckpointError(
-        f"the weights of {name} are not in this installation (looked in {', '.join(map(str, candidates))}); "
-        "install the package again, or give the folder of a model"
+        f"expected the weights of {name} in {' or '.join(map(str, candidates))}, got none; "
+        "reinstall the package, or give the folder of a model"
     )

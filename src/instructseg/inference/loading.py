@@ -1,4 +1,4 @@
-"""A model and its processor from a folder or the hub: whole and fitting, or a CheckpointError that says what is not."""
+"""Load a model and its processor, completely and consistently, or raise a CheckpointError that names the mismatch."""
 
 from __future__ import annotations
 
@@ -11,66 +11,74 @@ import torch
 from transformers.utils import logging
 
 from instructseg.errors import CheckpointError, InstructSegError
-from instructseg.inference.checkpoints import find
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 
-NAMED_KEYS = 5
+MAX_LISTED_KEYS = 5
 
 
-def load_parts(
+def load_pretrained(
     name: str | Path, dtype: torch.dtype, attention: str | None = None
 ) -> tuple[InstructSegModel, InstructSegProcessor]:
     """The model, on the CPU, and the processor of a shipped name, a folder or a hub id.
 
-    Raises CheckpointError when a file cannot be read, when the weights are not exactly those that the configuration
-    asks for, or when the processor belongs to another model.
+    `attention` is an attention implementation of transformers, None for its default.
+
+    Raises CheckpointError when a file cannot be read, when the weights are not exactly those of the configuration, or
+    when the processor belongs to another model.
     """
-    folder = find(name)
-    options = {"attn_implementation": attention} if attention else {}
+    folder = find_checkpoint(name)
+    options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     try:
-        with _quietly():
-            _check_kind(folder)
-            model, report = InstructSegModel.from_pretrained(
+        with _silence_transformers():
+            _check_model_type(folder)
+            loaded: Any = InstructSegModel.from_pretrained(  # with output_loading_info it returns a pair
                 folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
-            _check_keys(report)
+            model, loading_info = loaded
+            _check_keys(loading_info)
             processor = InstructSegProcessor.from_pretrained(folder)
             processor.check_fits(model.config)
-    except Exception as error:  # on damaged or foreign files their readers raise nearly anything
-        why = " ".join(str(error).split())
+    except Exception as error:  # readers of damaged or foreign files raise nearly anything
+        reason = " ".join(str(error).split())
         if not isinstance(error, InstructSegError | OSError):
-            why = f"a file of it is damaged or of another kind ({type(error).__name__}: {why})"
-        raise CheckpointError(f"cannot load {name}: {why}") from error
+            reason = f"a file in it is damaged or of another kind ({type(error).__name__}: {reason})"
+        raise CheckpointError(f"cannot load {name}: {reason}") from error
     return model, processor
 
 
-def _check_kind(folder: str) -> None:
+def _check_model_type(folder: str) -> None:
     config, _ = InstructSegConfig.get_config_dict(folder)
     kind = config.get("model_type") if isinstance(config, dict) else config
     if kind != InstructSegConfig.model_type:
-        raise CheckpointError(f"config.json describes a model of type {kind!r}; 'instructseg' was needed")
+        raise CheckpointError(
+            f"expected model_type 'instructseg' in config.json, got {kind!r}; give a model of this package"
+        )
 
 
-def _check_keys(report: Mapping[str, Any]) -> None:
-    """A model that loads with a part left at random, or with a part of the file left out, answers nonsense."""
-    shapes = [f"{key} {_shape(stored)} instead of {_shape(own)}" for key, stored, own in report["mismatched_keys"]]
-    wrong = {
-        "missing": report["missing_keys"],
-        "not in the model": report["unexpected_keys"],
-        "of another shape": shapes,
-    }
-    told = [
-        f"{_listed(sorted(keys))} {'is' if len(keys) == 1 else 'are'} {what}" for what, keys in wrong.items() if keys
+def _check_keys(loading_info: Mapping[str, Any]) -> None:
+    """Refuse a model with weights left at random, and a file with weights left out: its output would be nonsense."""
+    shapes = [
+        f"{key} (expected {_shape(expected)}, got {_shape(stored)})"
+        for key, stored, expected in loading_info["mismatched_keys"]
     ]
-    if told:
-        raise CheckpointError(f"the weights do not fit config.json: {'; '.join(told)}; give both from one training")
+    problems = {
+        "missing": loading_info["missing_keys"],
+        "not in the model": loading_info["unexpected_keys"],
+        "shape mismatch": shapes,
+    }
+    found = [f"{problem}: {_shorten(sorted(keys))}" for problem, keys in problems.items() if keys]
+    if found:
+        raise CheckpointError(
+            f"expected exactly the weights of config.json, got others; {'; '.join(found)}; use both from one training"
+        )
 
 
-def _listed(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - NAMED_KEYS} more" if len(keys) > NAMED_KEYS else ""
-    return ", ".join(keys[:NAMED_KEYS]) + more
+def _shorten(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - MAX_LISTED_KEYS} more" if len(keys) > MAX_LISTED_KEYS else ""
+    return ", ".join(keys[:MAX_LISTED_KEYS]) + more
 
 
 def _shape(size: Sequence[int]) -> str:
@@ -78,8 +86,8 @@ def _shape(size: Sequence[int]) -> str:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Loading takes a second and its faults become one error: bars and tables would litter the terminal."""
+def _silence_transformers() -> Iterator[None]:
+    """Hide progress bars and warnings: loading takes a second, and every problem becomes one error."""
     shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()

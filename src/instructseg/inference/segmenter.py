@@ -15,8 +15,8 @@ from transformers import Cache
 from instructseg.errors import InputError
 from instructseg.inference.allocator import keep_freed_memory
 from instructseg.inference.arguments import check_attention, choose_device, choose_dtype, choose_task, list_texts
-from instructseg.inference.chat import ReadPhoto, check_question, read_photo, write_answer
-from instructseg.inference.loading import load_parts
+from instructseg.inference.chat import PhotoContext, check_question, generate_answer, prefill_photo
+from instructseg.inference.loading import load_pretrained
 from instructseg.inference.prediction import Prediction
 from instructseg.inference.video.api import VideoSession, segment_video, track
 from instructseg.inference.video.options import Linking, VideoOptions
@@ -61,7 +61,7 @@ class Segmenter:
         where = choose_device(device)
         kind = choose_dtype(dtype, where)
         check_attention(attention)
-        loaded, processor = load_parts(model, kind, attention)
+        loaded, processor = load_pretrained(model, kind, attention)
         if where.type == "cpu" and loaded.num_parameters() >= LARGE:
             keep_freed_memory()
         try:
@@ -106,7 +106,7 @@ class Segmenter:
         if photo is not None:
             return self.open(photo).chat(question, max_new_tokens)
         check_question(self.processor, question, max_new_tokens)
-        return write_answer(self.model, self.processor, question, max_new_tokens, None)
+        return generate_answer(self.model, self.processor, question, max_new_tokens, None)
 
     def open(self, photo: Photo) -> ImageSession:
         """A session on one photo: the encoders run once, at the first instruction."""
@@ -174,7 +174,7 @@ class ImageSession:
         self.segmenter, self.image, self.source = segmenter, image, source
         self._visual: VisualFeatures | None = None
         self._prefixes: dict[Task, Cache] = {}
-        self._read: ReadPhoto | None = None
+        self._read: PhotoContext | None = None
 
     def segment(
         self,
@@ -203,8 +203,8 @@ class ImageSession:
         if self._read is None:
             with torch.inference_mode():
                 visual = self._visual or VisualFeatures(model.encode_tokens(*self._pixels()))
-            self._read = read_photo(model, processor, visual)
-        return write_answer(model, processor, question, max_new_tokens, self._read)
+            self._read = prefill_photo(model, processor, visual)
+        return generate_answer(model, processor, question, max_new_tokens, self._read)
 
     @torch.inference_mode()
     def _encode(self) -> VisualFeatures:

@@ -1,4 +1,4 @@
-"""What people hand to the processor, checked before anything is computed from it."""
+"""Checks of what people hand to the processor, made before anything is computed from it."""
 
 from __future__ import annotations
 
@@ -15,63 +15,68 @@ EXAMPLES = {
     "instruction": 'say what to segment, e.g. "the dog on the left"',
     "question": 'ask something, e.g. "what is on the table?"',
 }
-# Unicode's separators, control and format characters: a text of these alone says nothing.
+
 INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf"}
+"""Unicode categories of separators, control and format characters: a text of these alone is empty to a reader."""
 
 
-def check_text(text: object, what: str = "instruction") -> None:
-    """Raises InputError unless `text` is a string that UTF-8 can hold, with something to see in it."""
+def check_text(text: object, name: str = "instruction") -> None:
+    """Raises InputError unless `text` is a string with a visible character that UTF-8 can encode."""
     if not isinstance(text, str):
-        raise InputError(f"the {what} is {type(text).__name__}, a string was needed; {EXAMPLES[what]}")
+        raise InputError(f"expected the {name} to be a string, got {type(text).__name__}; {EXAMPLES[name]}")
     if all(unicodedata.category(letter) in INVISIBLE for letter in text):
-        raise InputError(f"the {what} is empty; {EXAMPLES[what]}")
+        raise InputError(f"expected a non-empty {name}, got an empty text; {EXAMPLES[name]}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         broken = ascii(text[error.start])
-        raise InputError(f"the {what} holds half a letter, {broken}; write it in UTF-8") from None
+        raise InputError(f"expected the {name} to be UTF-8, got a lone surrogate {broken}; write it in UTF-8") from None
 
 
 def check_limits(max_masks: object, threshold: object) -> None:
-    """Raises InputError unless `max_masks` is a whole number from 1 and `threshold` one in 0..1, or None."""
-    if not isinstance(max_masks, Integral) or isinstance(max_masks, bool) or max_masks < 1:
-        raise InputError(f"max_masks is {max_masks!r}; a whole number of at least 1 is needed")
+    """Raises InputError unless `max_masks` is an integer >= 1 and `threshold` a number in 0..1 or None."""
+    if not isinstance(max_masks, Integral) or isinstance(max_masks, bool) or int(max_masks) < 1:
+        raise InputError(f"expected max_masks to be an integer of at least 1, got {max_masks!r}; the default is 1")
     if threshold is None:
         return
-    if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
-        raise InputError(f"threshold is {threshold!r}; a number from 0 (always answer) to 1 is needed")
+    if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 <= float(threshold) <= 1:
+        raise InputError(f"expected threshold to be a number in 0..1, got {threshold!r}; 0 disables it")
 
 
 def check_task(task: Task | str) -> Task:
-    """The task by its name. Raises InputError unless it is one that ends in masks."""
+    """The task of that name. Raises InputError unless it is a segmentation task."""
     known = [kind for kind in Task if kind is not Task.CHAT]
     if not isinstance(task, str) or task not in known:
-        raise InputError(f"task is {task!r}; it is one of {', '.join(kind.value for kind in known)}")
+        names = ", ".join(kind.value for kind in known)
+        raise InputError(f"expected task to be one of {names}, got {task!r}; use one of them")
     return Task(task)
 
 
-def check_asked(instructions: object) -> None:
-    """Raises InputError unless one visual's instructions are a list or tuple with at least one of them."""
+def check_instructions(instructions: object) -> None:
+    """Raises InputError unless the instructions of one visual are a list or tuple with at least one of them."""
     if not isinstance(instructions, list | tuple) or not instructions:
-        raise InputError(f"the instructions of a visual are {instructions!r:.60}; a list of at least one was needed")
+        raise InputError(
+            f"expected a list of at least one instruction for a visual, got {instructions!r:.60}; "
+            'give a list, e.g. ["the dog on the left"]'
+        )
 
 
 def check_batch(frames: Sequence, instructions: Sequence, tasks: Sequence, keys: Sequence[int]) -> None:
     """Raises InputError unless there is a visual, and for each one a list of instructions, a task and a key frame."""
     counts = [len(frames), len(instructions), len(tasks), len(keys)]
     if len(set(counts)) > 1 or not counts[0]:
-        given = "{} visuals, {} lists of instructions, {} tasks and {} key frames".format(*counts)
-        raise InputError(f"the batch has {given}; at least one visual, and one of the others for each, was needed")
+        actual = "{} visuals, {} lists of instructions, {} tasks and {} key frames".format(*counts)
+        raise InputError(f"expected at least one visual and one of the others for each, got {actual}; complete them")
     for visual, key in zip(frames, keys, strict=True):
         if not 0 <= key < len(visual):
-            raise InputError(f"the key frame is number {key} of {len(visual)} frames; give an index of one of them")
+            raise InputError(f"expected the index of one of {len(visual)} frames as key frame, got {key}; correct it")
 
 
 def check_frame(frame: object) -> np.ndarray:
-    """The frame as it is. Raises InputError unless it is RGB uint8 (height, width, 3) with at least one pixel."""
+    """The frame itself. Raises InputError unless it is RGB uint8 (height, width, 3) with at least one pixel."""
+    expected = "expected a frame to be an RGB uint8 array (height, width, 3)"
     if not isinstance(frame, np.ndarray):
-        raise InputError(f"a frame is {type(frame).__name__}; an RGB array uint8 (height, width, 3) was needed")
+        raise InputError(f"{expected}, got {type(frame).__name__}; load it with media.image.load_image")
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
-        given = f"a frame is {frame.dtype} {frame.shape}"
-        raise InputError(f"{given}; RGB uint8 (height, width, 3) was needed; media.image.load_image makes it")
+        raise InputError(f"{expected}, got {frame.dtype} {frame.shape}; load it with media.image.load_image")
     return frame

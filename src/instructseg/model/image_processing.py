@@ -1,9 +1,9 @@
-"""Photos to the two encoders' inputs, and masks back: every preparation has its exact inverse geometry."""
+"""Photos to the two encoders' inputs, and masks back: each preparation has an exact inverse geometry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,26 +14,28 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from instructseg.model.configuration import InstructSegConfig
 
+PADDING_GREY = 128
+"""Value of padded pixels, 0..255 (released behaviour)."""
+
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a photo lies in the square input: its own (height, width), and the (height, width) it covers there."""
+    """How a photo lies in the square input of the fine-grained encoder; all sizes in pixels."""
 
     original: tuple[int, int]
+    """The photo's own (height, width)."""
+
     covered: tuple[int, int]
+    """The (height, width) it covers in the square, from the top left corner."""
+
     side: int
+    """Side of the square."""
 
 
 class InstructSegImageProcessor(BaseImageProcessor):
     """Resize and normalise photos for the fine-grained encoder and, if there is one, the CLIP-type encoder.
 
-    Args:
-        side: input side of the fine-grained encoder in pixels.
-        resize: "stretch" fills the square; "pad" scales the longest side and fills right and below with grey 128
-            (released behaviour).
-        mean, std: in 0..255, per RGB channel.
-        clip_side: input side of the CLIP-type encoder, None when the model has none; it is always stretched
-            (bicubic), as the released code does.
+    Callers go through `InstructSegProcessor.prepare_images`, which checks the images and batches them.
     """
 
     model_input_names = ["pixel_values", "clip_pixel_values"]
@@ -47,14 +49,26 @@ class InstructSegImageProcessor(BaseImageProcessor):
         clip_side: int | None = None,  # must stay the default: transformers leaves None out of the saved file
         clip_mean: tuple[float, ...] = (127.5, 127.5, 127.5),
         clip_std: tuple[float, ...] = (127.5, 127.5, 127.5),
-        **kwargs: object,
-    ):
+        **kwargs: Any,
+    ) -> None:
+        """
+        Args:
+            side: input side of the fine-grained encoder in pixels.
+            resize: "stretch" fills the square; "pad" scales the longest side and pads right and below with grey 128
+                (released behaviour).
+            mean, std: normalisation of the fine-grained encoder per RGB channel, in 0..255.
+            clip_side: input side of the CLIP-type encoder in pixels, None when the model has none. Its input is
+                always stretched (bicubic), as in the released code.
+            clip_mean, clip_std: normalisation of the CLIP-type encoder per RGB channel, in 0..255.
+        """
         super().__init__(**kwargs)
-        self.side, self.resize, self.clip_side = side, resize, clip_side
+        self.side, self.clip_side = side, clip_side
+        self.resize: Literal["stretch", "pad"] = resize
         self.mean, self.std = list(mean), list(std)
         self.clip_mean, self.clip_std = list(clip_mean), list(clip_std)
 
     def geometry(self, height: int, width: int) -> Geometry:
+        """Where a photo of that size lies in the square input."""
         if self.resize == "stretch":
             return Geometry((height, width), (self.side, self.side), self.side)
         scale = self.side / max(height, width)
@@ -65,32 +79,36 @@ class InstructSegImageProcessor(BaseImageProcessor):
         """RGB uint8 (height, width, 3) -> float32 (3, side, side) for the fine-grained encoder."""
         height, width = self.geometry(*image.shape[:2]).covered
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        canvas = np.full((self.side, self.side, 3), 128, dtype=np.uint8)
-        canvas[:height, :width] = resized
+        canvas = np.full((self.side, self.side, 3), PADDING_GREY, dtype=np.uint8)
+        canvas[:height, :width] = np.asarray(resized)
         return _normalise(canvas, self.mean, self.std)
 
     def prepare_clip(self, image: np.ndarray) -> Tensor:
         """RGB uint8 (height, width, 3) -> float32 (3, clip_side, clip_side) for the CLIP-type encoder."""
+        assert self.clip_side is not None
         resized = Image.fromarray(image).resize((self.clip_side, self.clip_side), Image.Resampling.BICUBIC)
         return _normalise(np.asarray(resized), self.clip_mean, self.clip_std)
 
     def prepare_mask(self, mask: np.ndarray) -> Tensor:
-        """A photo's mask, bool (height, width) -> uint8 (side, side), where the photo lies in the input."""
-        height, width = self.geometry(*mask.shape).covered
+        """A photo's mask, bool (height, width) -> uint8 (side, side) of 0 and 1, where the photo lies in the input."""
+        height, width = self.geometry(mask.shape[0], mask.shape[1]).covered
         canvas = np.zeros((self.side, self.side), dtype=np.uint8)
         resized = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
-        canvas[:height, :width] = resized
+        canvas[:height, :width] = np.asarray(resized)
         return torch.from_numpy(canvas)
 
     def restore(self, mask_logits: Tensor, geometry: Geometry) -> Tensor:
         """Mask logits (n, h, w) of the square input -> (n, height, width) at the photo's own size."""
-        if not len(mask_logits):  # torch does not resize nothing
+        if not len(mask_logits):  # torch cannot resize an empty batch
             return mask_logits.new_zeros(0, *geometry.original)
-        resize = lambda x, size: nn.functional.interpolate(x[None], size=size, mode="bilinear")[0]  # noqa: E731
-        if self.resize == "pad":  # through the whole square, as the released code does even when all of it is covered
-            mask_logits = resize(mask_logits, (geometry.side, geometry.side))
+        if self.resize == "pad":  # via the whole square, as in the released code, even when the photo covers all of it
+            mask_logits = _resize(mask_logits, (geometry.side, geometry.side))
             mask_logits = mask_logits[:, : geometry.covered[0], : geometry.covered[1]]
-        return resize(mask_logits, geometry.original)
+        return _resize(mask_logits, geometry.original)
+
+
+def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return nn.functional.interpolate(logits[None], size=size, mode="bilinear")[0]
 
 
 def _normalise(image: np.ndarray, mean: list[float], std: list[float]) -> Tensor:

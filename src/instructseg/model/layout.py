@@ -1,8 +1,8 @@
 """Where each block of embeddings sits in the language model's sequence (co-decoding, Eq. 2).
 
-One row is one visual with all its instructions: a shared prefix, then one segment per instruction. A segment sees
-the prefix and itself only, and its positions continue those of the prefix, so a packed row gives the same hidden
-states as one row per instruction.
+One row holds one visual with all its instructions: a shared prefix, then one segment per instruction. A segment
+attends to the prefix and to itself only, and its positions continue those of the prefix. A packed row therefore gives
+the same hidden states as one row per instruction.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 IGNORE = -100
-PREFIX, PADDING, UNSEEN = 0, -1, -2
+"""Label of a token without text loss; the default `ignore_index` of torch's cross-entropy."""
+
+PREFIX, PADDING, HIDDEN = 0, -1, -2
 
 
 class Block(Enum):
-    """What fills a stretch of the sequence; the value is the placeholder used in templates."""
+    """Kind of a span of the sequence; the value is its placeholder in the prompt templates."""
 
     TEXT = ""
     IMAGE = "<image>"
@@ -29,36 +31,46 @@ class Block(Enum):
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A run of one block: token ids for TEXT and INSTRUCTION (labels likewise, for the text loss), else empty.
-
-    `seen`: False hides the run's tokens from all, themselves too, while they see what others would there. The
-    released code hides every end-of-text token so, because it is its padding too.
-    """
+class PromptSpan:
+    """Consecutive tokens of one block of a prompt."""
 
     block: Block
     ids: tuple[int, ...] = ()
+    """Token ids of TEXT and INSTRUCTION; empty for the other blocks, whose length `TokenCounts` gives."""
+
     labels: tuple[int, ...] | None = None
-    seen: bool = True
+    """Labels for the text loss, one per id, `IGNORE` where there is none; None: no loss on this span."""
+
+    visible: bool = True
+    """False: no token attends to this span, not even the span itself, though it attends to what precedes it. The
+    released code masks every end-of-text token this way, because the same token is its padding."""
 
 
 @dataclass(frozen=True)
-class BlockSizes:
-    """Embeddings that fill one placeholder: visual tokens, OVP tokens of one frame, mask tokens."""
+class TokenCounts:
+    """Number of embeddings that fill each placeholder of a prompt."""
 
     image: int
+    """Visual tokens of an image."""
+
     frame: int
+    """OVP tokens of one reference frame; 0 without a perceiver."""
+
     masks: int
+    """Mask tokens of one instruction."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Index tensors of a batch of rows. Slots index the row's tokens; the slot `length` is a dump for padding.
+    """Index tensors of a batch of rows.
 
-    A token's segment is PREFIX, 1 + its instruction, PADDING, or UNSEEN - segment when no token may see it.
-    token_ids, segments, positions, labels: (batch, length); image_slots (batch, images, image tokens);
-    reference_slots (batch, instructions, OVP tokens); word_ids, word_slots, word_mask (batch, instructions, words);
-    mask_slots (batch, instructions, mask tokens); expression_mask bool (batch, instructions), False = padding.
+    Slots index a row's tokens; the slot `length`, one past the end, stands for padding. A token's segment is PREFIX,
+    1 + the index of its instruction, PADDING, or HIDDEN - segment for a token that no token attends to.
+
+    Shapes, all int64 unless stated: token_ids, segments, positions, labels (batch, length); image_slots (batch,
+    images, image tokens); reference_slots (batch, instructions, OVP tokens); word_ids, word_slots and bool word_mask
+    (batch, instructions, words); mask_slots (batch, instructions, mask tokens); bool expression_mask (batch,
+    instructions), False for padding.
     """
 
     token_ids: Tensor
@@ -75,6 +87,7 @@ class Layout:
 
     @property
     def length(self) -> int:
+        """Number of tokens in a row, padding included."""
         return self.token_ids.shape[1]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
@@ -82,99 +95,113 @@ class Layout:
         return replace(self, **moved)
 
     def attention_mask(self) -> Tensor:
-        """Bool (batch, 1, length, length), True = attend: causal, within the own segment and the prefix."""
-        unseen = self.segments <= UNSEEN
-        own = torch.where(unseen, UNSEEN - self.segments, self.segments)
-        query, key = own[:, :, None], self.segments[:, None]
+        """Bool (batch, 1, length, length), True = attend: causal, within a token's own segment and the prefix."""
+        hidden = self.segments <= HIDDEN
+        segments = torch.where(hidden, HIDDEN - self.segments, self.segments)
+        query, key = segments[:, :, None], self.segments[:, None]
         order = torch.arange(self.length, device=query.device)
         causal = order[:, None] >= order
         allowed = causal & (key >= PREFIX) & ((key == PREFIX) | (key == query))
-        itself = torch.eye(self.length, dtype=torch.bool, device=query.device) & ~unseen[:, :, None]
-        return (allowed | itself)[:, None]
+        diagonal = torch.eye(self.length, dtype=torch.bool, device=query.device) & ~hidden[:, :, None]
+        return (allowed | diagonal)[:, None]
 
 
-class _Row:
-    """One visual's sequence while it is being written."""
+Group = tuple[list[int], list[int]]
+"""Slots and token ids of one span."""
 
-    def __init__(self) -> None:
+
+class _RowWriter:
+    """Appends the spans of one visual's prompts to a row, and records where each block was written."""
+
+    def __init__(self, frames: int, counts: TokenCounts) -> None:
         self.ids: list[int] = []
         self.segments: list[int] = []
         self.positions: list[int] = []
         self.labels: list[int] = []
+        self.groups: dict[Block, list[Group]] = {block: [] for block in Block}
+        self._lengths = {
+            Block.IMAGE: counts.image, Block.REFERENCES: frames * counts.frame, Block.MASKS: counts.masks,
+        }  # fmt: skip
 
-    def add(self, ids: Sequence[int], segment: int, position: int, labels: Sequence[int] | None) -> list[int]:
-        start = len(self.ids)
-        self.ids += ids
-        self.segments += [segment] * len(ids)
-        self.positions += range(position, position + len(ids))
-        self.labels += labels if labels is not None else [IGNORE] * len(ids)
-        return list(range(start, len(self.ids)))
-
-
-def split_prefix(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
-    """Cut a prompt before its first block that depends on the instruction."""
-    dependent = (Block.REFERENCES, Block.INSTRUCTION)
-    cut = next((i for i, piece in enumerate(pieces) if piece.block in dependent), len(pieces))
-    return list(pieces[:cut]), list(pieces[cut:])
-
-
-def build_layout(prompts: Sequence[Sequence[Sequence[Piece]]], frames: Sequence[int], sizes: BlockSizes) -> Layout:
-    """Lay out a batch: prompts[b][k] are the pieces of instruction k about visual b, frames[b] its reference frames.
-
-    Raises ValueError when instructions of one visual do not share their prefix (say, two tasks' templates).
-    """
-    rows, slots = [], []
-    for asked, count in zip(prompts, frames, strict=True):
-        row, found = _lay_row(asked, {Block.IMAGE: sizes.image, Block.REFERENCES: count * sizes.frame,
-                                      Block.MASKS: sizes.masks})  # fmt: skip
-        rows.append(row)
-        slots.append(found)
-    length = max(len(row.ids) for row in rows)
-    width = max(len(asked) for asked in prompts)
-
-    def table(values: list[list[int]], fill: int) -> Tensor:
-        return torch.tensor([line + [fill] * (length - len(line)) for line in values])
-
-    def gather(block: Block, groups: int, fill: int = length, ids: bool = False) -> Tensor:
-        lists = [[list(group[1 if ids else 0]) for group in found[block]] for found in slots]
-        longest = max((len(group) for found in lists for group in found), default=0)
-        padded = [found + [[]] * (groups - len(found)) for found in lists]
-        flat = [[group + [fill] * (longest - len(group)) for group in found] for found in padded]
-        return torch.tensor(flat, dtype=torch.long).view(len(rows), groups, longest)
-
-    words = gather(Block.INSTRUCTION, width)
-    return Layout(
-        token_ids=table([row.ids for row in rows], 0),
-        segments=table([row.segments for row in rows], PADDING),
-        positions=table([row.positions for row in rows], 0),
-        labels=table([row.labels for row in rows], IGNORE),
-        image_slots=gather(Block.IMAGE, max(len(found[Block.IMAGE]) for found in slots)),
-        reference_slots=gather(Block.REFERENCES, width),
-        word_ids=gather(Block.INSTRUCTION, width, fill=0, ids=True),
-        word_slots=words,
-        word_mask=words < length,
-        mask_slots=gather(Block.MASKS, width),
-        expression_mask=torch.tensor([[k < len(asked) for k in range(width)] for asked in prompts]),
-    )
-
-
-def _lay_row(asked: Sequence[Sequence[Piece]], counts: dict[Block, int]) -> tuple[_Row, dict[Block, list]]:
-    row, found = _Row(), {block: [] for block in Block}
-    prefix, _ = split_prefix(asked[0])
-
-    def write(pieces: Sequence[Piece], segment: int, position: int) -> int:
-        for piece in pieces:
-            ids = piece.ids if piece.block in (Block.TEXT, Block.INSTRUCTION) else (0,) * counts[piece.block]
-            own = segment if piece.seen else UNSEEN - segment
-            found[piece.block].append((row.add(ids, own, position, piece.labels), ids))
+    def write(self, spans: Sequence[PromptSpan], segment: int, position: int) -> int:
+        """Append spans of one segment, the first token at `position`; returns the position after the last."""
+        for span in spans:
+            ids = [0] * self._lengths[span.block] if span.block in self._lengths else list(span.ids)
+            start = len(self.ids)
+            self.ids += ids
+            self.segments += [segment if span.visible else HIDDEN - segment] * len(ids)
+            self.positions += range(position, position + len(ids))
+            self.labels += [IGNORE] * len(ids) if span.labels is None else span.labels
+            self.groups[span.block].append((list(range(start, len(self.ids))), ids))
             position += len(ids)
         return position
 
-    shared = write(prefix, PREFIX, 0)
-    for index, pieces in enumerate(asked, start=1):
-        own_prefix, own = split_prefix(pieces)
+
+def split_prefix(spans: Sequence[PromptSpan]) -> tuple[list[PromptSpan], list[PromptSpan]]:
+    """Cut a prompt before its first block that depends on the instruction: the prefix, and the rest."""
+    dependent = (Block.REFERENCES, Block.INSTRUCTION)
+    cut = next((index for index, span in enumerate(spans) if span.block in dependent), len(spans))
+    return list(spans[:cut]), list(spans[cut:])
+
+
+def build_layout(
+    prompts: Sequence[Sequence[Sequence[PromptSpan]]], frames: Sequence[int], counts: TokenCounts
+) -> Layout:
+    """Lay out a batch of prompts.
+
+    Args:
+        prompts: prompts[b][k] are the spans of instruction k about visual b.
+        frames: number of reference frames of each visual.
+        counts: lengths of the blocks without token ids.
+
+    Raises ValueError when the instructions of one visual have different prefixes, e.g. prompts of two tasks.
+    """
+    rows = [_write_row(row, count, counts) for row, count in zip(prompts, frames, strict=True)]
+    length = max(len(row.ids) for row in rows)
+    width = max(map(len, prompts))
+
+    def slots(block: Block, groups: int) -> Tensor:
+        return _pad_groups([[slots for slots, _ in row.groups[block]] for row in rows], groups, length)
+
+    word_slots = slots(Block.INSTRUCTION, width)
+    return Layout(
+        token_ids=_pad_rows([row.ids for row in rows], length, 0),
+        segments=_pad_rows([row.segments for row in rows], length, PADDING),
+        positions=_pad_rows([row.positions for row in rows], length, 0),
+        labels=_pad_rows([row.labels for row in rows], length, IGNORE),
+        image_slots=slots(Block.IMAGE, max(len(row.groups[Block.IMAGE]) for row in rows)),
+        reference_slots=slots(Block.REFERENCES, width),
+        word_ids=_pad_groups([[ids for _, ids in row.groups[Block.INSTRUCTION]] for row in rows], width, 0),
+        word_slots=word_slots,
+        word_mask=word_slots < length,
+        mask_slots=slots(Block.MASKS, width),
+        expression_mask=torch.tensor([[index < len(row) for index in range(width)] for row in prompts]),
+    )
+
+
+def _write_row(prompts: Sequence[Sequence[PromptSpan]], frames: int, counts: TokenCounts) -> _RowWriter:
+    writer = _RowWriter(frames, counts)
+    prefix, _ = split_prefix(prompts[0])
+    start = writer.write(prefix, PREFIX, 0)
+    for index, spans in enumerate(prompts, start=1):
+        own_prefix, rest = split_prefix(spans)
         if own_prefix != prefix:
-            raise ValueError("instructions about one visual must share the part of the prompt before them; "
-                             "ask different tasks in separate rows")  # fmt: skip
-        write(own, index, shared)
-    return row, found
+            raise ValueError(
+                "expected instructions about one visual to share the prompt before them, got different prefixes; "
+                "put different tasks in separate rows"
+            )
+        writer.write(rest, index, start)
+    return writer
+
+
+def _pad_rows(rows: Sequence[list[int]], length: int, fill: int) -> Tensor:
+    """Rows of integers, padded on the right: (rows, length)."""
+    return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
+
+
+def _pad_groups(rows: Sequence[list[list[int]]], groups: int, fill: int) -> Tensor:
+    """Groups of integers in each row, padded to one number and one length: (rows, groups, longest)."""
+    longest = max((len(group) for row in rows for group in row), default=0)
+    padded = [row + [[]] * (groups - len(row)) for row in rows]
+    values = [[group + [fill] * (longest - len(group)) for group in row] for row in padded]
+    return torch.tensor(values, dtype=torch.long).view(len(rows), groups, longest)

@@ -22,7 +22,7 @@ from instructseg.model.attention import attend_in_blocks
 from instructseg.model.auxiliary_heads import PixelClassificationHead
 from instructseg.model.configuration import AuxiliaryHeadsConfig, InstructSegConfig
 from instructseg.model.generation import TextGeneration
-from instructseg.model.layout import BlockSizes, Layout
+from instructseg.model.layout import Layout
 from instructseg.model.losses import Criterion, text_loss
 from instructseg.model.outputs import InstructSegOutput, LanguageModelOutput, VisualFeatures, require
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver
@@ -82,11 +82,6 @@ class InstructSegModel(TextGeneration):
             if not any(parameter.requires_grad for parameter in encoder.parameters()):
                 encoder.eval()
         return self
-
-    def block_sizes(self, image_tokens: int) -> BlockSizes:
-        """Number of embeddings in each placeholder, for `build_layout`."""
-        latents = len(self.perceiver.latents) if self.perceiver else 0
-        return BlockSizes(image=image_tokens, frame=latents, masks=self.config.num_mask_tokens)
 
     def forward(
         self,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 ReferencePolicy = Literal["nearest", "uniform", "relevant"]
-"""Nearest to the key frame (released), spread over the clip, or those that fit the instruction best."""
+"""Nearest to the key frame (released), spread over the clip, or most similar to the instruction."""
 
 
 def nearest_references(key: int, count: int, length: int) -> list[int]:
-    """The `count` frames nearest to `key` in a video of `length` frames, ascending and without the key.
+    """The `count` frames nearest to frame `key` in a video of `length` frames, ascending and without the key.
 
-    They lie around the key frame in equal numbers; at a border the window shifts inside. A video with too few frames
-    gives all its others (the released code reads outside the video there).
+    The window is centred on the key frame and shifted inside at the video's ends. A video with fewer frames gives all
+    the others; the released code reads past the end there.
     """
     count = min(count, length - 1)
     first = min(max(key - count // 2, 0), length - 1 - count)

@@ -8,11 +8,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from instructseg.model.inputs import ModelInputs
 from instructseg.model.losses import ScoreTarget, text_loss
 from instructseg.model.matching import shared_points
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.outputs import InstructSegOutput, VisualFeatures
-from instructseg.model.processing import ModelInputs
 from instructseg.model.targets import LossNormalizers, Targets
 from instructseg.training.recipe import LossRecipe
 

@@ -9,7 +9,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from instructseg.errors import RecipeError
-from instructseg.inference.checkpoints import find
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.model import presets
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
@@ -35,7 +35,7 @@ def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]
 
 def _go_on(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
     """A saved model with the recipe's changes: weights that still have a place are kept, other parts start anew."""
-    folder = find(recipe.init or "")
+    folder = find_checkpoint(recipe.init or "")
     processor = InstructSegProcessor.from_pretrained(folder)
     if not recipe.config:
         model = InstructSegModel.from_pretrained(folder)

@@ -1,1 +1,1 @@
-"""Recorded tensors of the released code compared with this package's modules."""
+"""Comparison of this package's modules with recorded tensors of the released code."""

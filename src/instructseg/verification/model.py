@@ -1,39 +1,41 @@
-"""Our whole model against recorded runs of the released one: losses, gradients and what flows between the stages."""
+"""Compare our whole model with recorded runs of the released one: losses, gradients and what flows between stages."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from instructseg.conversion import released
-from instructseg.conversion.rename import Plan
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
-from instructseg.model.layout import PADDING, PREFIX, Block, Layout, Piece, build_layout
+from instructseg.model.layout import PADDING, PREFIX, Block, Layout, PromptSpan, TokenCounts, build_layout
 from instructseg.model.losses import Criterion, LossWeights, Targets, text_loss
 from instructseg.model.modeling import InstructSegModel, LanguageModelOutput, VisualFeatures
-from instructseg.model.processing import mask_quality
-from instructseg.verification.modules import one_instruction, perceiver_sizes
+from instructseg.model.proposals import mask_quality
+from instructseg.verification.modules import gradient_of, one_instruction, perceiver_sizes
 from instructseg.verification.prompts import PLACEHOLDER_IDS
-from instructseg.verification.recorded import Comparison, Recorded, RecordedPoints, fill
+from instructseg.verification.recording import Comparison, RecordedPoints, Recording, load_recorded
 
 RELEASED_WEIGHTS = LossWeights(mask=5.0, dice=5.0, score=2.0, text=1.0)
 WITH_TEXT_LOSS = ("mm_conv", "reason_seg")
 UNSURE = 1e-5
+"""Mask logits closer to 0 than this may have either sign, so that their pixels are not compared."""
 
 
 class RecordedModel:
-    """The recorded weights in our model, and what is needed to run a recorded case through it."""
+    """Our model with the recorded weights, to run recorded cases through."""
 
-    def __init__(self, weights: Recorded):
+    def __init__(self, weights: Recording) -> None:
         shapes = {key: tuple(tensor.shape) for key, tensor in weights.weights.items()}
         self.meta = weights.meta
         self.model = InstructSegModel(config_of(self.meta, shapes)).eval()
-        self.plan: Plan = fill(self.model, "released", released.TABLE, weights.weights, released.FRESH)
+        self.plan = load_recorded(self.model, "released", released.TABLE, weights.weights, released.FRESH)
 
-    def check(self, case: Recorded, result: Comparison) -> None:
+    def check(self, case: Recording, result: Comparison) -> None:
+        """Compare a conversation, a training step or a prediction, whichever the case has inputs for."""
         if "input_ids" not in case.inputs:
             raise KeyError("input_ids")
         if "images" not in case.inputs:
@@ -43,7 +45,7 @@ class RecordedModel:
         else:
             self._check_evaluation(case, result)
 
-    def _check_evaluation(self, case: Recorded, result: Comparison) -> None:
+    def _check_evaluation(self, case: Recording, result: Comparison) -> None:
         run = _Run(self, case)
         run.compare_stages(result)
         heads = run.heads
@@ -54,14 +56,14 @@ class RecordedModel:
         full = InstructSegImageProcessor(side=side, resize="pad").restore(masks, geometry)
         ranked = scores * mask_quality(full)
         result.close("scores_sorted", ranked.sort(descending=True).values, case.outputs["scores_sorted"])
-        best, wanted = full[ranked.argmax()], case.outputs["best_mask"]
+        best, recorded = full[ranked.argmax()], case.outputs["best_mask"]
         if case.meta["use_soft"]:
-            result.close("best_mask", best.sigmoid(), wanted)
+            result.close("best_mask", best.sigmoid(), recorded)
         else:
             sure = best.abs() > UNSURE
-            result.close("best_mask", (best > 0).float()[sure], wanted[sure])
+            result.close("best_mask", (best > 0).float()[sure], recorded[sure])
 
-    def _check_training(self, case: Recorded, result: Comparison) -> None:
+    def _check_training(self, case: Recording, result: Comparison) -> None:
         run = _Run(self, case)
         run.compare_stages(result)
         points = [tensor for name, tensor in sorted(case.inputs.items()) if name.startswith("rand.")]
@@ -72,14 +74,14 @@ class RecordedModel:
             output = self.model(run.pixels, run.layout, run.references, run.clip, run.targets())
             output.loss.backward()
         outputs, parts = case.outputs, output.parts
-        wanted = {
+        losses = {
             "loss": (output.loss, outputs["loss"]),
             "mask": (parts["mask"], outputs["loss_mask"]),
             "dice": (parts["dice"], outputs["loss_dice"]),
             "score": (parts["score"], outputs["loss_SEG_class"] + outputs["loss_rvos_class"]),
             "text": (parts.get("text", torch.zeros(())), outputs["loss_llm"]),
         }
-        for name, (ours, recorded) in wanted.items():
+        for name, (ours, recorded) in losses.items():
             result.close(name, ours.view(1), recorded)
         self._compare_gradients(outputs, result)
 
@@ -88,10 +90,10 @@ class RecordedModel:
         for name, recorded in outputs.items():
             key = name.removeprefix("grad.")
             if key != name:
-                for target, part in self.plan.moves[key].apply(recorded):
-                    result.close(name, parameters[target].grad, part)
+                for target, gradient in self.plan.mappings[key].apply(recorded):
+                    result.close(name, gradient_of(parameters[target]), gradient)
 
-    def _check_conversation(self, case: Recorded, result: Comparison) -> None:
+    def _check_conversation(self, case: Recording, result: Comparison) -> None:
         run = _Run(self, case)
         run.compare_language_model(result)
         loss = text_loss(run.hidden.hidden_states, run.layout.labels, self.model.lm_head)["text"]
@@ -99,30 +101,31 @@ class RecordedModel:
 
 
 class _Run:
-    """One recorded case through the stages of our model."""
+    """One recorded case run through the stages of our model."""
 
-    def __init__(self, recorded: RecordedModel, case: Recorded):
+    def __init__(self, recorded: RecordedModel, case: Recording) -> None:
         self.model, self.case, self.sizes = recorded.model, case, recorded.meta
         inputs, model = case.inputs, self.model
         clip = inputs["images_clip"]
         clip = clip if clip.ndim == 5 else clip[:, None]
         batch, frames = clip.shape[:2]
         self.clip = torch.cat([clip[:, 0], clip[:, 1:].flatten(0, 1)])
-        table = [list(range(batch + row * (frames - 1), batch + (row + 1) * (frames - 1))) for row in range(batch)]
-        self.references = torch.tensor([line or [row] for row, line in enumerate(table)])
+        indices = [list(range(batch + row * (frames - 1), batch + (row + 1) * (frames - 1))) for row in range(batch)]
+        self.references = torch.tensor([own or [row] for row, own in enumerate(indices)])
         self.layout = self._layout(batch, max(1, frames - 1))
         self.taps: dict[str, Tensor] = {}
         self.pixels = inputs["images"].flatten(0, -4) if "images" in inputs else None
-        with _listen(self.taps, projector=model.vision_tokens.projector, fused=model.text_fusion.output_projection):
+        tapped = {"projector": "vision_tokens.projector", "fused": "text_fusion.output_projection"}
+        with _Taps(self.taps, **{name: model.get_submodule(path) for name, path in tapped.items()}):
             if self.pixels is None:
                 self.visual = VisualFeatures(model.vision_tokens(self.clip))
-                found = None
+                perceived = None
             else:
                 self.visual = model.encode_image(self.pixels, self.clip, batch)
-                found = model.perceive(self.visual, self.layout, self.references)
-            self.perceived = found
-            self.embeddings = model.embed(self.layout, self.visual, found)
-            self.hidden: LanguageModelOutput = model.reason(self.layout, self.visual, found)
+                perceived = model.perceive(self.visual, self.layout, self.references)
+            self.perceived = perceived
+            self.embeddings = model.embed(self.layout, self.visual, perceived)
+            self.hidden: LanguageModelOutput = model.reason(self.layout, self.visual, perceived)
             if self.pixels is not None:
                 self.text = model.fuse(self.hidden, self.visual)
                 self.heads = model.decode(self.visual, self.hidden.mask_embeddings, self.text)
@@ -131,18 +134,21 @@ class _Run:
         inputs = self.case.inputs
         labels = inputs.get("labels") if self.case.meta.get("dataset_type") in WITH_TEXT_LOSS else None
         prompts = [
-            _pieces(
+            _prompt(
                 inputs["input_ids"][row].tolist(), self._words(row), inputs["attention_mask"][row].tolist(),
                 None if labels is None else labels[row].tolist(),
             )
             for row in range(batch)
         ]  # fmt: skip
-        image = self.model.vision_tokens.encoder.embeddings.num_patches
-        return build_layout([[pieces] for pieces in prompts], [frames] * batch, self.model.block_sizes(image))
+        config = self.model.config
+        vision = config.vision_config
+        image = (vision.image_size // vision.patch_size) ** 2
+        counts = TokenCounts(image, config.perceiver_config.num_latents, config.num_mask_tokens)
+        return build_layout([[prompt] for prompt in prompts], [frames] * batch, counts)
 
     def _words(self, row: int) -> list[int]:
-        words = self.case.inputs.get("token_refer_id", self.case.inputs.get(f"refer{row}"))
-        return [] if words is None else words.tolist()
+        ids = self.case.inputs.get("token_refer_id", self.case.inputs.get(f"refer{row}"))
+        return [] if ids is None else ids.tolist()
 
     def targets(self) -> Targets:
         masks = [self.case.inputs[f"gt_mask{row}"] for row in range(len(self.references))]
@@ -152,6 +158,7 @@ class _Run:
         self.compare_language_model(result)
         outputs, visual = self.case.outputs, self.visual
         time = self.references.shape[1]
+        assert self.perceived is not None and visual.pixels is not None
         ovp = self.perceived[:, 0].unflatten(1, (time, -1))
         self._per_sample("ovp_out", ovp[:, None], result)
         self._per_sample("vmtf_out", self.taps["fused.in"].flatten(0, -2)[:, None, None].chunk(2, -1)[1], result)
@@ -168,19 +175,19 @@ class _Run:
             result.close(name, ours, outputs[f"{name}.0"])
 
     def _per_sample(self, name: str, ours: Tensor, result: Comparison) -> None:
-        """A tap that was called once a sample, each with a batch of one."""
+        """Compare a recorded module that was called once per sample, each with a batch of one."""
         for row, value in enumerate(ours):
             result.close(f"{name}.{row}", value, self.case.outputs[f"{name}.{row}"])
 
     def compare_language_model(self, result: Comparison) -> None:
-        """Visual tokens, the sequence, what it attends to, and the hidden states of all but padding."""
+        """Compare visual tokens, the sequence, its attention mask, and the hidden states of all but padding."""
         outputs, batch = self.case.outputs, len(self.references)
         features, tokens = self.taps["projector.in"], self.taps["projector.out"]
         for call, rows in enumerate(self._calls(batch)):
             result.close(f"siglip_feat.{call}", features[rows], outputs[f"siglip_feat.{call}"])
             result.close(f"projected.{call}", tokens[rows], outputs[f"projected.{call}"])
-        seen, real = self.layout.segments >= PREFIX, self.layout.segments != PADDING
-        result.equal("attention_mask", seen.to(torch.uint8), outputs["attention_mask.0"])
+        visible, real = self.layout.segments >= PREFIX, self.layout.segments != PADDING
+        result.equal("attention_mask", visible.to(torch.uint8), outputs["attention_mask.0"])
         result.close("inputs_embeds", self.embeddings[real], outputs["inputs_embeds.0"][real])
         result.close("llm_hidden", self.hidden.hidden_states[real], outputs["llm_hidden.0"][real])
         if "logits" in outputs:
@@ -188,7 +195,7 @@ class _Run:
             result.close("logits", logits[real], outputs["logits"][real])
 
     def _calls(self, batch: int) -> list[list[int]]:
-        """Frames of each recorded call of the encoder: a photo twice, a video's references and then its key frames."""
+        """Frames in each recorded call of the encoder: a photo twice, or a video's references, then its key frames."""
         keys = list(range(batch))
         calls = sum(name.startswith("siglip_feat.") for name in self.case.outputs)
         if len(self.clip) == batch:
@@ -196,33 +203,35 @@ class _Run:
         return [*(list(column) for column in self.references.T.tolist()), keys]
 
 
-def _pieces(ids: list[int], words: list[int], seen: list[int], labels: list[int] | None) -> list[Piece]:
-    """A recorded prompt as ours; text that attention masks out (end tokens and padding) is unseen."""
-    blocks = {place: block for block, place in PLACEHOLDER_IDS.items()}
-    pieces: list[Piece] = []
-    for at, word in enumerate(ids):
-        block = blocks.get(word, Block.TEXT)
+def _prompt(
+    ids: list[int], instruction: list[int], attention_mask: list[int], labels: list[int] | None
+) -> list[PromptSpan]:
+    """A recorded prompt as spans; text that the attention mask excludes (end tokens and padding) is not visible."""
+    blocks = {placeholder: block for block, placeholder in PLACEHOLDER_IDS.items()}
+    spans: list[PromptSpan] = []
+    for index, token in enumerate(ids):
+        block = blocks.get(token, Block.TEXT)
         if block is not Block.TEXT:
-            pieces.append(Piece(block, tuple(words) if block is Block.INSTRUCTION else ()))
+            spans.append(PromptSpan(block, tuple(instruction) if block is Block.INSTRUCTION else ()))
         else:
-            label = None if labels is None else (labels[at],)
-            pieces.append(Piece(Block.TEXT, (word,), label, bool(seen[at])))
-    return pieces
+            label = None if labels is None else (labels[index],)
+            spans.append(PromptSpan(Block.TEXT, (token,), label, bool(attention_mask[index])))
+    return spans
 
 
-class _listen:
-    """While open, keeps inputs and outputs of modules under `name.in` and `name.out`."""
+class _Taps:
+    """Context that stores inputs and outputs of modules in `taps` under `name.in` and `name.out`."""
 
-    def __init__(self, taps: dict[str, Tensor], **modules: nn.Module):
+    def __init__(self, taps: dict[str, Tensor], **modules: nn.Module) -> None:
         self.taps, self.modules = taps, modules
 
     def __enter__(self) -> None:
         self.handles = [
-            module.register_forward_hook(
-                lambda _, given, out, name=name: self.taps.update({f"{name}.in": given[0], f"{name}.out": out})
-            )
-            for name, module in self.modules.items()
+            module.register_forward_hook(partial(self._store, name)) for name, module in self.modules.items()
         ]
+
+    def _store(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.taps |= {f"{name}.in": inputs[0], f"{name}.out": output}
 
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:

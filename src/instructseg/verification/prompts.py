@@ -1,4 +1,4 @@
-"""Our prompts, token ids, labels and reference frames against recorded ones of the released code."""
+"""Compare our prompts, token ids, labels and reference frames with recorded ones of the released code."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from instructseg.conversion.released import with_released_behaviour
-from instructseg.model.answers import answered, conversation
-from instructseg.model.layout import IGNORE, Block, Piece
+from instructseg.model.layout import IGNORE, Block, PromptSpan
 from instructseg.model.presets import tiny
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.references import nearest_references
 from instructseg.prompts import SEG_TOKEN, join_expressions
 from instructseg.types import Task
-from instructseg.verification.recorded import Comparison
+from instructseg.verification.recording import Comparison
 
 END = "<|endoftext|>"
 PLACEHOLDER_IDS = {Block.IMAGE: -200, Block.MASKS: -201, Block.INSTRUCTION: -204, Block.REFERENCES: -205}
@@ -35,27 +34,29 @@ TASKS = {
 
 
 def check_data_semantics(tree: dict[str, Any], result: Comparison) -> None:
+    """Compare every recorded prompt, and the reference frames of every video length."""
     processor = _processor(tree["prompts"])
     for name, recorded in tree["prompts"].items():
         if name.startswith("llava"):
-            _compare(name, conversation(processor, _turns(recorded["conversations"])), recorded, result)
+            _compare(name, processor.prompts.conversation(_turns(recorded["conversations"])), recorded, result)
             continue
         task = TASKS.get(name)
         if task is None:
-            result.wrong.append(f"{name}: an unknown task")
+            result.mismatches.append(f"{name}: unknown task")
             continue
         instructions = _instructions(recorded, task)
         for instruction in instructions:
-            pieces = answered(processor, instruction, task, recorded.get("explanation", ""))
-            _compare(name, pieces, recorded, result)
-        words = [list(processor.instruction_ids(instruction)) for instruction in instructions]
-        given = recorded["token_refer_id"]
-        result.equal(f"{name}.token_refer_id", words if isinstance(given[0], list) else words[0], given)
+            explanation = recorded.get("explanation", "")
+            spans = processor.prompts.segmentation(instruction, task, explanation, labels=True)
+            _compare(name, spans, recorded, result)
+        ids = [list(processor.prompts.instruction_ids(instruction)) for instruction in instructions]
+        recorded_ids = recorded["token_refer_id"]
+        result.equal(f"{name}.token_refer_id", ids if isinstance(recorded_ids[0], list) else ids[0], recorded_ids)
     _compare_references(tree["reference_frames"], result)
 
 
 def _processor(prompts: dict[str, Any]) -> InstructSegProcessor:
-    """A processor whose tokenizer has one id per character, as the recorded one had."""
+    """A processor whose tokenizer has one id per character, like the recorded one."""
     characters = {chr(word) for recorded in prompts.values() for word in _all_ids(recorded) if 0 <= word < 0x110000}
     words = {character: ord(character) for character in characters}
     special = {SEG_TOKEN: _special(prompts, SEG_TOKEN), END: _special(prompts, END)}
@@ -71,14 +72,14 @@ def _all_ids(recorded: dict[str, Any]) -> list[int]:
 
 
 def _special(prompts: dict[str, Any], token: str) -> int:
-    """The recorded id of a special token: the last of every prompt is the end, the last of every instruction [SEG]."""
+    """The recorded id of a special token: every prompt ends in the end token, every instruction in [SEG]."""
     if token == END:
         return next(iter(prompts.values()))["input_ids"][-1]
     return next(_all_ids(recorded)[-1] for recorded in prompts.values() if "token_refer_id" in recorded)
 
 
 def _instructions(recorded: dict[str, Any], task: Task) -> list[str]:
-    """The instructions of one record; Ref-DAVIS has one for each object, of one or several expressions."""
+    """The instructions of one recorded sample; Ref-DAVIS has one per object, of one or several expressions."""
     if "sentence" in recorded or "exp" in recorded:
         return [join_expressions([recorded.get("sentence") or recorded["exp"]], task)]
     expressions = recorded.get("sentences") or recorded["expressions"]
@@ -88,32 +89,31 @@ def _instructions(recorded: dict[str, Any], task: Task) -> list[str]:
 
 
 def _turns(messages: list[dict[str, str]]) -> list[tuple[str, str]]:
-    """Question and answer pairs; the image is always put first, so its placeholder is dropped."""
+    """(question, reply) pairs; the prompt always starts with the image, so its placeholder is dropped."""
     values = [message["value"].replace("<image>", "").strip() for message in messages]
     return list(zip(values[::2], values[1::2], strict=True))
 
 
-def _compare(name: str, pieces: list[Piece], recorded: dict[str, Any], result: Comparison) -> None:
+def _compare(name: str, spans: list[PromptSpan], recorded: dict[str, Any], result: Comparison) -> None:
     ids, labels, refer = [], [], []
-    for piece in pieces:
-        place = PLACEHOLDER_IDS.get(piece.block)
-        ids += piece.ids if place is None else [place]
-        labels += (piece.labels or [IGNORE] * len(piece.ids)) if place is None else [IGNORE]
-        refer += [0] * len(piece.ids) if place is None else [int(piece.block is Block.INSTRUCTION)]
+    for span in spans:
+        placeholder = PLACEHOLDER_IDS.get(span.block)
+        ids += span.ids if placeholder is None else [placeholder]
+        labels += (span.labels or [IGNORE] * len(span.ids)) if placeholder is None else [IGNORE]
+        refer += [0] * len(span.ids) if placeholder is None else [int(span.block is Block.INSTRUCTION)]
     result.equal(f"{name}.input_ids", ids, recorded["input_ids"])
-    wanted = [IGNORE if label < 0 else label for label in recorded["labels"]]  # a placeholder's own label is dropped
-    result.equal(f"{name}.labels", labels, wanted)
+    expected = [IGNORE if label < 0 else label for label in recorded["labels"]]  # placeholders have no label here
+    result.equal(f"{name}.labels", labels, expected)
     if "refer_embedding_indices" in recorded:
         result.equal(f"{name}.refer_embedding_indices", refer, recorded["refer_embedding_indices"])
 
 
 def _compare_references(table: dict[str, Any], result: Comparison) -> None:
-    """Frames by video length, count and key. Where the released code reads outside a short video we do not."""
+    """Reference frames by video length, count and key frame; the released code reads outside videos that are short."""
     for length, counts in table.items():
         for count, keys in counts.items():
             for key, frames in keys.items():
-                sizes = int(length), int(count), int(key)
-                ours = nearest_references(sizes[2], sizes[1], sizes[0])
-                enough = sizes[0] > sizes[1]
-                wanted = frames if enough else [frame for frame in range(sizes[0]) if frame != sizes[2]]
-                result.equal(f"reference_frames[{length}][{count}][{key}]", ours, wanted)
+                ours = nearest_references(int(key), int(count), int(length))
+                others = [frame for frame in range(int(length)) if frame != int(key)]
+                expected = frames if int(length) > int(count) else others
+                result.equal(f"reference_frames[{length}][{count}][{key}]", ours, expected)

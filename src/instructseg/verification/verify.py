@@ -1,4 +1,4 @@
-"""Every recorded file of a folder against our modules: what `instructseg verify` prints."""
+"""Compare every recording in a folder with our modules (`instructseg verify`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from instructseg.errors import CheckpointError
-from instructseg.verification import modules as modules
+from instructseg.verification import modules
 from instructseg.verification.metrics import check_metrics
 from instructseg.verification.model import RecordedModel
 from instructseg.verification.prompts import check_data_semantics
-from instructseg.verification.recorded import Comparison, Recorded
+from instructseg.verification.recording import Comparison, Recording
 
-MODULES: dict[str, Callable[[Recorded, Comparison], None]] = {
+MODULES: dict[str, Callable[[Recording, Comparison], None]] = {
     "ovp": modules.check_ovp,
     "vmtf": modules.check_vmtf,
     "swin": modules.check_swin,
@@ -28,36 +28,40 @@ MODULES: dict[str, Callable[[Recorded, Comparison], None]] = {
 }
 PROMPTS = "data_semantics.json"
 WEIGHTS = "_weights"
+MAX_LISTED = 6
 
 
 @dataclass(frozen=True)
-class Line:
-    """The outcome of one file."""
+class VerificationResult:
+    """The comparison with one file; as a string, the line that `instructseg verify` prints."""
 
     name: str
     comparison: Comparison
 
     @property
     def failed(self) -> bool:
-        return bool(self.comparison.wrong)
+        return bool(self.comparison.mismatches)
 
     def __str__(self) -> str:
-        found = self.comparison
-        verdict = "FAIL" if found.wrong else "pass"
-        wrong = f"  {'; '.join(found.wrong[:6])}{' ...' if len(found.wrong) > 6 else ''}" if found.wrong else ""
-        return f"{self.name:<28} {verdict}  largest error {found.error:.1e} of {found.values:,} values{wrong}"
+        comparison = self.comparison
+        listed = "; ".join(comparison.mismatches[:MAX_LISTED])
+        more = " ..." if len(comparison.mismatches) > MAX_LISTED else ""
+        verdict, details = ("FAIL", f"  {listed}{more}") if self.failed else ("pass", "")
+        numbers = f"largest error {comparison.error:.1e} of {comparison.values:,} values"
+        return f"{self.name:<28} {verdict}  {numbers}{details}"
 
 
-def verify(folder: Path) -> Iterator[Line]:
-    """A line for each recorded file, modules first, whole models last.
+def verify(folder: Path) -> Iterator[VerificationResult]:
+    """One result per recording, modules first, whole models last.
 
-    Whole-model cases need the weights beside them: `model_tiny_eval_image` those of `model_tiny_weights`.
-    Raises CheckpointError when the folder holds no recorded file.
+    Whole-model cases need their weights in the same folder: `model_tiny_eval_image` those of `model_tiny_weights`.
+    Raises CheckpointError when the folder has no recordings.
     """
     files = {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
     prompts = folder / PROMPTS
     if not files and not prompts.is_file():
-        raise CheckpointError(f"{folder} holds no recorded tensors (*.safetensors, {PROMPTS})")
+        expected = f"*.safetensors or {PROMPTS} in {folder}"
+        raise CheckpointError(f"expected {expected}, got neither; give a folder of recordings")
     for name in MODULES:
         if name in files:
             yield _check(name, files.pop(name))
@@ -69,39 +73,39 @@ def verify(folder: Path) -> Iterator[Line]:
         cases = {name: files.pop(name) for name in sorted(files) if name.startswith(f"{family}_")}
         yield from _check_family(stem, weights, cases)
     for name in files:
-        yield Line(name, Comparison(wrong=["nothing here knows what it records"]))
+        yield VerificationResult(name, Comparison(mismatches=["no check exists for this file"]))
 
 
 @torch.no_grad()
-def _check(name: str, file: Path) -> Line:
-    return _run(name, lambda result: MODULES[name](Recorded.read(file), result))
+def _check(name: str, file: Path) -> VerificationResult:
+    return _run(name, lambda result: MODULES[name](Recording.read(file), result))
 
 
-def _check_prompts(file: Path) -> Line:
+def _check_prompts(file: Path) -> VerificationResult:
     def compare(result: Comparison) -> None:
         check_data_semantics(json.loads(file.read_text()), result)
 
     return _run(file.stem, compare)
 
 
-def _check_family(stem: str, weights: Path, cases: dict[str, Path]) -> Iterator[Line]:
+def _check_family(stem: str, weights: Path, cases: dict[str, Path]) -> Iterator[VerificationResult]:
     loaded: list[RecordedModel] = []
-    line = _run(stem, lambda _: loaded.append(RecordedModel(Recorded.read(weights))))
-    if line.failed:
-        yield line
+    loading = _run(stem, lambda _: loaded.append(RecordedModel(Recording.read(weights))))
+    if loading.failed:
+        yield loading
     for name, file in cases.items():
         if not loaded:
-            yield Line(name, Comparison(wrong=[f"{stem} does not load"]))
+            yield VerificationResult(name, Comparison(mismatches=[f"{stem} does not load"]))
             continue
         with torch.no_grad():
-            yield _run(name, lambda result, file=file: loaded[0].check(Recorded.read(file), result))
+            yield _run(name, lambda result, file=file: loaded[0].check(Recording.read(file), result))
 
 
-def _run(name: str, compare: Callable[[Comparison], None]) -> Line:
-    """What does not fit at all (missing tensors, wrong sizes) is a failure like a wrong number."""
+def _run(name: str, compare: Callable[[Comparison], None]) -> VerificationResult:
+    """Run a check; an error in it (a missing tensor, a wrong size) counts as a mismatch."""
     result = Comparison()
     try:
         compare(result)
     except (CheckpointError, KeyError, IndexError, ValueError, RuntimeError, TypeError) as error:
-        result.wrong.append(" ".join(f"{type(error).__name__}: {error}".split()))
-    return Line(name, result)
+        result.mismatches.append(" ".join(f"{type(error).__name__}: {error}".split()))
+    return VerificationResult(name, result)

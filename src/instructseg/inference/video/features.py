@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from instructseg.inference.video.byte_cache import ByteCache
+from instructseg.model.inputs import ImageInputs
 from instructseg.model.layout import Layout
 from instructseg.model.modeling import InstructSegModel, VisualFeatures
-from instructseg.model.processing import ImageInputs, InstructSegProcessor
+from instructseg.model.processing import InstructSegProcessor
 
 
 @dataclass(frozen=True, eq=False)

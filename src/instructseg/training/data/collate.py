@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
+from instructseg.model.inputs import ModelInputs
 from instructseg.model.layout import IGNORE
 from instructseg.model.losses import LossNormalizers, Targets
-from instructseg.model.processing import InstructSegProcessor, ModelInputs
+from instructseg.model.processing import InstructSegProcessor
 from instructseg.training.data.conversations import prepare_talk
 from instructseg.types import Expression, Sample, Task
 

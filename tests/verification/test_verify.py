@@ -1,4 +1,4 @@
-"""Our modules against recorded tensors of the authors' code, and what the comparison itself notices."""
+"""Our modules against recorded tensors of the authors' code, and what the comparison itself detects."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from instructseg.cli import app
-from instructseg.verification.recorded import Comparison, Recorded
+from instructseg.verification.recording import Comparison, Recording
 from instructseg.verification.verify import MODULES, verify
 
 FAMILY = "model_tiny"
@@ -56,26 +56,26 @@ def change(file: Path, target: Path, key: str, factor: float) -> None:
 
 
 @pytest.mark.parametrize("key", ["out.out", "w.layers.1.0.to_kv.weight", "in.latents"])
-def test_a_changed_number_is_noticed(recorded, tmp_path, key):
+def test_a_changed_number_is_detected(recorded, tmp_path, key):
     change(recorded / "ovp.safetensors", tmp_path, key, 1.01)
     result = CliRunner().invoke(app, ["verify", str(tmp_path)])
     assert result.exit_code == 1 and "FAIL" in result.stdout
 
 
 @pytest.mark.parametrize("key", ["out.F_void", "out.stats", "out.R_released", "out.soft_merge"])
-def test_a_changed_metric_is_noticed(recorded, tmp_path, key):
+def test_a_changed_metric_is_detected(recorded, tmp_path, key):
     change(recorded / "metrics.safetensors", tmp_path, key, 2)
     (line,) = verify(tmp_path)
-    assert line.comparison.wrong == [key.removeprefix("out.")]
+    assert line.comparison.mismatches == [key.removeprefix("out.")]
 
 
-def test_changed_prompts_are_noticed(recorded, tmp_path):
+def test_changed_prompts_are_detected(recorded, tmp_path):
     tree = json.loads((recorded / "data_semantics.json").read_text())
     tree["prompts"]["refcoco"]["labels"][280] = -100
     tree["reference_frames"]["9"]["4"]["4"] = [1, 2, 3, 5]
     (tmp_path / "data_semantics.json").write_text(json.dumps(tree))
     (line,) = verify(tmp_path)
-    assert line.comparison.wrong == ["refcoco.labels", "reference_frames[9][4][4]"]
+    assert line.comparison.mismatches == ["refcoco.labels", "reference_frames[9][4][4]"]
 
 
 def test_cases_without_their_weights_fail(recorded, tmp_path):
@@ -86,23 +86,23 @@ def test_cases_without_their_weights_fail(recorded, tmp_path):
 
 def test_a_folder_without_records(tmp_path):
     result = CliRunner().invoke(app, ["verify", str(tmp_path)])
-    assert result.exit_code == 1 and "holds no recorded tensors" in result.stderr
+    assert result.exit_code == 1 and "got neither; give a folder of recordings" in result.stderr
 
 
 def test_comparison_is_strict():
     result = Comparison()
     result.close("same", torch.ones(3), torch.ones(3) + 1e-6)
-    assert not result.wrong and result.values == 3
+    assert not result.mismatches and result.values == 3
     result.close("nan", torch.tensor([float("nan")]), torch.ones(1))
     result.close("shape", torch.ones(1, 3), torch.ones(3))
     result.equal("id", [1], [2])
-    assert [name.split(" ")[0] for name in result.wrong] == ["nan", "shape", "id"]
+    assert [name.split(" ")[0] for name in result.mismatches] == ["nan", "shape", "id"]
     assert result.error == float("inf")
 
 
 def test_no_record(tmp_path):
     save_file({"w.a": torch.zeros(1)}, tmp_path / "ovp.safetensors")
     (line,) = verify(tmp_path)
-    assert line.failed and "no file of recorded tensors" in str(line)
-    with pytest.raises(Exception, match="no file of recorded tensors"):
-        Recorded.read(tmp_path / "ovp.safetensors")
+    assert line.failed and "expected recorded tensors in" in str(line)
+    with pytest.raises(Exception, match="expected recorded tensors in"):
+        Recording.read(tmp_path / "ovp.safetensors")

@@ -1,7 +1,7 @@
-"""Recorded tensors of another implementation, and the comparison of ours with them.
+"""Recorded tensors of the released code, and the comparison of ours with them.
 
-A recorded file is a .safetensors whose names begin with `w.` (weights under the other implementation's names), `in.`
-(inputs) and `out.` (outputs); its metadata entry `meta` holds sizes as JSON.
+A recording is a .safetensors file whose keys begin with `w.` (weights under the released names), `in.` (inputs) or
+`out.` (outputs); its metadata entry `meta` has sizes as JSON.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from instructseg.conversion.rename import Fresh, Plan, Rule, check_complete, make_plan
+from instructseg.conversion.rename import ConversionPlan, Fresh, Rule, check_complete, make_plan
 from instructseg.errors import CheckpointError
 
 ATOL, RTOL = 2e-5, 1e-4
+"""Absolute tolerance, and tolerance relative to the recorded value."""
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """One file: `weights`, `inputs` and `outputs` without their prefixes, and its sizes."""
+class Recording:
+    """One file: `weights`, `inputs` and `outputs` by key without prefix, and the sizes `meta`."""
 
     weights: dict[str, Tensor]
     inputs: dict[str, Tensor]
@@ -32,7 +33,8 @@ class Recorded:
     meta: dict[str, Any]
 
     @classmethod
-    def read(cls, file: Path) -> Recorded:
+    def read(cls, file: Path) -> Recording:
+        """Read a file. Raises CheckpointError when it is not a recording."""
         groups: dict[str, dict[str, Tensor]] = {"w": {}, "in": {}, "out": {}}
         try:
             with safe_open(file, "pt") as tensors:
@@ -41,44 +43,55 @@ class Recorded:
                     group, _, name = key.partition(".")
                     groups[group][name] = tensors.get_tensor(key)
         except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise CheckpointError(f"{file} is no file of recorded tensors: {error!r}") from error
+            raise CheckpointError(f"expected recorded tensors in {file}, got {error!r}; record it again") from error
         return cls(groups["w"], groups["in"], groups["out"], meta)
 
 
 @dataclass
 class Comparison:
-    """Largest absolute error so far, how many values were compared, and what differed by more than the tolerance."""
+    """Result of comparing our values with recorded ones; filled by `close` and `equal`."""
 
     error: float = 0.0
+    """Largest absolute error so far."""
+
     values: int = 0
-    wrong: list[str] = field(default_factory=list)
+    """Number of compared values."""
+
+    mismatches: list[str] = field(default_factory=list)
+    """Names of the tensors that differ by more than the tolerance."""
 
     def close(self, name: str, ours: Tensor, recorded: Tensor) -> None:
-        """Within the tolerance everywhere; a different shape or a value that is not finite is wrong too."""
+        """Compare within the tolerance; a shape mismatch or a value that is not finite is a mismatch too."""
         ours = ours.detach().to(torch.float64)
         recorded = recorded.to(torch.float64)
         if ours.shape != recorded.shape:
-            self.wrong.append(f"{name} is {list(ours.shape)}, recorded {list(recorded.shape)}")
+            self.mismatches.append(f"{name} (expected {list(recorded.shape)}, got {list(ours.shape)})")
             return
         error = (ours - recorded).abs()
         self.values += error.numel()
         if error.numel():
             self.error = max(self.error, float(error.nan_to_num(nan=float("inf")).max()))
         if not (error <= ATOL + RTOL * recorded.abs()).all():
-            self.wrong.append(name)
+            self.mismatches.append(name)
 
     def equal(self, name: str, ours: object, recorded: object) -> None:
-        """The same, bit for bit."""
-        same = torch.equal(ours, recorded) if isinstance(ours, Tensor) else ours == recorded
+        """Compare exactly: tensors bit for bit, other values by ==."""
+        if isinstance(ours, Tensor) and isinstance(recorded, Tensor):
+            same = torch.equal(ours, recorded)
+        else:
+            same = ours == recorded
         self.values += ours.numel() if isinstance(ours, Tensor) else 1
         if not same:
-            self.wrong.append(name)
+            self.mismatches.append(name)
 
 
-def fill(
+def load_recorded(
     module: nn.Module, table: str, rules: Sequence[Rule], weights: dict[str, Tensor], fresh: Sequence[Fresh] = ()
-) -> Plan:
-    """Load recorded weights into a module of ours through a table's rules, strictly."""
+) -> ConversionPlan:
+    """Load recorded weights into a module of ours by the rules of a conversion table.
+
+    `fresh` lists tensors that the recording does not fill. Raises CheckpointError for any other mismatch.
+    """
     target = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     plan = make_plan(table, rules, {key: tuple(tensor.shape) for key, tensor in weights.items()}, target)
     check_complete([plan], target, fresh)
@@ -87,18 +100,19 @@ def fill(
 
 
 class RecordedPoints:
-    """Random points that were recorded, handed out in their order; a draw of n rows takes files until it has n."""
+    """Recorded random points in place of random draws; a draw of n rows takes recorded tensors until it has n."""
 
     def __init__(self, points: Sequence[Tensor]):
         self.points = list(points)
 
     def __call__(self, count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
         taken: list[Tensor] = []
-        while sum(map(len, taken)) < count:
+        while sum(len(tensor) for tensor in taken) < count:
             if not self.points:
-                raise CheckpointError("more random points were drawn than were recorded")
+                raise CheckpointError("expected no more draws than recorded random points, got more; record again")
             taken.append(self.points.pop(0))
         drawn = torch.cat(taken)
         if drawn.shape != (count, points, 2):
-            raise CheckpointError(f"random points are {list(drawn.shape)}, {[count, points, 2]} were drawn")
+            actual, expected = list(drawn.shape), [count, points, 2]
+            raise CheckpointError(f"expected recorded points of shape {expected}, got {actual}; record them again")
         return drawn.to(like.device)
