@@ -10,12 +10,15 @@ frame by frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from instructseg.inference.video.candidates import CandidateDescriptors
 from instructseg.inference.video.optical_flow import warp_masks
 from instructseg.inference.video.presence import PresenceViterbi, clip_emission, log_odds
+
+if TYPE_CHECKING:  # candidates need torch; `LinkWeights` is read where it is not loaded
+    from instructseg.inference.video.candidates import CandidateDescriptors
 
 ABSENT = -1
 """In place of a candidate's index: the object is not in the frame."""
@@ -23,22 +26,22 @@ ABSENT = -1
 
 @dataclass(frozen=True)
 class LinkWeights:
-    """Weights of linking, in log-odds: on the scale of a candidate's log(s / (1 - s)).
-
-    overlap: added for a step between masks of IoU 1; proportional to the IoU after warping.
-    appearance: added for a step between candidates of cosine 1; proportional to the cosine.
-    transition_cost: subtracted when the object enters or leaves, see `presence.PresenceViterbi`.
-    """
+    """Weights of linking, in log-odds: the scale of a candidate's log(s / (1 - s)). Each is 0 or more."""
 
     overlap: float = 6.0
+    """Log-odds that a step between two masks of IoU 1 adds to a path; proportional to the IoU after warping."""
     appearance: float = 2.0
+    """Log-odds that a step between two candidates of cosine 1 adds to a path; proportional to the cosine of their
+    appearance embeddings."""
     transition_cost: float = 2.0
+    """Log-odds subtracted each time the object enters or leaves, see `presence.PresenceViterbi`."""
 
 
 class PathLinker:
     """Viterbi search for one instruction: online with `step`, over the whole clip with `best_path`.
 
-    threshold: score in 0..1 at which the object is as likely present as absent; 0 means always present.
+    threshold: score in 0..1 at which the object is as likely present as absent; 0 means present in every frame with a
+        candidate.
     contrast: see `presence.PresenceViterbi`.
 
     A step compares n * m pairs of candidates (at most 6 * 6). It keeps the previous frame's descriptors, and per frame
