@@ -14,8 +14,8 @@ from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.candidates import Candidates
 from instructseg.inference.video.linking import ABSENT, LinkWeights
 from instructseg.inference.video.options import VideoOptions
-from instructseg.inference.video.presence import Presence
-from instructseg.inference.video.tracker import Seen, Tracker
+from instructseg.inference.video.presence import PresenceViterbi
+from instructseg.inference.video.tracker import FrameCandidates, Tracker
 from instructseg.media.video import open_clip
 from instructseg.types import Sample
 
@@ -63,8 +63,8 @@ class Record:
         scores = self.ways[way].score
         if way == "off":
             return [score is not None and score >= least.threshold for score in scores]
-        along = Presence(least.threshold, LinkWeights().change, least.contrast)
-        so_far = [along.add(score) for score in scores]
+        along = PresenceViterbi(least.threshold, LinkWeights().transition_cost, least.contrast)
+        so_far = [along.step(score) for score in scores]
         return so_far if way == "causal" else along.best_path()
 
     def scores(self, way: str, least: Least, shown_only: bool = False) -> dict[str, float]:
@@ -93,11 +93,11 @@ def records(segmenter: Segmenter, sample: Sample, references: str | None, every:
     ]
 
 
-def _record(sample: Sample, place: int, numbers: list[int], seen: Sequence[Seen], best: list[int]) -> Record:
+def _record(sample: Sample, place: int, numbers: list[int], seen: Sequence[FrameCandidates], best: list[int]) -> Record:
     expression, candidates = sample.expressions[place], [each.candidates for each in seen]
     paths = {
         "off": [0 if len(each) else ABSENT for each in candidates],
-        "causal": [each.choice for each in seen],
+        "causal": [each.selected for each in seen],
         "offline": best,
     }
     truth = [expression.masks[number] for number in numbers]
@@ -124,7 +124,7 @@ def _ways(
     @cache
     def scored(number: int, choice: int) -> tuple[float | None, float, float, int]:
         target, many = truth[number], candidates[number]
-        own = many.nothing() if choice == ABSENT else many.mask(choice)
+        own = many.empty_mask() if choice == ABSENT else many.mask(choice)
         mask = AtSize([own], own.shape, target.shape)[0]
         follows = _follows(mask, [target, other[number]]) if other else 0
         return None if choice == ABSENT else float(many.scores[choice]), *frame_scores(mask, target), follows

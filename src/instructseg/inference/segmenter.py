@@ -18,9 +18,10 @@ from instructseg.inference.arguments import check_attention, choose_device, choo
 from instructseg.inference.chat import PhotoContext, check_question, generate_answer, prefill_photo
 from instructseg.inference.loading import load_pretrained
 from instructseg.inference.prediction import Prediction
-from instructseg.inference.video.api import VideoSession, segment_video, track
+from instructseg.inference.video.api import segment_video, track
 from instructseg.inference.video.options import Linking, VideoOptions
 from instructseg.inference.video.results import VideoFrameResult, VideoPrediction
+from instructseg.inference.video.session import VideoSession
 from instructseg.media.image import load_image
 from instructseg.media.video import VideoSource
 from instructseg.model.checks import check_limits

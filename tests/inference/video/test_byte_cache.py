@@ -28,15 +28,15 @@ def test_least_recently_used_goes_first():
     get("a"), get("b")
     assert made == ["a", "b", "c", "b"]
     get("large", 101)
-    assert cache.used == 80 and len(get("large", 101)) == 101 and cache.computed == 6
+    assert cache.used == 80 and len(get("large", 101)) == 101 and cache.misses == 6
 
 
 def test_dropping_and_a_budget_of_nothing():
     cache = ByteCache(100)
     cache.get(("x", 1), lambda: torch.zeros(5))
     cache.get(("x", 2), lambda: torch.zeros(5))
-    cache.drop(lambda key: key[1] < 2)
+    cache.evict(lambda key: key[1] < 2)
     assert cache.used == 20
     empty = ByteCache(0)
     empty.get("a", lambda: torch.zeros(1)), empty.get("a", lambda: torch.zeros(1))
-    assert empty.computed == 2 and empty.used == 0
+    assert empty.misses == 2 and empty.used == 0

@@ -2,13 +2,11 @@
 
 import itertools
 
-import cv2
 import numpy as np
 import pytest
 
-from instructseg.inference.video.linking import ABSENT, LinkWeights, Observation, PathLinker, overlaps
-from instructseg.inference.video.motion import Motion, moved
-from instructseg.inference.video.presence import Presence
+from instructseg.inference.video.candidates import CandidateDescriptors
+from instructseg.inference.video.linking import ABSENT, LinkWeights, PathLinker, pairwise_iou
 
 SIZE = (24, 48)
 RED, BLUE = np.array([1.0, 0.0]), np.array([0.0, 1.0])
@@ -21,16 +19,16 @@ def square(left, top=8, side=8):
 
 
 def observe(*candidates):
-    """Candidates as (score, mask, look)."""
-    scores, masks, looks = zip(*candidates, strict=True) if candidates else ((), np.zeros((0, *SIZE), bool), ())
-    return Observation(np.array(scores), np.array(masks), np.array(looks).reshape(-1, 2))
+    """Candidates as (score, mask, appearance)."""
+    scores, masks, embeddings = zip(*candidates, strict=True) if candidates else ((), np.zeros((0, *SIZE), bool), ())
+    return CandidateDescriptors(np.array(scores), np.array(masks), np.array(embeddings).reshape(-1, 2))
 
 
 def follow(frames, threshold=0.0, weights=None, flows=None, contrast=None):
     """The causal choices and the best path."""
     linker = PathLinker(threshold, weights, contrast)
     flows = flows or [None] * len(frames)
-    causal = [linker.add(frame, flow) for frame, flow in zip(frames, flows, strict=True)]
+    causal = [linker.step(frame, flow) for frame, flow in zip(frames, flows, strict=True)]
     return causal, linker.best_path()
 
 
@@ -64,12 +62,13 @@ class TestAgainstAllPaths:
     def agreement(self, last, chosen, frame, choice, weights):
         first, second = last.masks[chosen], frame.masks[choice]
         iou = (first & second).sum() / (first | second).sum()
-        return weights.overlap * iou + weights.likeness * float(last.looks[chosen] @ frame.looks[choice])
+        cosine = float(last.appearance_embeddings[chosen] @ frame.appearance_embeddings[choice])
+        return weights.overlap * iou + weights.appearance * cosine
 
 
 def _unit(rng):
-    look = rng.normal(size=2)
-    return look / np.linalg.norm(look)
+    vector = rng.normal(size=2)
+    return vector / np.linalg.norm(vector)
 
 
 def logit(score):
@@ -84,7 +83,7 @@ def test_flickering_scores_do_not_switch():
     assert len(set(alone)) == 2  # each frame's best proposal does switch
 
 
-def test_objects_that_cross_keep_their_looks():
+def test_crossing_objects_are_told_apart_by_appearance():
     """Two squares swap sides and lie on each other in the middle; the score says nothing."""
     frames = []
     for number in range(21):
@@ -93,10 +92,11 @@ def test_objects_that_cross_keep_their_looks():
     frames[0] = observe((0.4, square(40), BLUE), (0.7, square(0), RED))
     causal, path = follow(frames)
     assert path == causal
-    assert [tuple(frame.looks[choice]) for frame, choice in zip(frames, path, strict=True)] == [tuple(RED)] * 21
+    followed = [frame.appearance_embeddings[choice] for frame, choice in zip(frames, path, strict=True)]
+    assert [tuple(appearance) for appearance in followed] == [tuple(RED)] * 21
 
 
-def test_alike_objects_that_cross_keep_their_motion():
+def test_crossing_objects_that_look_alike_are_told_apart_by_motion():
     """As before but both look alike: only where the pixels went tells them apart."""
     frames, flows = [], [None]
     for number in range(21):
@@ -166,71 +166,8 @@ class TestPresence:
     def test_contrast_never_overrules_always_there(self):
         assert follow(self.scores(0.9, 0.9, 0.9, 0.01, 0.01, 0.01), 0.0, contrast=0.5)[1] == [0] * 6
 
-    @pytest.mark.parametrize("contrast", [None, 0.5, 2.0])
-    @pytest.mark.parametrize("seed", range(10))
-    def test_against_all_answers(self, seed, contrast):
-        rng = np.random.default_rng(seed)
-        scores = [None if rng.random() < 0.2 else float(rng.random()) for _ in range(6)]
-        presence = Presence(0.4, 1.3, contrast)
-        causal = [presence.add(score) for score in scores]
 
-        def even(frames):
-            odds = sorted(logit(score) for score in frames if score is not None)
-            best = odds[round(0.9 * (len(odds) - 1))] if odds else 0.0
-            return max(logit(0.4), best - contrast) if contrast and odds else logit(0.4)
-
-        def worth(states):
-            evidence = [
-                -4 if score is None else logit(score) - level for score, level in zip(scores, levels, strict=True)
-            ]
-            total = sum(max(-4, min(4, each)) for each, there in zip(evidence, states, strict=False) if there)
-            return total - 1.3 * sum(one != other for one, other in itertools.pairwise(states))
-
-        levels = [even(scores[:end]) for end in range(1, 7)]  # what was known when each frame was answered
-        for end in range(1, 7):
-            best = max(itertools.product([False, True], repeat=end), key=worth)
-            assert causal[end - 1] == (best[-1] and scores[end - 1] is not None)
-        levels = [even(scores)] * 6
-        best = max(itertools.product([False, True], repeat=6), key=worth)
-        expected = [there and score is not None for there, score in zip(best, scores, strict=True)]
-        assert presence.best_path() == expected
-
-
-def test_overlaps():
+def test_pairwise_iou():
     first, second = np.array([square(0), square(4)]), np.array([square(0), square(40), np.zeros(SIZE, bool)])
-    np.testing.assert_allclose(overlaps(first, second), [[1, 0, 0], [32 / 96, 0, 0]])
-    assert overlaps(np.zeros((1, *SIZE), bool), second[2:])[0, 0] == 0
-
-
-class TestMotion:
-    def texture(self, seed=0):
-        noise = np.random.default_rng(seed).integers(0, 256, (120, 160, 3)).astype(np.uint8)
-        return cv2.GaussianBlur(noise, (0, 0), 5)
-
-    @pytest.mark.parametrize("shift", [(6, 0), (0, -5), (-4, 3)])
-    def test_a_moved_picture(self, shift):
-        picture = self.texture()
-        motion = Motion()
-        assert motion.step(picture) is None
-        flow = motion.step(np.roll(picture, (shift[1], shift[0]), (0, 1)))
-        middle = flow[30:90, 40:120].reshape(-1, 2).mean(0) * (160, 120)
-        np.testing.assert_allclose(middle, (-shift[0], -shift[1]), atol=0.5)
-
-    def test_masks_follow(self):
-        picture, mask = self.texture(), np.zeros((60, 80), bool)
-        mask[20:40, 30:50] = True
-        motion = Motion()
-        motion.step(picture)
-        flow = motion.step(np.roll(picture, 8, 1))
-        (after,) = moved(mask[None], flow, (60, 80))
-        assert overlaps(after[None], np.roll(mask, 4, 1)[None])[0, 0] > 0.85
-        (other,) = moved(mask[None], flow, (30, 40))
-        assert overlaps(other[None], np.roll(mask, 4, 1)[None, ::2, ::2])[0, 0] > 0.8
-        assert (moved(mask[None], None, (60, 80))[0] == mask).all()
-
-    def test_sizes_may_change_and_be_tiny(self):
-        motion = Motion()
-        for size in [(120, 160), (60, 50), (3, 200), (1, 1)]:
-            flow = motion.step(np.zeros((*size, 3), np.uint8))
-        assert np.isfinite(flow).all()
-        assert Motion().step(np.zeros((1, 1, 3), np.uint8)) is None
+    np.testing.assert_allclose(pairwise_iou(first, second), [[1, 0, 0], [32 / 96, 0, 0]])
+    assert pairwise_iou(np.zeros((1, *SIZE), bool), second[2:])[0, 0] == 0

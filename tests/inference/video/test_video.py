@@ -10,8 +10,8 @@ from tiny_clips import cut, encode, pictures
 from instructseg.errors import InputError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.options import VideoOptions
-from instructseg.inference.video.references import POOL
-from instructseg.inference.video.tracker import Tracker, part
+from instructseg.inference.video.references import MAX_SAMPLED_FRAMES
+from instructseg.inference.video.tracker import Tracker, resolve_overlaps
 from instructseg.media.video import open_clip
 from instructseg.model.references import nearest_references
 from instructseg.types import Task
@@ -156,17 +156,17 @@ def test_overlaps_are_parted(tiny):
     assert all((free.masks(number).sum(0) > 1).any() for number in range(3))
     for number in range(3):
         assert parted.masks(number).sum(0).max() == 1
-        assert (parted.masks(number) == part(free.masks(number), free.scores[number])).all()
+        assert (parted.masks(number) == resolve_overlaps(free.masks(number), free.scores[number])).all()
         assert (parted.masks(number).any(0) == free.masks(number).any(0)).all()
     causal = list(tiny.track(frames, same, threshold=0, exclusive=True))
     assert all(result.masks.sum(0).max() == 1 for result in causal)
 
 
-def test_part_by_hand():
+def test_resolve_overlaps_by_hand():
     masks = np.array([[[1, 1, 0]], [[1, 1, 1]], [[0, 1, 1]]], bool)
     expected = np.array([[[0, 0, 0]], [[1, 1, 1]], [[0, 0, 0]]], bool)
-    assert (part(masks, np.array([0.2, 0.9, 0.5])) == expected).all()
-    assert (part(masks, np.array([0.9, 0.1, 0.5]))[:, 0].argmax(0) == [0, 0, 2]).all()
+    assert (resolve_overlaps(masks, np.array([0.2, 0.9, 0.5])) == expected).all()
+    assert (resolve_overlaps(masks, np.array([0.9, 0.1, 0.5]))[:, 0].argmax(0) == [0, 0, 2]).all()
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -217,21 +217,21 @@ def test_nothing_grows_with_the_clip(segmenter, references):
     used = []
     for frame in pictures(40, 16, 16):
         session.push(frame)
-        used.append((features.cache.used, len(features.cache._values), len(features._pinned)))
+        used.append((features.cache.used, len(features.cache._entries), len(features._pinned)))
     early, late = np.max(used[:20], 0), np.max(used[20:], 0)
-    assert (late <= 1.2 * early).all() and late[2] <= POOL
+    assert (late <= 1.2 * early).all() and late[2] <= MAX_SAMPLED_FRAMES
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda s: s.track("nowhere.mp4", "a dog"), "nowhere.mp4 does not exist"),
-        (lambda s: s.track([tiny_model.photo()], []), "there are no instructions"),
+        (lambda s: s.track([tiny_model.photo()], []), "expected at least one instruction, got none"),
         (lambda s: s.track([tiny_model.photo()], ""), "expected a non-empty instruction"),
         (lambda s: s.segment_video([tiny_model.photo()], ["a dog", " "]), "expected a non-empty instruction"),
         (lambda s: s.open_video("word " * 5000), "5,000"),
-        (lambda s: s.track([], "a dog", linking="offline"), 'linking is "causal" or "off" here'),
-        (lambda s: s.open_video("a dog", linking="offline"), 'linking is "causal" or "off" there'),
+        (lambda s: s.track([], "a dog", linking="offline"), 'expected linking "causal" or "off", got "offline"'),
+        (lambda s: s.open_video("a dog", linking="offline"), 'expected linking "causal" or "off", got "offline"'),
         (lambda s: s.track([], "a dog", linking="best"), "linking is 'best'; it is one of offline, causal, off"),
         (lambda s: s.track([], "a dog", references="all"), "references is 'all'; it is one of nearest"),
         (lambda s: s.track([], "a dog", threshold=2), "expected threshold to be a number in 0..1, got 2"),

@@ -6,9 +6,10 @@ import torch
 from tiny_clips import pictures
 
 from instructseg.errors import InputError
-from instructseg.inference.video.candidates import best_candidates
-from instructseg.inference.video.engine import VideoEngine, choose_video_tasks
-from instructseg.inference.video.features import HeldFrame
+from instructseg.inference.video.candidates import rank_candidates
+from instructseg.inference.video.engine import VideoEngine
+from instructseg.inference.video.features import BufferedFrame
+from instructseg.inference.video.instructions import choose_video_tasks
 from instructseg.model.references import nearest_references
 from instructseg.types import Task
 
@@ -21,16 +22,16 @@ VARIANTS = {
     "released": {"block_order": "released", "prompt_set": "released"},
     "no_perceiver": {"perceiver_config": None},
 }
-HELD = [HeldFrame(number, image) for number, image in enumerate(FRAMES)]
+BUFFERED = [BufferedFrame(number, image) for number, image in enumerate(FRAMES)]
 
 
 def run(model, processor, tasks=TASKS, key_every=1, cache_bytes=2**30):
     """Proposals of every frame and instruction, [frame][instruction], and the engine."""
     engine = VideoEngine(model, processor, TEXTS, tasks, key_every, cache_bytes)
     results = []
-    for frame in HELD:
-        numbers = nearest_references(frame.number, model.config.num_reference_frames, len(HELD))
-        results.append(engine.propose(frame, lambda _, numbers=numbers: [HELD[number] for number in numbers])[0])
+    for frame in BUFFERED:
+        numbers = nearest_references(frame.number, model.config.num_reference_frames, len(BUFFERED))
+        results.append(engine.propose(frame, lambda _, numbers=numbers: [BUFFERED[number] for number in numbers])[0])
     return results, engine
 
 
@@ -105,22 +106,22 @@ def test_no_answer_from_nan():
     engine = VideoEngine(model, processor, TEXTS, TASKS, 1, 0)
     with torch.no_grad():
         model.mask_tokens.fill_(torch.nan)
-    (proposals, *_), pixels = engine.propose(HELD[0], lambda _: [])
+    (proposals, *_), pixels = engine.propose(BUFFERED[0], lambda _: [])
     geometry = processor.image_processor.geometry(40, 56)
     with pytest.raises(InputError, match="NaN"):
-        best_candidates(proposals, pixels, processor, geometry, "score", 3)
+        rank_candidates(proposals, pixels, processor, geometry, "score", 3)
 
 
 @pytest.mark.parametrize("selection", ["score", "score_x_quality"])
 @pytest.mark.parametrize("size", [(40, 56), (64, 30)])
 def test_the_best_candidate_is_the_photos_answer(built, selection, size):
     model, processor = built
-    frame = HeldFrame(0, tiny_model.photo(*size))
+    frame = BufferedFrame(0, tiny_model.photo(*size))
     engine = VideoEngine(model, processor, TEXTS, TASKS, 1, 0)
     found, pixels = engine.propose(frame, lambda _: [])
     geometry = processor.image_processor.geometry(*size)
     for proposals in found:
-        candidates = best_candidates(proposals, pixels, processor, geometry, selection, 4)
+        candidates = rank_candidates(proposals, pixels, processor, geometry, selection, 4)
         masks, scores = processor.post_process(
             proposals.mask_logits[0, 0], proposals.score_logits[0, 0], geometry, selection
         )
@@ -128,10 +129,11 @@ def test_the_best_candidate_is_the_photos_answer(built, selection, size):
             assert (candidates.mask(0) == masks[0]).all() and candidates.scores[0] == scores[0]
         else:
             assert not candidates.mask(0).any()
-        assert candidates.mask(0).shape == size and candidates.nothing().shape == size
+        assert candidates.mask(0).shape == size and candidates.empty_mask().shape == size
         assert (candidates.scores[:-1] >= candidates.scores[1:]).all()
-        assert len(candidates.small) == len(candidates.looks) == len(candidates.logits) == len(candidates) >= 1
-        assert candidates.looks.shape[1] == model.config.decoder_config.hidden_size
+        masks, embeddings = candidates.descriptors.masks, candidates.descriptors.appearance_embeddings
+        assert len(masks) == len(embeddings) == len(candidates.logits) == len(candidates) >= 1
+        assert embeddings.shape[1] == model.config.decoder_config.hidden_size
 
 
 def test_tasks():

@@ -5,7 +5,13 @@ from itertools import pairwise
 
 import pytest
 
-from instructseg.inference.video.references import EvenSample, frames_needed, latest, relevant, uniform
+from instructseg.inference.video.references import (
+    EvenSample,
+    frames_needed,
+    latest_references,
+    relevant_references,
+    uniform_references,
+)
 from instructseg.model.references import nearest_references
 
 
@@ -29,14 +35,14 @@ def test_nearest_is_the_released_rule(shared_data):
 
 
 def test_latest():
-    assert latest(7, 4) == [3, 4, 5, 6]
-    assert latest(2, 4) == [0, 1] and latest(0, 4) == latest(5, 0) == []
+    assert latest_references(7, 4) == [3, 4, 5, 6]
+    assert latest_references(2, 4) == [0, 1] and latest_references(0, 4) == latest_references(5, 0) == []
 
 
 @pytest.mark.parametrize("total", range(1, 20))
 @pytest.mark.parametrize("count", range(1, 5))
 def test_uniform(total, count):
-    chosen = uniform(range(100, 100 + total), 100 + total // 2, count)
+    chosen = uniform_references(range(100, 100 + total), 100 + total // 2, count)
     assert len(chosen) == len(set(chosen)) == min(count, total - 1)
     assert 100 + total // 2 not in chosen and chosen == sorted(chosen)
     gaps = [later - sooner for sooner, later in pairwise(chosen)]
@@ -44,13 +50,13 @@ def test_uniform(total, count):
 
 
 def test_uniform_takes_the_middles_of_equal_parts():
-    assert uniform(range(13), 12, 4) == [1, 4, 7, 10]
+    assert uniform_references(range(13), 12, 4) == [1, 4, 7, 10]
 
 
 def test_relevant():
-    assert relevant({0: 0.1, 3: 0.9, 5: 0.5, 8: 0.7}, 3, 2) == [5, 8]
-    assert relevant({0: 0.5, 4: 0.5, 9: 0.5}, 5, 1) == [4]
-    assert relevant({2: 0.5}, 2, 4) == []
+    assert relevant_references({0: 0.1, 3: 0.9, 5: 0.5, 8: 0.7}, 3, 2) == [5, 8]
+    assert relevant_references({0: 0.5, 4: 0.5, 9: 0.5}, 5, 1) == [4]
+    assert relevant_references({2: 0.5}, 2, 4) == []
 
 
 @pytest.mark.parametrize("total", [1, 5, 16, 17, 100, 1000])

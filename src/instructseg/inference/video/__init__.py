@@ -1,1 +1,1 @@
-"""Clips and live video: the engine, reference frames, linking over time, presence, and results."""
+"""Clips and live video: frames, reference frames, the engine, linking over time, presence, and results."""

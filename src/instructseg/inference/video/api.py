@@ -1,148 +1,63 @@
-"""Clips and live video: every instruction followed from frame to frame.
+"""Clips: segment every instruction's object in every frame.
 
     for frame in track(segmenter, "clip.mp4", ["the dog that runs away", "the red ball"], options): ...
-    answer = segment_video(segmenter, "clip.mp4", "the one in front", options)
-    session = VideoSession(segmenter, ["the dog"], options); session.push(picture)
+    prediction = segment_video(segmenter, "clip.mp4", "the one in front", options)
 
-People call these as methods of `Segmenter`.
+Both are also methods of `Segmenter`. Live video: `session.VideoSession`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.inference.video.features import HeldFrame
-from instructseg.inference.video.linking import ABSENT
 from instructseg.inference.video.options import VideoOptions
-from instructseg.inference.video.reference_buffer import LiveReferences
-from instructseg.inference.video.results import FrameAnswer, VideoFrameResult, VideoPrediction
-from instructseg.inference.video.tracker import Loaded, Seen, Tracker, part, score_of
-from instructseg.media.image import ImageSource, load_image
-from instructseg.media.masks import mask_to_rle, rle_to_mask
-from instructseg.media.video import VideoFrame, VideoSource, open_clip
-
-
-class VideoSession:
-    """Live video: push a frame, get its masks. Nothing of the future is used, and the past within fixed memory.
-
-    References are frames already pushed; a lone first frame is its own. Raises InputError for instructions that
-    cannot be used, and for options that need the whole clip.
-    """
-
-    def __init__(self, segmenter: Loaded, instructions: str | Sequence[str], options: VideoOptions):
-        if options.linking == "offline":
-            raise InputError('live video has no end to look back from; linking is "causal" or "off" there')
-        self._tracker = Tracker(segmenter, instructions, options)
-        self._live = LiveReferences(
-            self._tracker.engine, self._tracker.references, segmenter.model.config.num_reference_frames
-        )
-        self._count = 0
-
-    def push(self, picture: ImageSource, time: float | None = None) -> VideoFrameResult:
-        """The answers about the next frame; `time` in seconds, by default counted at the options' rate.
-
-        Raises InputError for a picture that cannot be read; the session goes on with the next one.
-        """
-        image = load_image(picture)
-        number, self._count = self._count, self._count + 1
-        moment = number / self._tracker.options.rate if time is None else time
-        held = HeldFrame(number, image)
-        seen = self._tracker.see(held, self._live.take(held))
-        self._tracker.engine.features.forget_before(self._live.oldest)
-        return self._tracker.answer(VideoFrame(number, moment, image, f"{number:05d}"), seen)
+from instructseg.inference.video.recording import OfflineRecording, OnlineRecording
+from instructseg.inference.video.results import VideoFrameResult, VideoPrediction
+from instructseg.inference.video.tracker import LoadedModel, Tracker
+from instructseg.media.video import VideoSource, open_clip
 
 
 def track(
-    segmenter: Loaded, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions
+    loaded: LoadedModel, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions
 ) -> Iterator[VideoFrameResult]:
-    """The answers about each frame of a source, in order, as the source is read.
+    """The result of each frame of a source, in order, while the source is read.
 
-    Frames come with their pictures, so "offline" linking, which knows its answers only in the end, is refused.
+    Raises InputError for offline linking, whose results are known only at the end of the clip.
     """
     if options.linking == "offline":
-        raise InputError('track answers as it reads; linking is "causal" or "off" here, segment_video has "offline"')
-    tracker = Tracker(segmenter, instructions, options)
+        raise InputError(
+            'expected linking "causal" or "off", got "offline", which needs the end of the clip; '
+            "use segment_video for offline linking"
+        )
+    tracker = Tracker(loaded, instructions, options)
     clip = open_clip(source, options.reading)
-    return (tracker.answer(frame, seen) for frame, seen in tracker.run(clip))
+    return (tracker.result(frame, candidates) for frame, candidates in tracker.run(clip))
 
 
 def segment_video(
-    segmenter: Loaded, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions,
+    loaded: LoadedModel, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions,
     on_frame: Callable[[], None] | None = None,
 ) -> VideoPrediction:  # fmt: skip
-    """The answers about a whole clip, its masks as run-length code; `on_frame` is called after each frame.
+    """The result of a whole clip with run-length masks; `on_frame` is called after each frame.
 
-    A source that breaks off gives the answers up to there and the reason in `error`. Raises InputError when not a
-    single frame can be read.
+    For a source that breaks off, the prediction holds the frames before the damage and the reason in `error`. Raises
+    InputError when no frame can be read.
     """
-    tracker = Tracker(segmenter, instructions, options)
+    tracker = Tracker(loaded, instructions, options)
     clip = open_clip(source, options.reading)
-    record = OfflineRecord(tracker) if options.linking == "offline" else None
-    frames: list[FrameAnswer] = []
-    error = None
+    recording = OfflineRecording(tracker) if options.linking == "offline" else OnlineRecording(tracker)
+    reading_error = None
     try:
-        for frame, seen in tracker.run(clip):
-            if record is not None:
-                record.add(frame, seen)
-            else:
-                frames.append(tracker.answer(frame, seen).to_answer())
+        for frame, candidates in tracker.run(clip):
+            recording.add(frame, candidates)
             if on_frame is not None:
                 on_frame()
-    except InputError as problem:
-        if not (frames or (record is not None and len(record))):
+    except InputError as error:
+        if not len(recording):
             raise
-        error = str(problem)
+        reading_error = str(error)
     return VideoPrediction(
-        tracker.engine.instructions, tracker.engine.tasks, tuple(frames if record is None else record.answers()),
-        None if clip.path is None else clip.name, segmenter.name, error, options.reading,
+        tracker.engine.instructions, tracker.engine.tasks, recording.results(),
+        None if clip.path is None else clip.name, loaded.name, reading_error, options.reading,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """One frame until the best path is known: run-length codes and scores of every instruction's candidates."""
-
-    index: int
-    time: float
-    name: str
-    size: tuple[int, int]
-    codes: list[list[dict[str, Any]]]
-    scores: list[np.ndarray]
-
-
-class OfflineRecord:
-    """What is kept of a clip while it is read, and its answers on the best paths."""
-
-    def __init__(self, tracker: Tracker):
-        self._tracker = tracker
-        self._frames: list[_Kept] = []
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def add(self, frame: VideoFrame, seen: list[Seen]) -> None:
-        """Keep the next frame's candidates."""
-        codes = [[mask_to_rle(each.candidates.mask(index)) for index in range(len(each.candidates))] for each in seen]
-        scores = [each.candidates.scores for each in seen]
-        self._frames.append(_Kept(frame.index, frame.time, frame.name, frame.image.shape[:2], codes, scores))
-
-    def answers(self) -> Iterator[FrameAnswer]:
-        """Every frame's answer, each instruction on its best path."""
-        paths = [linker.best_path() for linker in self._tracker.linkers]
-        for kept, choices in zip(self._frames, zip(*paths, strict=True), strict=True):
-            yield self._answer(kept, choices)
-
-    def _answer(self, kept: _Kept, choices: tuple[int, ...]) -> FrameAnswer:
-        empty = mask_to_rle(np.zeros(kept.size, dtype=bool))
-        codes = [empty if choice == ABSENT else many[choice] for many, choice in zip(kept.codes, choices, strict=True)]
-        scores = [score_of(many, choice) for many, choice in zip(kept.scores, choices, strict=True)]
-        if self._tracker.options.exclusive:
-            masks = np.stack([rle_to_mask(code) for code in codes])
-            codes = [mask_to_rle(mask) for mask in part(masks, np.array(scores))]
-        present = tuple(code["counts"] != empty["counts"] for code in codes)
-        return FrameAnswer(kept.index, kept.time, kept.name, kept.size, tuple(codes), tuple(scores), present)

@@ -1,50 +1,55 @@
-"""A cache that forgets what was used longest ago when its tensors fill more bytes than it may hold."""
+"""LRU cache bounded by the bytes of the tensors in it."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class ByteCache:
-    """Values by key within a budget of bytes; a budget of 0 keeps nothing, so everything is computed again."""
+class ByteCache(Generic[Key]):
+    """Least-recently-used cache whose values hold at most `budget` bytes of tensors.
+
+    A value above the budget is returned but not stored; a budget of 0 stores nothing and recomputes everything.
+    `used` is the number of bytes stored, `misses` the number of values computed.
+    """
 
     def __init__(self, budget: int):
-        self.budget, self.used, self.computed = budget, 0, 0
-        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self.budget, self.used, self.misses = budget, 0, 0
+        self._entries: OrderedDict[Key, tuple[Any, int]] = OrderedDict()
 
-    def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
-        """The value of `key`, computed when it is not held."""
-        if key in self._values:
-            self._values.move_to_end(key)
-            return self._values[key][0]
+    def get(self, key: Key, compute: Callable[[], Value]) -> Value:
+        """The value of `key`; on a miss it is computed, stored, and older values are evicted to make room."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
         value = compute()
-        self.computed += 1
+        self.misses += 1
         size = tensor_bytes(value)
         if size <= self.budget:
-            self._values[key] = (value, size)
+            self._entries[key] = (value, size)
             self.used += size
             while self.used > self.budget:
-                self._forget(next(iter(self._values)))
+                self._remove(next(iter(self._entries)))
         return value
 
-    def drop(self, unwanted: Callable[[Hashable], bool]) -> None:
-        """Forget all keys that are `unwanted`."""
-        for key in [key for key in self._values if unwanted(key)]:
-            self._forget(key)
+    def evict(self, is_stale: Callable[[Key], bool]) -> None:
+        """Remove every value whose key is stale."""
+        for key in [key for key in self._entries if is_stale(key)]:
+            self._remove(key)
 
-    def _forget(self, key: Hashable) -> None:
-        self.used -= self._values.pop(key)[1]
+    def _remove(self, key: Key) -> None:
+        self.used -= self._entries.pop(key)[1]
 
 
 def tensor_bytes(value: object) -> int:
-    """Bytes of all tensors in a value: a tensor, or dataclasses, tuples and lists of them."""
+    """Bytes of all tensors in a value: a tensor, or dataclasses, tuples and lists of tensors."""
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, tuple | list):

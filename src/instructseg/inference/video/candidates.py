@@ -1,4 +1,7 @@
-"""One instruction's best proposals in one frame, as linking and the answer need them."""
+"""From proposals to candidates: one instruction's best proposals in one frame, without near-duplicates.
+
+A proposal is one of the model's N masks (one per mask token); a candidate is a proposal that a path may go through.
+"""
 
 from __future__ import annotations
 
@@ -12,67 +15,92 @@ from instructseg.model.image_processing import Geometry
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.segmentation_decoder import PixelFeatures, Proposals
 
-HOPELESS = 0.2
-"""Proposals with less than this share of the best one's score are not followed."""
+MAX_CANDIDATES = 6
+"""Maximum number of candidates per frame and instruction when objects are followed."""
+MIN_SCORE_SHARE = 0.2
+"""Minimum score of a candidate as a share of the frame's best score."""
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateDescriptors:
+    """What linking compares: the candidates of one instruction in one frame, best first; n may be 0.
+
+    scores: float32 (n,) in 0..1. masks: bool (n, rows, columns) on the decoder's grid, without padding.
+    appearance_embeddings: float32 (n, dim), unit vectors.
+    """
+
+    scores: np.ndarray
+    masks: np.ndarray
+    appearance_embeddings: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Proposals of one instruction in one frame, best first; there may be none.
+    """One instruction's candidates in one frame, best first; there may be none.
 
-    scores float32 (n,); logits (n, h, w) on the model's device; small bool (n, rows, columns), the masks on the
-    decoder's grid, without padding; looks float32 (n, dim), unit vectors: what the pixels of each mask look like.
+    logits: (n, h, w) on the model's device and on the decoder's grid, padding included; `geometry` and `processor`
+    restore them to the frame's own size.
     """
 
-    scores: np.ndarray
+    descriptors: CandidateDescriptors
     logits: Tensor
-    small: np.ndarray
-    looks: np.ndarray
     geometry: Geometry
     processor: InstructSegProcessor
 
     def __len__(self) -> int:
         return len(self.scores)
 
+    @property
+    def scores(self) -> np.ndarray:
+        """float32 (n,), descending."""
+        return self.descriptors.scores
+
     @torch.inference_mode()
     def mask(self, index: int) -> np.ndarray:
-        """Candidate `index` at the frame's own size, bool (height, width)."""
+        """The mask of candidate `index` at the frame's own size, bool (height, width)."""
         restored = self.processor.image_processor.restore(self.logits[index : index + 1].float(), self.geometry)
         return (restored[0] > 0).cpu().numpy()
 
-    def nothing(self) -> np.ndarray:
-        """The empty mask of the frame's size."""
+    def empty_mask(self) -> np.ndarray:
+        """An empty mask at the frame's own size, bool (height, width)."""
         return np.zeros(self.geometry.original, dtype=bool)
 
 
 @torch.inference_mode()
-def best_candidates(
+def rank_candidates(
     proposals: Proposals, pixels: PixelFeatures, processor: InstructSegProcessor, geometry: Geometry, selection: str,
-    count: int,
+    limit: int,
 ) -> Candidates:  # fmt: skip
-    """The `count` best of one instruction's proposals (axes (1, 1, queries, ...)), without repetitions.
+    """The best proposals of one instruction (axes (1, 1, queries, ...)), at most `limit`, without near-duplicates.
 
-    The first one is the model's answer for a photo, chosen by `selection` as `processor.post_process` does.
+    The first candidate is the mask that `processor.post_process` returns for a photo. Raises InputError when the
+    model computed NaN.
     """
     logits, score_logits = proposals.mask_logits[0, 0], proposals.score_logits[0, 0]
-    chosen, scores = processor.rank_proposals(logits, score_logits, geometry, selection, count, min_share=HOPELESS)
-    logits = logits[chosen]
-    covered = logits[:, : _share(geometry, 0, logits), : _share(geometry, 1, logits)]
-    return Candidates(
-        scores.cpu().numpy(), logits, (covered > 0).cpu().numpy(), _looks(logits > 0, pixels), geometry, processor
+    ranked, scores = processor.rank_proposals(
+        logits, score_logits, geometry, selection, limit, min_share=MIN_SCORE_SHARE
     )
+    logits = logits[ranked]
+    unpadded = logits[:, : _covered_cells(geometry, 0, logits), : _covered_cells(geometry, 1, logits)]
+    descriptors = CandidateDescriptors(
+        scores.cpu().numpy(), (unpadded > 0).cpu().numpy(), appearance_embeddings(logits > 0, pixels)
+    )
+    return Candidates(descriptors, logits, geometry, processor)
 
 
-def _share(geometry: Geometry, axis: int, logits: Tensor) -> int:
-    """Rows or columns of the decoder's grid that the photo covers."""
-    return max(1, round(logits.shape[1 + axis] * geometry.covered[axis] / geometry.side))
+def appearance_embeddings(masks: Tensor, pixels: PixelFeatures) -> np.ndarray:
+    """Appearance of each mask: bool (n, h, w) -> float32 (n, dim), unit vectors.
 
-
-def _looks(masks: Tensor, pixels: PixelFeatures) -> np.ndarray:
-    """Mean of the pixel decoder's finest level inside each mask less the frame's mean, of length 1: (n, dim)."""
+    The mean of the pixel decoder's finest level (stride 8) inside the mask, minus its mean over the frame.
+    """
     level = pixels.levels[-1][0].float()
     weights = torch.nn.functional.interpolate(masks[None].float(), size=level.shape[-2:], mode="area")[0].flatten(1)
     weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
     features = level.flatten(1).transpose(0, 1)
-    looks = weights @ features - features.mean(0)
-    return torch.nn.functional.normalize(looks, dim=-1).cpu().numpy()
+    embeddings = weights @ features - features.mean(0)
+    return torch.nn.functional.normalize(embeddings, dim=-1).cpu().numpy()
+
+
+def _covered_cells(geometry: Geometry, axis: int, logits: Tensor) -> int:
+    """Rows (axis 0) or columns (axis 1) of the decoder's grid that the frame covers; the rest is padding."""
+    return max(1, round(logits.shape[1 + axis] * geometry.covered[axis] / geometry.side))

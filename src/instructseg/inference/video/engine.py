@@ -1,52 +1,53 @@
-"""Proposals of several instructions for the frames of a clip, with everything shared that can be shared."""
+"""From a frame and its reference frames to mask proposals: features, decoder queries, decoding.
+
+The model's stages (`model.modeling`) run here with everything shared that frames and instructions have in common.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from instructseg.inference.video.byte_cache import ByteCache
-from instructseg.inference.video.features import FrameFeatures, HeldFrame
-from instructseg.model.checks import check_task
+from instructseg.inference.video.features import BufferedFrame, FrameFeatures, Reference
+from instructseg.inference.video.instructions import group_instructions
 from instructseg.model.layout import Layout
 from instructseg.model.modeling import InstructSegModel, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.segmentation_decoder import PixelFeatures, Proposals
-from instructseg.prompts import guess_task
 from instructseg.types import Task
 
-Reference = HeldFrame | int
+ReferenceLookup: TypeAlias = Callable[[int], Sequence[Reference]]
+"""Instruction index -> the reference frames that its perceiver reads, ascending; may be none."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """Instructions that are asked in one row of the language model: they share the prompt before them."""
+class DecoderQueries:
+    """The language model's output that the mask decoder reads, for one instruction group at a key frame.
 
-    task: Task
-    members: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Thought:
-    """What the language model says about a key frame: projected to a decoder's queries by `decode`, and the text E_v.
-
-    masks (1, instructions, mask tokens, dim), text (1, instructions, decoder width).
+    mask_embeddings: E_m (1, instructions, mask tokens, dim); `model.decode` projects them to the decoder's queries.
+    text: E_v (1, instructions, decoder width), the multi-grained text embedding of section 3.3.
     """
 
-    masks: Tensor
+    mask_embeddings: Tensor
     text: Tensor
 
 
 class VideoEngine:
-    """The model's proposals, frame by frame.
+    """Mask proposals of several instructions, frame by frame.
 
-    A frame's visual tokens and pyramid are computed once whatever number of instructions asks and whichever frames
-    it is a reference of; its OVP tokens once an instruction. With the image-first block order all instructions of
-    one task share one pass of the language model over the image. With `key_every` above 1 the language model runs on
-    every n-th frame only, and the mask decoder reads the last one's mask queries and text in between.
+    Cost per frame: the image encoders and the pixel decoder once; the mask decoder once per instruction group; at key
+    frames the language model once per group and the perceiver once per (reference frame, group) not yet cached. With
+    the image-first block order all instructions of a task form one group. With `key_every` = n only every n-th frame is
+    a key frame; the frames between decode with the last key frame's queries.
+
+    Memory: `cache_bytes` for cached features, the pinned frames' tokens, and one `DecoderQueries` per group.
+
+    Raises InputError for an instruction that cannot be used.
     """
 
     def __init__(
@@ -56,38 +57,50 @@ class VideoEngine:
         self.model, self.processor = model, processor
         self.instructions, self.tasks, self.key_every = tuple(instructions), tuple(tasks), key_every
         self.features = FrameFeatures(model, processor, ByteCache(cache_bytes))
-        self.rows = _rows(self.tasks, shared=processor.block_order == "image_first")
+        self.groups = group_instructions(self.tasks, shared_prefix=processor.block_order == "image_first")
         self._layouts: dict[tuple[int, int], Layout] = {}
-        self._thoughts: dict[int, Thought] = {}
-        for row in range(len(self.rows)):
-            self._layout(row, 1)  # an instruction that cannot be used is refused before the first frame
+        self._queries: dict[int, DecoderQueries] = {}
+        for group in range(len(self.groups)):
+            self._layout(group, 1)  # refuses an unusable instruction before the first frame is read
 
     @torch.inference_mode()
-    def propose(
-        self, frame: HeldFrame, references: Callable[[int], Sequence[Reference]]
-    ) -> tuple[list[Proposals], PixelFeatures]:
-        """The last head's proposals of each instruction, their axes (1, 1, queries, ...), and the decoder's features.
+    def propose(self, frame: BufferedFrame, references: ReferenceLookup) -> tuple[list[Proposals], PixelFeatures]:
+        """The final head's proposals of each instruction (axes 1, 1, queries, ...), and the pixel decoder's output.
 
-        `references(k)` gives the frames that instruction k's perceiver reads; a photo's task reads the frame itself.
-        It is asked at key frames only.
+        `references` is called at key frames only, and only for video tasks.
         """
         visual = self.features.visual(frame)
-        found: dict[int, Proposals] = {}
-        for index, row in enumerate(self.rows):
-            if frame.number % self.key_every == 0 or index not in self._thoughts:
-                self._thoughts[index] = self._think(index, frame, visual, references)
-            thought = self._thoughts[index]
-            last = self.model.decode(visual, thought.masks, thought.text)[-1]
-            for position, member in enumerate(row.members):
-                here = slice(position, position + 1)
-                found[member] = Proposals(last.mask_logits[:, here], last.score_logits[:, here])
-        return [found[member] for member in range(len(self.instructions))], visual.pixels
+        assert visual.pixels is not None  # encode_image and encode_pyramid always compute them
+        proposals: dict[int, Proposals] = {}
+        for index, group in enumerate(self.groups):
+            if frame.number % self.key_every == 0 or index not in self._queries:
+                self._queries[index] = self.compute_queries(index, frame, visual, references)
+            queries = self._queries[index]
+            final = self.model.decode(visual, queries.mask_embeddings, queries.text)[-1]
+            for position, member in enumerate(group.members):
+                own = slice(position, position + 1)
+                proposals[member] = Proposals(final.mask_logits[:, own], final.score_logits[:, own])
+        return [proposals[member] for member in range(len(self.instructions))], visual.pixels
+
+    def compute_queries(
+        self, group: int, frame: BufferedFrame, visual: VisualFeatures, references: ReferenceLookup
+    ) -> DecoderQueries:
+        """One pass of the language model over a key frame for an instruction group: perceive, reason, fuse."""
+        if visual.tokens is None:
+            visual = replace(visual, tokens=self.features.tokens(frame))
+        perceived, layout = self._perceive(group, frame, references)
+        hidden = self.model.reason(layout, visual, perceived)
+        return DecoderQueries(hidden.mask_embeddings, self.model.fuse(hidden, visual))
 
     @torch.inference_mode()
-    def relevance(self, frame: HeldFrame | int, instruction: int) -> float:
-        """How well a frame fits an instruction: each word's best cosine with a visual token, averaged over words."""
-        index, position = self._place(instruction)
-        layout = self._layout(index, 1)
+    def relevance(self, frame: Reference, instruction: int) -> float:
+        """How well a frame fits an instruction, -1..1: the mean over words of the best cosine with a visual token."""
+        group, position = next(
+            (index, group.members.index(instruction))
+            for index, group in enumerate(self.groups)
+            if instruction in group.members
+        )
+        layout = self._layout(group, 1)
         words = self.model.get_input_embeddings()(layout.word_ids[0, position])[layout.word_mask[0, position]]
         tokens = self.features.tokens(frame)[0]
         cosine = torch.nn.functional.normalize(words.float(), dim=-1) @ torch.nn.functional.normalize(
@@ -95,62 +108,29 @@ class VideoEngine:
         ).transpose(0, 1)
         return float(cosine.max(1).values.mean())
 
-    def _think(
-        self, index: int, frame: HeldFrame, visual: VisualFeatures, references: Callable[[int], Sequence[Reference]]
-    ) -> Thought:
-        row = self.rows[index]
-        if visual.tokens is None:
-            visual = replace(visual, tokens=self.features.tokens(frame))
-        chosen = [self._read_by(row, member, frame, references) for member in row.members]
-        perceived, layout = self._references(index, chosen)
-        hidden = self.model.reason(layout, visual, perceived)
-        return Thought(hidden.mask_embeddings, self.model.fuse(hidden, visual))
+    def _perceive(self, group: int, frame: BufferedFrame, references: ReferenceLookup) -> tuple[Tensor | None, Layout]:
+        """OVP tokens (1, instructions, T_r * latents, dim) of each instruction's reference frames, and the layout.
 
-    def _read_by(
-        self, row: Row, member: int, frame: HeldFrame, references: Callable[[int], Sequence[Reference]]
-    ) -> list[Reference]:
-        chosen = list(references(member)) if row.task.is_video else []
-        return chosen or [frame]
-
-    def _references(self, index: int, chosen: list[list[Reference]]) -> tuple[Tensor | None, Layout]:
-        """OVP tokens (1, instructions, T_r * latents, dim) of the frames chosen for each instruction of a row."""
-        count = min(map(len, chosen))  # a row's blocks have one length; rules give equal numbers of frames
-        layout = self._layout(index, count)
+        A frame without references, and every frame of an image task, is its own reference (section 3.2).
+        """
+        members, is_video = self.groups[group].members, self.groups[group].task.is_video
+        frames = [(list(references(member)) if is_video else []) or [frame] for member in members]
+        count = min(map(len, frames))  # blocks of one row have one length; the policies choose equal numbers of frames
+        layout = self._layout(group, count)
         if self.model.perceiver is None:
             return None, layout
-        alone = self._layout(index, 1)
+        single = self._layout(group, 1)
         tokens = [
-            torch.cat([self.features.perceived(frame, index, alone)[:, position] for frame in frames[:count]], dim=1)
-            for position, frames in enumerate(chosen)
+            torch.cat([self.features.perceived(each, group, single)[:, position] for each in own[:count]], dim=1)
+            for position, own in enumerate(frames)
         ]
         return torch.stack(tokens, dim=1), layout
 
-    def _layout(self, index: int, frames: int) -> Layout:
-        if (index, frames) not in self._layouts:
-            row = self.rows[index]
-            texts = [self.instructions[member] for member in row.members]
-            self._layouts[index, frames] = self.processor.layout([texts], [row.task], [frames]).to(self.model.device)
-        return self._layouts[index, frames]
-
-    def _place(self, instruction: int) -> tuple[int, int]:
-        return next(
-            (index, row.members.index(instruction)) for index, row in enumerate(self.rows) if instruction in row.members
-        )
-
-
-def choose_video_tasks(task: Task | str | None, instructions: Sequence[str]) -> tuple[Task, ...]:
-    """The task of each instruction: the one asked for, or what its form tells.
-
-    A photo's task ("res", "reason_seg") looks at every frame as at a photo, which is then its own reference.
-    Raises InputError for what is no segmentation task.
-    """
-    if task is None:
-        return tuple(guess_task(text, video=True) for text in instructions)
-    return (check_task(task),) * len(instructions)
-
-
-def _rows(tasks: Sequence[Task], shared: bool) -> list[Row]:
-    if not shared:
-        return [Row(task, (member,)) for member, task in enumerate(tasks)]
-    kinds = dict.fromkeys(tasks)
-    return [Row(kind, tuple(member for member, task in enumerate(tasks) if task is kind)) for kind in kinds]
+    def _layout(self, group: int, references: int) -> Layout:
+        """The sequence layout of a group with `references` reference frames per instruction."""
+        if (group, references) not in self._layouts:
+            task, members = self.groups[group].task, self.groups[group].members
+            texts = [self.instructions[member] for member in members]
+            layout = self.processor.layout([texts], [task], [references])
+            self._layouts[group, references] = layout.to(self.model.device)
+        return self._layouts[group, references]

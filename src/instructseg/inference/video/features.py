@@ -1,8 +1,13 @@
-"""What is computed of each frame, once: visual tokens, the decoder's pyramid, and OVP tokens for each instruction."""
+"""Features of each frame, computed once: visual tokens, the decoder's pyramid, and OVP tokens per instruction group.
+
+First stage of the video engine: a frame's pixels go in, features come out through the model's stages `encode_image`
+(or `encode_tokens` and `encode_pyramid`) and `perceive`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -16,69 +21,97 @@ from instructseg.model.processing import InstructSegProcessor
 
 
 @dataclass(frozen=True, eq=False)
-class HeldFrame:
-    """A frame that may still be read: its number in the order of reading, and RGB uint8 (height, width, 3)."""
+class BufferedFrame:
+    """A frame whose pixels are still in memory: its number in reading order, and RGB uint8 (height, width, 3)."""
 
     number: int
     image: np.ndarray
 
 
-class FrameFeatures:
-    """Features of frames, each computed when first asked for and held as long as `cache` has room.
+Reference: TypeAlias = BufferedFrame | int
+"""A reference frame: a buffered frame, or the number of a frame whose tokens are pinned (`FrameFeatures.pin`)."""
 
-    Tokens of frames that were pinned stay without their picture until they are released; their number is bounded by
-    whoever pins them.
+
+class FeatureKey(NamedTuple):
+    """Cache key: what was computed, of which frame, and for which instruction group (-1: it depends on no text)."""
+
+    kind: Literal["tokens", "visual", "perceived"]
+    frame: int
+    group: int = -1
+
+
+class FrameFeatures:
+    """Features of frames, computed on first use and kept as long as `cache` has room.
+
+    Memory: the cache's budget, plus the tokens (patches * dim floats) of each pinned frame. Pinned tokens outlive the
+    frame's pixels; whoever pins a frame unpins it.
     """
 
-    def __init__(self, model: InstructSegModel, processor: InstructSegProcessor, cache: ByteCache):
+    def __init__(self, model: InstructSegModel, processor: InstructSegProcessor, cache: ByteCache[FeatureKey]):
         self.model, self.processor, self.cache = model, processor, cache
+        self._has_clip_encoder = processor.image_processor.clip_side is not None
         self._pinned: dict[int, Tensor] = {}
 
-    def tokens(self, frame: HeldFrame | int) -> Tensor:
-        """Visual tokens (1, patches, dim) of a frame, or of the number of a pinned one."""
-        number = frame if isinstance(frame, int) else frame.number
+    def tokens(self, frame: Reference) -> Tensor:
+        """Visual tokens (1, patches, dim) of a frame."""
+        number = frame_number(frame)
         if number in self._pinned:
             return self._pinned[number]
-        if self.processor.image_processor.clip_side is None:
-            return self.visual(frame).tokens
-        return self.cache.get(("tokens", number), lambda: self._encode_tokens(frame))
+        assert not isinstance(frame, int), f"frame {number} is neither buffered nor pinned"
+        if self._has_clip_encoder:
+            return self.cache.get(FeatureKey("tokens", number), lambda: self._encode_tokens(frame))
+        tokens = self.visual(frame).tokens
+        assert tokens is not None  # without a CLIP-type encoder the backbone makes the tokens with the pyramid
+        return tokens
 
-    def visual(self, frame: HeldFrame) -> VisualFeatures:
-        """The decoder's pyramid of a frame; with its tokens where one encoder makes both."""
-        return self.cache.get(("visual", frame.number), lambda: self._encode(frame))
+    def visual(self, frame: BufferedFrame) -> VisualFeatures:
+        """The decoder's pyramid of a frame; with visual tokens where one encoder computes both."""
+        return self.cache.get(FeatureKey("visual", frame.number), lambda: self._encode_visual(frame))
 
-    def perceived(self, frame: HeldFrame | int, row: int, layout: Layout) -> Tensor:
-        """OVP tokens (1, instructions, latents, dim) of one frame for the instructions of row `row`, whose layout is
-        given."""
-        number = frame if isinstance(frame, int) else frame.number
-        return self.cache.get(("perceived", number, row), lambda: self._perceive(frame, layout))
+    def perceived(self, frame: Reference, group: int, layout: Layout) -> Tensor:
+        """OVP tokens (1, instructions, latents, dim) of one frame for an instruction group (section 3.2, Eq. 1).
+
+        `layout` is the group's layout with one reference frame. The model must have a perceiver.
+        """
+        key = FeatureKey("perceived", frame_number(frame), group)
+        return self.cache.get(key, lambda: self._perceive(frame, layout))
 
     @torch.inference_mode()
-    def pin(self, frame: HeldFrame, soon_decoded: bool) -> None:
-        """Keep the tokens of a frame until `release`; `soon_decoded` computes them together with its pyramid."""
-        self._pinned[frame.number] = self.tokens(frame) if soon_decoded else self._encode_tokens(frame)
+    def pin(self, frame: BufferedFrame, decoded_next: bool) -> None:
+        """Keep the frame's visual tokens until it is unpinned.
 
-    def release(self, keep: set[int]) -> None:
-        """Let go of the pinned tokens of all frames but these."""
-        self._pinned = {number: tokens for number, tokens in self._pinned.items() if number in keep}
+        `decoded_next`: the frame is about to be segmented, so that its tokens are computed together with its pyramid
+        where one encoder makes both.
+        """
+        self._pinned[frame.number] = self.tokens(frame) if decoded_next else self._encode_tokens(frame)
 
-    def forget_before(self, number: int) -> None:
-        """Drop what the cache holds of frames before `number`, except what pinned frames still serve for."""
-        self.cache.drop(lambda key: key[1] < number and not (key[0] == "perceived" and key[1] in self._pinned))
+    def unpin_all_except(self, numbers: set[int]) -> None:
+        """Release the pinned tokens of all other frames."""
+        self._pinned = {number: tokens for number, tokens in self._pinned.items() if number in numbers}
 
-    def _perceive(self, frame: HeldFrame | int, layout: Layout) -> Tensor:
-        alone = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
-        return self.model.perceive(VisualFeatures(self.tokens(frame)), layout, alone)
+    def evict_before(self, number: int) -> None:
+        """Evict the cached features of frames before `number`, except OVP tokens of pinned frames."""
+        self.cache.evict(lambda key: key.frame < number and not (key.kind == "perceived" and key.frame in self._pinned))
 
-    def _encode(self, frame: HeldFrame) -> VisualFeatures:
-        images = self._prepared(frame, clip=False)
-        if self.processor.image_processor.clip_side is None:
-            return self.model.encode_image(images.pixel_values)
-        return self.model.encode_pyramid(images.pixel_values)
+    def _perceive(self, frame: Reference, layout: Layout) -> Tensor:
+        only_frame = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
+        perceived = self.model.perceive(VisualFeatures(self.tokens(frame)), layout, only_frame)
+        assert perceived is not None  # the engine asks models with a perceiver only
+        return perceived
 
-    def _encode_tokens(self, frame: HeldFrame) -> Tensor:
-        images = self._prepared(frame, fine=self.processor.image_processor.clip_side is None)
+    def _encode_visual(self, frame: BufferedFrame) -> VisualFeatures:
+        pixels = self._prepare(frame, clip=False).pixel_values
+        assert pixels is not None
+        return self.model.encode_pyramid(pixels) if self._has_clip_encoder else self.model.encode_image(pixels)
+
+    def _encode_tokens(self, frame: BufferedFrame) -> Tensor:
+        images = self._prepare(frame, fine=not self._has_clip_encoder)
         return self.model.encode_tokens(images.pixel_values, images.clip_pixel_values)
 
-    def _prepared(self, frame: HeldFrame, fine: bool = True, clip: bool = True) -> ImageInputs:
+    def _prepare(self, frame: BufferedFrame, fine: bool = True, clip: bool = True) -> ImageInputs:
         return self.processor.prepare_images([frame.image], fine, clip).to(self.model.device, self.model.dtype)
+
+
+def frame_number(frame: Reference) -> int:
+    """The number of a reference frame in reading order."""
+    return frame if isinstance(frame, int) else frame.number

@@ -1,110 +1,113 @@
-"""Following one object through the model's own proposals: the best path over frames, by dynamic programming.
+"""Linking one object's candidates over time: the best path of one candidate per frame, by the Viterbi algorithm.
 
-Each frame has some candidates. A path collects the evidence of each candidate's score, and for each step from one
-frame to the next how well the two candidates agree: the overlap of their masks after the motion between the frames,
-and their looks. A step earns its agreement as it is, not compared with other steps: proposals that stay themselves
-are better ones, whatever their score. Whether the object is there at all is asked along the path, see `presence`.
+A path scores the clipped log-odds of each of its candidates, plus for each step between consecutive frames the
+agreement of the two candidates: the IoU of their masks after warping along the optical flow, and the cosine of their
+appearance embeddings. Agreement counts in absolute terms, not relative to the other steps of the frame. Whether the
+object is present is decided afterwards along the path, see `presence`. Not part of the paper, whose masks are predicted
+frame by frame.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from instructseg.inference.video.motion import moved
-from instructseg.inference.video.presence import Presence, bounded, log_odds
+from instructseg.inference.video.optical_flow import warp_masks
+from instructseg.inference.video.presence import PresenceViterbi, clip_emission, log_odds
+
+if TYPE_CHECKING:  # candidates need torch; `LinkWeights` is read where it is not loaded
+    from instructseg.inference.video.candidates import CandidateDescriptors
 
 ABSENT = -1
+"""In place of a candidate's index: the object is not in the frame."""
 
 
 @dataclass(frozen=True)
 class LinkWeights:
-    """What a step of a path earns, in log-odds of a score.
-
-    overlap: for masks that agree fully (IoU 1) after motion; likeness: for proposals that look the same (cosine 1);
-    change: what entering or leaving costs, so how much evidence it needs.
-    """
+    """Weights of linking, in log-odds: the scale of a candidate's log(s / (1 - s)). Each is 0 or more."""
 
     overlap: float = 6.0
-    likeness: float = 2.0
-    change: float = 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """Candidates of one frame: scores (n,), masks bool (n, rows, columns), looks (n, dim) of length 1."""
-
-    scores: np.ndarray
-    masks: np.ndarray
-    looks: np.ndarray
+    """Log-odds that a step between two masks of IoU 1 adds to a path; proportional to the IoU after warping."""
+    appearance: float = 2.0
+    """Log-odds that a step between two candidates of cosine 1 adds to a path; proportional to the cosine of their
+    appearance embeddings."""
+    transition_cost: float = 2.0
+    """Log-odds subtracted each time the object enters or leaves, see `presence.PresenceViterbi`."""
 
 
 class PathLinker:
-    """The best path so far, frame by frame; `best_path` in the end gives the best one over the whole clip.
+    """Viterbi search for one instruction: online with `step`, over the whole clip with `best_path`.
 
-    `threshold`: the score at which an object is as likely there as not; 0 means that it always is. `contrast`: see
-    `presence.Presence`.
+    threshold: score in 0..1 at which the object is as likely present as absent; 0 means present in every frame with a
+        candidate.
+    contrast: see `presence.PresenceViterbi`.
+
+    A step compares n * m pairs of candidates (at most 6 * 6). It keeps the previous frame's descriptors, and per frame
+    n scores and back-pointers: a few hundred bytes.
     """
 
     def __init__(self, threshold: float, weights: LinkWeights | None = None, contrast: float | None = None):
         self.threshold, self.weights, self.contrast = threshold, weights or LinkWeights(), contrast
-        self._values = np.zeros(0)
-        self._last: Observation | None = None
-        self._came_from: list[np.ndarray] = []
+        self._path_scores = np.zeros(0)  # of the best paths that end in each candidate of the previous frame
+        self._previous: CandidateDescriptors | None = None
+        self._back_pointers: list[np.ndarray] = []
         self._scores: list[np.ndarray] = []
         self._presence = self._new_presence()
 
-    def add(self, seen: Observation, flow: np.ndarray | None) -> int:
-        """Take the next frame; return the candidate in which the best path so far ends, or ABSENT.
+    def step(self, current: CandidateDescriptors, flow: np.ndarray | None) -> int:
+        """Take the next frame's candidates; return the one that the best path so far ends in, or ABSENT.
 
-        `flow` is what `motion.Motion.step` gave for this frame. A frame without candidates is a step of its own.
+        `flow` is what `OpticalFlow.step` returned for this frame. A frame without candidates has one empty state.
         """
-        evidence = bounded(log_odds(seen.scores)) if len(seen.scores) else np.zeros(1)
-        if self._last is None:
-            self._values, came_from = evidence, np.zeros(len(evidence), dtype=int)
+        emissions = clip_emission(log_odds(current.scores)) if len(current.scores) else np.zeros(1)
+        if self._previous is None:
+            self._path_scores, origins = emissions, np.zeros(len(emissions), dtype=int)
         else:
-            steps = self._values[:, None] + self._steps(self._last, seen, flow)
-            came_from = steps.argmax(0)
-            self._values = steps.max(0) + evidence
-        self._values = self._values - self._values.max()  # only differences matter, and long clips stay exact
-        self._came_from.append(came_from)
-        self._scores.append(seen.scores)
-        self._last = seen
-        state = int(self._values.argmax())
-        return state if self._presence.add(_score(seen.scores, state)) else ABSENT
+            transitions = self._path_scores[:, None] + self._agreement(self._previous, current, flow)
+            origins = transitions.argmax(0)
+            self._path_scores = transitions.max(0) + emissions
+        self._path_scores = self._path_scores - self._path_scores.max()  # only differences matter: no loss of precision
+        self._back_pointers.append(origins)
+        self._scores.append(current.scores)
+        self._previous = current
+        state = int(self._path_scores.argmax())
+        return state if self._presence.step(_state_score(current.scores, state)) else ABSENT
 
     def best_path(self) -> list[int]:
-        """The candidate of each frame, or ABSENT, on the path that is best over all frames added."""
+        """The candidate of each frame, or ABSENT, on the best path over all frames."""
         path: list[int] = []
-        state = int(self._values.argmax()) if self._came_from else 0
-        for came_from in reversed(self._came_from):
+        state = int(self._path_scores.argmax()) if self._back_pointers else 0
+        for origins in reversed(self._back_pointers):
             path.append(state)
-            state = int(came_from[state])
+            state = int(origins[state])
         path.reverse()
         presence = self._new_presence()
         for scores, state in zip(self._scores, path, strict=True):
-            presence.add(_score(scores, state))
-        return [state if there else ABSENT for state, there in zip(path, presence.best_path(), strict=True)]
+            presence.step(_state_score(scores, state))
+        return [state if present else ABSENT for state, present in zip(path, presence.best_path(), strict=True)]
 
-    def _new_presence(self) -> Presence:
-        return Presence(self.threshold, self.weights.change, self.contrast)
+    def _new_presence(self) -> PresenceViterbi:
+        return PresenceViterbi(self.threshold, self.weights.transition_cost, self.contrast)
 
-    def _steps(self, last: Observation, seen: Observation, flow: np.ndarray | None) -> np.ndarray:
-        """What each step earns: (candidates before, candidates now), one row or column where there are none."""
-        if not (len(last.scores) and len(seen.scores)):
-            return np.zeros((max(1, len(last.scores)), max(1, len(seen.scores))))
-        before = moved(last.masks, flow, seen.masks.shape[1:])
-        likeness = last.looks @ seen.looks.T
-        return self.weights.overlap * overlaps(before, seen.masks) + self.weights.likeness * likeness
-
-
-def overlaps(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """IoU of every pair of masks, bool (n, rows, columns) and (m, rows, columns) -> (n, m); 0 of two empty ones."""
-    first, second = before.reshape(len(before), -1).astype(np.float32), now.reshape(len(now), -1).astype(np.float32)
-    shared = first @ second.T
-    return shared / np.maximum(first.sum(1)[:, None] + second.sum(1) - shared, 1)
+    def _agreement(
+        self, previous: CandidateDescriptors, current: CandidateDescriptors, flow: np.ndarray | None
+    ) -> np.ndarray:
+        """Agreement of each step, in log-odds: (previous, current); a frame without candidates counts as one."""
+        if not (len(previous.scores) and len(current.scores)):
+            return np.zeros((max(1, len(previous.scores)), max(1, len(current.scores))))
+        warped = warp_masks(previous.masks, flow, (current.masks.shape[1], current.masks.shape[2]))
+        cosine = previous.appearance_embeddings @ current.appearance_embeddings.T
+        return self.weights.overlap * pairwise_iou(warped, current.masks) + self.weights.appearance * cosine
 
 
-def _score(scores: np.ndarray, state: int) -> float | None:
+def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """IoU of every pair of masks, bool (n, rows, columns) and (m, rows, columns) -> (n, m); 0 for two empty masks."""
+    first, second = (masks.reshape(len(masks), -1).astype(np.float32) for masks in (first, second))
+    intersection = first @ second.T
+    return intersection / np.maximum(first.sum(1)[:, None] + second.sum(1) - intersection, 1)
+
+
+def _state_score(scores: np.ndarray, state: int) -> float | None:
     return float(scores[state]) if len(scores) else None

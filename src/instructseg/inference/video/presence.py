@@ -1,81 +1,96 @@
-"""Whether an object is in a frame, from the scores of the proposals that follow it over time."""
+"""Whether an object is in each frame: a two-state hidden Markov model over the scores of the candidates followed.
+
+The states are absent and present. The transition cost is paid for each change of state; the emission of the present
+state is how far, in log-odds, the frame's score lies above a decision threshold (absent emits 0). The Viterbi algorithm
+finds the best state sequence, online (`step`) or over the whole clip (`best_path`). Not part of the paper.
+"""
 
 from __future__ import annotations
 
 from bisect import insort
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-_LIMIT = 4.0
-_BEST = 0.9
-"""Which of a clip's scores, from the lowest (0) to the highest (1), stands for frames that show the object well."""
+MAX_EMISSION = 4.0
+"""Bound on the emission of one frame, in log-odds, so that no single frame outweighs all others."""
+CONTRAST_QUANTILE = 0.9
+"""Quantile of a clip's scores (0 the lowest, 1 the highest) that stands for frames that show the object clearly."""
 
 
-class Presence:
-    """A two-state path: there or not there, where each change costs as much as it takes to be believed.
+class PresenceViterbi:
+    """Viterbi decoder of the two states absent and present.
 
-    `threshold`: the score at which both are equally likely; 0 means always there, except in frames with nothing to
-    follow. `change`: what entering or leaving costs, in log-odds of a score. `contrast`: a score that is so far (in
-    log-odds) below those of the clip's best frames counts as one at the threshold: what an instruction's scores are
-    like where its object is there, differs between instructions. None: the threshold alone counts.
+    threshold: score in 0..1 at which both states are equally likely; 0 means present in every frame with a candidate.
+    transition_cost: log-odds subtracted for each change of state.
+    contrast: log-odds, or None. With a contrast, the decision threshold rises to that far below the scores of the
+        clip's best frames: the level of scores of visible objects differs between instructions.
+
+    A step takes O(frames) to insert the score in order; memory is two floats per frame.
     """
 
-    def __init__(self, threshold: float, change: float, contrast: float | None = None):
-        self.threshold, self.change, self.contrast = threshold, change, contrast
-        self._least = float(log_odds(np.float64(threshold)))
-        self._values = np.zeros(2)  # not there, there
-        self._odds: list[float | None] = []
-        self._ordered: list[float] = []
+    def __init__(self, threshold: float, transition_cost: float, contrast: float | None = None):
+        self.threshold, self.transition_cost, self.contrast = threshold, transition_cost, contrast
+        self._path_scores = np.zeros(2)  # of the best state sequences that end in absent, present
+        self._log_odds: list[float | None] = []
+        self._sorted_log_odds: list[float] = []
 
-    def add(self, score: float | None) -> bool:
-        """Take the next frame's score, None where there is no proposal; return whether the object is there so far."""
-        odds = None if score is None else float(log_odds(np.float64(score)))
-        self._odds.append(odds)
+    def step(self, score: float | None) -> bool:
+        """Take the next frame's score, None without a candidate; whether the object is present by the frames so far."""
+        odds = None if score is None else float(log_odds(score))
+        self._log_odds.append(odds)
         if odds is not None:
-            insort(self._ordered, odds)
-        self._values, _ = self._step(self._values, odds, self._even())
-        return odds is not None and (self.threshold == 0 or bool(self._values[1] >= self._values[0]))
+            insort(self._sorted_log_odds, odds)
+        self._path_scores, _ = self._advance(self._path_scores, odds, self._decision_threshold())
+        absent, present = self._path_scores
+        return odds is not None and (self.threshold == 0 or bool(present >= absent))
 
     def best_path(self) -> list[bool]:
-        """Whether the object is there in each frame, knowing all of them."""
-        values, even, steps = np.zeros(2), self._even(), []
-        for odds in self._odds:
-            values, came_from = self._step(values, odds, even)
-            steps.append(came_from)
-        state, path = int(values[1] >= values[0]), []
-        for came_from in reversed(steps):
+        """Whether the object is present in each frame, decoded over all frames."""
+        path_scores, decision_threshold = np.zeros(2), self._decision_threshold()
+        back_pointers = []
+        for odds in self._log_odds:
+            path_scores, origins = self._advance(path_scores, odds, decision_threshold)
+            back_pointers.append(origins)
+        state, path = int(path_scores[1] >= path_scores[0]), []
+        for origins in reversed(back_pointers):
             path.append(bool(state))
-            state = int(came_from[state])
+            state = int(origins[state])
         path.reverse()
         return [
-            odds is not None and (there or self.threshold == 0) for there, odds in zip(path, self._odds, strict=True)
+            odds is not None and (present or self.threshold == 0)
+            for present, odds in zip(path, self._log_odds, strict=True)
         ]
 
-    def _step(self, values: np.ndarray, odds: float | None, even: float) -> tuple[np.ndarray, np.ndarray]:
-        """The worth of both states after one more frame, and the state that each came from."""
-        steps = values[:, None] - self.change * (1 - np.eye(2))
-        found = steps.max(0) + np.array([0.0, self._evidence(odds, even)])
-        return found - found.max(), steps.argmax(0)
+    def _advance(
+        self, path_scores: np.ndarray, odds: float | None, decision_threshold: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Path scores of both states after one more frame (the best is 0), and the state each came from."""
+        transitions = path_scores[:, None] - self.transition_cost * (1 - np.eye(2))
+        scores = transitions.max(0) + np.array([0.0, self._emission(odds, decision_threshold)])
+        return scores - scores.max(), transitions.argmax(0)
 
-    def _even(self) -> float:
-        """The log-odds at which there and not there are equally likely, after all frames so far."""
-        if self.contrast is None or not self._ordered:
-            return self._least
-        best = self._ordered[round(_BEST * (len(self._ordered) - 1))]
-        return max(self._least, best - self.contrast)
+    def _decision_threshold(self) -> float:
+        """The log-odds at which absent and present are equally likely, by the frames so far."""
+        lowest = float(log_odds(self.threshold))
+        if self.contrast is None or not self._sorted_log_odds:
+            return lowest
+        clear = self._sorted_log_odds[round(CONTRAST_QUANTILE * (len(self._sorted_log_odds) - 1))]
+        return max(lowest, clear - self.contrast)
 
-    def _evidence(self, odds: float | None, even: float) -> float:
-        if odds is None or self.threshold == 0:
-            return -_LIMIT if odds is None else 0.0
-        return float(bounded(np.float64(odds - even)))
+    def _emission(self, odds: float | None, decision_threshold: float) -> float:
+        """Log-odds of present against absent in one frame."""
+        if odds is None:
+            return -MAX_EMISSION
+        return 0.0 if self.threshold == 0 else float(clip_emission(odds - decision_threshold))
 
 
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    """log(s / (1 - s)), finite for 0 and 1 too."""
-    inside = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
+def log_odds(scores: ArrayLike) -> np.ndarray:
+    """log(s / (1 - s)), finite for scores of 0 and 1 too."""
+    inside = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
     return np.log(inside / (1 - inside))
 
 
-def bounded(evidence: np.ndarray) -> np.ndarray:
-    """Evidence of one frame, which must not outweigh all others."""
-    return np.clip(evidence, -_LIMIT, _LIMIT)
+def clip_emission(emission: ArrayLike) -> np.ndarray:
+    """Log-odds clipped to -MAX_EMISSION..MAX_EMISSION."""
+    return np.clip(np.asarray(emission), -MAX_EMISSION, MAX_EMISSION)

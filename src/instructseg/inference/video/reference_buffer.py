@@ -1,128 +1,166 @@
-"""Bring each frame together with its reference frames, while only a few frames are held."""
+"""Pairs each frame with its reference frames (section 3.2) while only a few frames stay in memory.
+
+- "nearest" (released): the T_r frames around the key frame, known by reading ahead; in live video the T_r before it.
+- "uniform", "relevant": T_r frames of an even sample of the whole clip, which is read twice for that; in live video,
+  and where a clip can be read only once, of the frames so far.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from instructseg.errors import InputError
-from instructseg.inference.video.engine import Reference, VideoEngine
-from instructseg.inference.video.features import HeldFrame
+from instructseg.inference.video.engine import ReferenceLookup, VideoEngine
+from instructseg.inference.video.features import BufferedFrame
 from instructseg.inference.video.references import (
     EvenSample,
     frames_needed,
-    latest,
-    relevant,
-    uniform,
+    latest_references,
+    relevant_references,
+    uniform_references,
 )
 from instructseg.media.video import Clip, VideoFrame
 from instructseg.model.references import ReferencePolicy, nearest_references
 
-References = Callable[[int], Sequence[Reference]]
-Prepared = tuple[VideoFrame, HeldFrame, References]
+PairedFrame = tuple[VideoFrame, BufferedFrame, ReferenceLookup]
 
 
-def with_references(clip: Clip, engine: VideoEngine, policy: ReferencePolicy, count: int) -> Iterator[Prepared]:
-    """Every frame of a clip, and a function that gives an instruction's references.
+def pair_with_references(clip: Clip, engine: VideoEngine, policy: ReferencePolicy, count: int) -> Iterator[PairedFrame]:
+    """Every frame of a clip with the lookup of its `count` reference frames per instruction.
 
-    "nearest" reads a few frames ahead. The other policies choose from frames of the whole clip when it can be read
-    twice, and else from those seen so far.
+    "uniform" and "relevant" read a clip twice where that is possible. Raises InputError where a damaged clip breaks
+    off, after its good frames.
     """
     if policy == "nearest":
-        return _nearest(clip, engine, count)
-    live = LiveReferences(engine, policy, count)
+        return _pair_with_nearest(clip, engine, count)
+    buffer = SampledFrames(engine, policy, count)
     if clip.repeatable:
-        live.survey(clip)
-    return _pooled(clip, engine, live)
+        buffer.sample_clip(clip)
+    return _pair_with_buffer(clip, engine, buffer)
 
 
-def _nearest(clip: Clip, engine: VideoEngine, count: int) -> Iterator[Prepared]:
-    frames, error = _until_error(clip)
-    held: dict[int, tuple[VideoFrame, HeldFrame]] = {}
-    read = key = 0
-    while True:
-        for frame in islice(frames, max(0, frames_needed(key, count) - read)):
-            held[read] = frame, HeldFrame(read, frame.image)
-            read += 1
-        if key == read:
-            break
-        held = {number: pair for number, pair in held.items() if number >= key - count}
-        engine.features.forget_before(key - count)
-        references = [held[number][1] for number in nearest_references(key, count, read)]
-        yield *held[key], lambda _, found=references: found
-        key += 1
-    error()
+def make_reference_buffer(engine: VideoEngine, policy: ReferencePolicy, count: int) -> ReferenceBuffer:
+    """The buffer of a policy for live video."""
+    return RecentFrames(count) if policy == "nearest" else SampledFrames(engine, policy, count)
 
 
-def _pooled(clip: Clip, engine: VideoEngine, live: LiveReferences) -> Iterator[Prepared]:
-    for number, frame in enumerate(clip):
-        held = HeldFrame(number, frame.image)
-        yield frame, held, live.take(held)
-        engine.features.forget_before(live.oldest)
+class ReferenceBuffer(ABC):
+    """Reference frames among the frames pushed so far."""
+
+    @abstractmethod
+    def push(self, frame: BufferedFrame) -> ReferenceLookup:
+        """Take the next frame and return the lookup of its reference frames, valid until the next push."""
+
+    @property
+    @abstractmethod
+    def oldest(self) -> int:
+        """Number of the oldest frame whose pixels may still be needed."""
 
 
-class LiveReferences:
-    """References among frames that are known: those pushed so far, or surveyed before."""
+class RecentFrames(ReferenceBuffer):
+    """The `count` frames before the key frame, the same for all instructions; keeps the pixels of count + 1 frames."""
 
-    def __init__(self, engine: VideoEngine, policy: ReferencePolicy, count: int):
-        self.engine, self.policy, self.count = engine, policy, count
-        self._recent: deque[HeldFrame] = deque(maxlen=count + 1)
-        self._sample = EvenSample()
-        self._relevance: dict[tuple[int, int], float] = {}
-        self._surveyed, self._newest = False, 0
+    def __init__(self, count: int):
+        self.count = count
+        self._frames: deque[BufferedFrame] = deque(maxlen=count + 1)
 
     @property
     def oldest(self) -> int:
-        """The first frame that may still be read as a picture."""
-        return self._recent[0].number if self._recent and self.policy == "nearest" else self._newest
+        return self._frames[0].number if self._frames else 0
 
-    def survey(self, clip: Clip) -> None:
-        """Choose the frames to pick references from over the whole clip; a damaged one as far as it goes."""
+    def push(self, frame: BufferedFrame) -> ReferenceLookup:
+        self._frames.append(frame)
+        buffered = {each.number: each for each in self._frames}
+        references = [buffered[number] for number in latest_references(frame.number, self.count)]
+        return lambda _: references
+
+
+class SampledFrames(ReferenceBuffer):
+    """References from an even sample of the frames: "uniform" over the sample, or the most "relevant" per instruction.
+
+    Keeps the visual tokens of at most 16 frames (`references.MAX_SAMPLED_FRAMES`), and no pixels.
+    """
+
+    def __init__(self, engine: VideoEngine, policy: ReferencePolicy, count: int):
+        self.engine, self.policy, self.count = engine, policy, count
+        self._sample = EvenSample()
+        self._relevance: dict[tuple[int, int], float] = {}
+        self._is_complete, self._newest = False, 0
+
+    @property
+    def oldest(self) -> int:
+        return self._newest
+
+    def sample_clip(self, clip: Clip) -> None:
+        """Draw the sample from the whole clip beforehand; from a damaged clip as far as it can be read."""
         frames, _ = _until_error(clip)
         for number, frame in enumerate(frames):
-            self._offer(HeldFrame(number, frame.image), soon_decoded=False)
-        self._surveyed = True
+            self._offer(BufferedFrame(number, frame.image), decoded_next=False)
+        self._is_complete = True
 
-    def take(self, frame: HeldFrame) -> References:
-        """Take the next frame; return a function that gives an instruction's references for it."""
+    def push(self, frame: BufferedFrame) -> ReferenceLookup:
         self._newest = frame.number
-        if self.policy == "nearest":
-            self._recent.append(frame)
-            known = {each.number: each for each in self._recent}
-            chosen = [known[number] for number in latest(frame.number, self.count)]
-            return lambda _: chosen
-        if not self._surveyed:
-            self._offer(frame, soon_decoded=True)
+        if not self._is_complete:
+            self._offer(frame, decoded_next=True)
         return lambda instruction: self._choose(instruction, frame.number)
 
-    def _offer(self, frame: HeldFrame, soon_decoded: bool) -> None:
+    def _offer(self, frame: BufferedFrame, decoded_next: bool) -> None:
         if self._sample.offer(frame.number):
-            self.engine.features.pin(frame, soon_decoded)
-            self.engine.features.release(set(self._sample.numbers))
+            self.engine.features.pin(frame, decoded_next)
+            self.engine.features.unpin_all_except(set(self._sample.numbers))
 
     def _choose(self, instruction: int, key: int) -> list[int]:
         numbers = self._sample.numbers
         if self.policy == "uniform":
-            return uniform(numbers, key, self.count)
+            return uniform_references(numbers, key, self.count)
         for number in numbers:
             if (instruction, number) not in self._relevance:
                 self._relevance[instruction, number] = self.engine.relevance(number, instruction)
-        return relevant({number: self._relevance[instruction, number] for number in numbers}, key, self.count)
+        relevance = {number: self._relevance[instruction, number] for number in numbers}
+        return relevant_references(relevance, key, self.count)
+
+
+def _pair_with_nearest(clip: Clip, engine: VideoEngine, count: int) -> Iterator[PairedFrame]:
+    """Reads ahead until the nearest frames are known; keeps the pixels of at most 2 * count + 1 frames."""
+    frames, raise_error = _until_error(clip)
+    buffered: dict[int, tuple[VideoFrame, BufferedFrame]] = {}
+    read = key = 0
+    while True:
+        for frame in islice(frames, max(0, frames_needed(key, count) - read)):
+            buffered[read] = frame, BufferedFrame(read, frame.image)
+            read += 1
+        if key == read:
+            break
+        buffered = {number: pair for number, pair in buffered.items() if number >= key - count}
+        engine.features.evict_before(key - count)
+        references = [buffered[number][1] for number in nearest_references(key, count, read)]
+        yield *buffered[key], lambda _, references=references: references
+        key += 1
+    raise_error()
+
+
+def _pair_with_buffer(clip: Clip, engine: VideoEngine, buffer: ReferenceBuffer) -> Iterator[PairedFrame]:
+    for number, frame in enumerate(clip):
+        buffered = BufferedFrame(number, frame.image)
+        yield frame, buffered, buffer.push(buffered)
+        engine.features.evict_before(buffer.oldest)
 
 
 def _until_error(clip: Clip) -> tuple[Iterator[VideoFrame], Callable[[], None]]:
-    """The good frames of a clip, and a function to call after them that raises what ended it, if anything did."""
-    problems: list[InputError] = []
+    """The good frames of a clip, and a function to call after them that raises the error that ended them, if any."""
+    errors: list[InputError] = []
 
     def frames() -> Iterator[VideoFrame]:
         try:
             yield from clip
-        except InputError as problem:
-            problems.append(problem)
+        except InputError as error:
+            errors.append(error)
 
-    def check() -> None:
-        if problems:
-            raise problems[0]
+    def raise_error() -> None:
+        if errors:
+            raise errors[0]
 
-    return frames(), check
+    return frames(), raise_error

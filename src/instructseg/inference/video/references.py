@@ -1,7 +1,7 @@
-"""Which frames the perceiver reads beside a key frame (section 3.2): pure rules over frame numbers.
+"""Which frames the perceiver reads beside a key frame (section 3.2; T_r of Table 7): pure rules over frame numbers.
 
-`model.references.nearest_references` is the released rule. All rules return ascending numbers without the key, fewer
-than asked where there are too few frames, and none for a clip of one frame, which then is its own reference.
+The released rule is `model.references.nearest_references`. All rules return ascending numbers without the key frame,
+fewer than `count` where there are too few frames, and none for a clip of one frame, which is its own reference.
 """
 
 from __future__ import annotations
@@ -13,43 +13,46 @@ from instructseg.model.references import ReferencePolicy
 
 POLICIES: tuple[str, ...] = get_args(ReferencePolicy)
 
-POOL = 16
-"""Frames kept to choose references from when they may lie anywhere in the clip."""
+MAX_SAMPLED_FRAMES = 16
+"""Maximum number of frames whose tokens are kept as references for policies that choose from the whole clip."""
 
 
 def frames_needed(key: int, count: int) -> int:
-    """How many frames must be known before `nearest_references(key, count, ...)` no longer depends on the length."""
+    """Number of frames to read before `nearest_references(key, count, length)` no longer depends on the length."""
     return max(key + count - count // 2, count) + 1
 
 
-def latest(key: int, count: int) -> list[int]:
-    """The `count` frames right before the key: the nearest of a live video, whose future is not known."""
+def latest_references(key: int, count: int) -> list[int]:
+    """The `count` frames before the key frame: "nearest" in live video, whose next frames are unknown."""
     return list(range(max(0, key - count), key))
 
 
-def uniform(candidates: Sequence[int], key: int, count: int) -> list[int]:
-    """`count` of the candidates (ascending), the middles of equal parts of them."""
+def uniform_references(candidates: Sequence[int], key: int, count: int) -> list[int]:
+    """`count` of the candidate frames (ascending): the middle of each of `count` equal parts."""
     others = [number for number in candidates if number != key]
     if len(others) <= count:
         return others
     return [others[(2 * part + 1) * len(others) // (2 * count)] for part in range(count)]
 
 
-def relevant(relevance: Mapping[int, float], key: int, count: int) -> list[int]:
-    """The `count` frames whose relevance to the instruction is highest; of equal ones the nearest to the key."""
+def relevant_references(relevance: Mapping[int, float], key: int, count: int) -> list[int]:
+    """The `count` frames most relevant to the instruction; of equally relevant ones the nearest to the key frame."""
     others = [number for number in relevance if number != key]
     return sorted(sorted(others, key=lambda number: (-relevance[number], abs(number - key), number))[:count])
 
 
 class EvenSample:
-    """Frame numbers spread evenly over all that came so far, at most `capacity`: multiples of a growing stride."""
+    """At most `capacity` frame numbers spread evenly over the frames so far: the multiples of a growing stride.
 
-    def __init__(self, capacity: int = POOL):
+    The length of the clip need not be known: whenever the sample is full, the stride doubles.
+    """
+
+    def __init__(self, capacity: int = MAX_SAMPLED_FRAMES):
         self.capacity, self.stride = capacity, 1
         self.numbers: list[int] = []
 
     def offer(self, number: int) -> bool:
-        """Whether frame `number`, higher than all before, is kept; earlier ones may be given up for it."""
+        """Offer the next frame number (ascending); whether it enters the sample, from which others may drop out."""
         if number % self.stride:
             return False
         self.numbers.append(number)

@@ -1,4 +1,14 @@
-"""Candidates of every instruction in every frame, linked over time."""
+"""One frame through the video engine, stage by stage.
+
+read      media.video.open_clip        frames of a clip, one by one
+pair      reference_buffer             each frame with its reference frames
+encode    features                     visual tokens, decoder pyramid, OVP tokens
+reason    engine.compute_queries       decoder queries of each instruction group, at key frames
+decode    engine.propose               mask proposals of each instruction
+rank      candidates                   the best proposals without near-duplicates
+link      linking, presence            one candidate of each frame, or none
+result    results                      masks at the frame's own size
+"""
 
 from __future__ import annotations
 
@@ -10,26 +20,25 @@ import numpy as np
 
 from instructseg.errors import InputError
 from instructseg.inference.arguments import list_texts
-from instructseg.inference.video.candidates import Candidates, best_candidates
-from instructseg.inference.video.engine import VideoEngine, choose_video_tasks
-from instructseg.inference.video.features import HeldFrame
-from instructseg.inference.video.linking import ABSENT, Observation, PathLinker
-from instructseg.inference.video.motion import Motion
+from instructseg.inference.video.candidates import MAX_CANDIDATES, Candidates, rank_candidates
+from instructseg.inference.video.engine import ReferenceLookup, VideoEngine
+from instructseg.inference.video.features import BufferedFrame
+from instructseg.inference.video.instructions import choose_video_tasks
+from instructseg.inference.video.linking import ABSENT, PathLinker
+from instructseg.inference.video.optical_flow import OpticalFlow
 from instructseg.inference.video.options import VideoOptions
-from instructseg.inference.video.reference_buffer import References, with_references
+from instructseg.inference.video.reference_buffer import pair_with_references
 from instructseg.inference.video.results import VideoFrameResult
 from instructseg.media.video import Clip, VideoFrame
+from instructseg.model.references import ReferencePolicy
 
 if TYPE_CHECKING:
     from instructseg.model.modeling import InstructSegModel
     from instructseg.model.processing import InstructSegProcessor
 
-FOLLOWED = 6
-"""Proposals of each frame that a path may go through."""
 
-
-class Loaded(Protocol):
-    """What is needed of a `Segmenter`."""
+class LoadedModel(Protocol):
+    """A model with its processor and the name it was loaded by; `Segmenter` is one."""
 
     model: InstructSegModel
     processor: InstructSegProcessor
@@ -37,77 +46,91 @@ class Loaded(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """One instruction's candidates in a frame, and the one that the best path so far ends in."""
+class FrameCandidates:
+    """One instruction's candidates in one frame, and `selected`: the index of the linked candidate, or ABSENT."""
 
     candidates: Candidates
-    choice: int
+    selected: int
+
+    def mask(self) -> np.ndarray:
+        """The selected mask at the frame's own size, bool (height, width); empty where the object is absent."""
+        return self.candidates.empty_mask() if self.selected == ABSENT else self.candidates.mask(self.selected)
+
+    @property
+    def score(self) -> float:
+        """See `selected_score`."""
+        return selected_score(self.candidates.scores, self.selected)
 
 
 class Tracker:
-    """The engine, and one linker for each instruction."""
+    """The video engine and one linker per instruction, stepped frame by frame.
 
-    def __init__(self, segmenter: Loaded, instructions: str | Sequence[str], options: VideoOptions):
+    Raises InputError without instructions, and for instructions or a task that cannot be used.
+    """
+
+    def __init__(self, loaded: LoadedModel, instructions: str | Sequence[str], options: VideoOptions):
         texts = list_texts(instructions)
         if not texts:
-            raise InputError("there are no instructions; give at least one sentence")
-        model, processor = segmenter.model, segmenter.processor
+            raise InputError("expected at least one instruction, got none; pass a string or a list of strings")
+        model, processor = loaded.model, loaded.processor
         self.config, self.options = model.config, options
         self.engine = VideoEngine(
             model, processor, texts, choose_video_tasks(options.task, texts), options.key_every, options.cache_bytes
         )
-        given = (options.threshold, self.config.video_threshold, self.config.score_threshold)
-        self.threshold = float(next(value for value in given if value is not None))
+        thresholds = (options.threshold, self.config.video_threshold, self.config.score_threshold)
+        self.threshold = float(next(value for value in thresholds if value is not None))
         self.linkers = [PathLinker(self.threshold, options.weights, self.config.video_contrast) for _ in texts]
-        self.references = options.references or self.config.reference_policy
-        self._motion = Motion()
+        self.reference_policy: ReferencePolicy = options.references or self.config.reference_policy
+        self._optical_flow = OpticalFlow()
 
-    def run(self, clip: Clip) -> Iterator[tuple[VideoFrame, list[Seen]]]:
-        """Every frame of a clip with what is seen in it."""
+    def run(self, clip: Clip) -> Iterator[tuple[VideoFrame, list[FrameCandidates]]]:
+        """Every frame of a clip with each instruction's candidates."""
         count = self.config.num_reference_frames
-        for frame, held, references in with_references(clip, self.engine, self.references, count):
-            yield frame, self.see(held, references)
+        for frame, buffered, references in pair_with_references(clip, self.engine, self.reference_policy, count):
+            yield frame, self.step(buffered, references)
 
-    def see(self, frame: HeldFrame, references: References) -> list[Seen]:
-        """Candidates of every instruction in the next frame, linked to those before."""
+    def step(self, frame: BufferedFrame, references: ReferenceLookup) -> list[FrameCandidates]:
+        """Segment the next frame and link each instruction's candidates to those of the frames before."""
         proposals, pixels = self.engine.propose(frame, references)
-        processor, off = self.engine.processor, self.options.linking == "off"
+        processor, is_linked = self.engine.processor, self.options.linking != "off"
         geometry = processor.image_processor.geometry(*frame.image.shape[:2])
-        found = [
-            best_candidates(each, pixels, processor, geometry, self.config.selection, 1 if off else FOLLOWED)
-            for each in proposals
+        limit = MAX_CANDIDATES if is_linked else 1
+        ranked = [
+            rank_candidates(each, pixels, processor, geometry, self.config.selection, limit) for each in proposals
         ]
-        if off:
-            return [Seen(each, 0 if len(each) and each.scores[0] >= self.threshold else ABSENT) for each in found]
-        flow = self._motion.step(frame.image)
+        if not is_linked:
+            return [FrameCandidates(each, self._best_present(each)) for each in ranked]
+        flow = self._optical_flow.step(frame.image)
         return [
-            Seen(each, linker.add(Observation(each.scores, each.small, each.looks), flow))
-            for each, linker in zip(found, self.linkers, strict=True)
+            FrameCandidates(each, linker.step(each.descriptors, flow))
+            for each, linker in zip(ranked, self.linkers, strict=True)
         ]
 
-    def answer(self, frame: VideoFrame, seen: list[Seen]) -> VideoFrameResult:
-        """The masks of the frame at its own size."""
-        masks = np.stack([
-            each.candidates.nothing() if each.choice == ABSENT else each.candidates.mask(each.choice) for each in seen
-        ])  # fmt: skip
-        scores = np.array([score_of(each.candidates.scores, each.choice) for each in seen], np.float32)
+    def result(self, frame: VideoFrame, candidates: list[FrameCandidates]) -> VideoFrameResult:
+        """The selected masks at the frame's own size, and their scores."""
+        masks = np.stack([each.mask() for each in candidates])
+        scores = np.array([each.score for each in candidates], np.float32)
         if self.options.exclusive:
-            masks = part(masks, scores)
+            masks = resolve_overlaps(masks, scores)
         return VideoFrameResult(
             frame.index, frame.time, frame.name, frame.image, self.engine.instructions, masks, scores
         )  # fmt: skip
 
+    def _best_present(self, candidates: Candidates) -> int:
+        """The best candidate of a frame on its own, or ABSENT below the threshold."""
+        return 0 if len(candidates) and candidates.scores[0] >= self.threshold else ABSENT
 
-def part(masks: np.ndarray, scores: np.ndarray) -> np.ndarray:
+
+def resolve_overlaps(masks: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Masks without overlaps, bool (n, height, width): a pixel goes to the mask with the highest score."""
     free = np.ones(masks.shape[1:], dtype=bool)
-    parted = np.zeros_like(masks)
+    resolved = np.zeros_like(masks)
     for index in np.argsort(-scores, kind="stable"):
-        parted[index] = masks[index] & free
+        resolved[index] = masks[index] & free
         free &= ~masks[index]
-    return parted
+    return resolved
 
 
-def score_of(scores: np.ndarray, choice: int) -> float:
-    """The chosen candidate's score; of an absent object the best one's."""
-    return float(scores[max(choice, 0)]) if len(scores) else 0.0
+def selected_score(scores: np.ndarray, selected: int) -> float:
+    """The selected candidate's score in 0..1; the best candidate's for ABSENT, 0 without candidates."""
+    return float(scores[max(selected, 0)]) if len(scores) else 0.0

@@ -1,0 +1,57 @@
+"""Live video: push a frame, get its masks.
+
+session = VideoSession(segmenter, ["the dog"], VideoOptions(linking="causal"))
+result = session.push(frame)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from instructseg.errors import InputError
+from instructseg.inference.video.features import BufferedFrame
+from instructseg.inference.video.options import VideoOptions
+from instructseg.inference.video.reference_buffer import make_reference_buffer
+from instructseg.inference.video.results import VideoFrameResult
+from instructseg.inference.video.tracker import LoadedModel, Tracker
+from instructseg.media.image import ImageSource, load_image
+from instructseg.media.video import VideoFrame
+
+
+class VideoSession:
+    """Segments live video frame by frame, from each frame and those before it.
+
+    Reference frames are frames pushed before; the first frame is its own reference. Memory for frames and features is
+    bounded; linking keeps a few hundred bytes per frame and instruction.
+
+    Raises InputError for instructions that cannot be used, and for offline linking, which needs the whole clip.
+    """
+
+    def __init__(self, loaded: LoadedModel, instructions: str | Sequence[str], options: VideoOptions):
+        if options.linking == "offline":
+            raise InputError(
+                'expected linking "causal" or "off", got "offline", which needs the end of the clip; '
+                "use segment_video for offline linking"
+            )
+        self._tracker = Tracker(loaded, instructions, options)
+        self._references = make_reference_buffer(
+            self._tracker.engine, self._tracker.reference_policy, loaded.model.config.num_reference_frames
+        )
+        self._count = 0
+
+    def push(self, image: ImageSource, time: float | None = None) -> VideoFrameResult:
+        """The result of the next frame.
+
+        Args:
+            image: whatever `media.image.load_image` takes.
+            time: seconds; None counts frames at `options.rate` per second.
+
+        Raises InputError for an image that cannot be read; the session then continues with the next one.
+        """
+        pixels = load_image(image)
+        number, self._count = self._count, self._count + 1
+        seconds = number / self._tracker.options.rate if time is None else time
+        buffered = BufferedFrame(number, pixels)
+        candidates = self._tracker.step(buffered, self._references.push(buffered))
+        self._tracker.engine.features.evict_before(self._references.oldest)
+        return self._tracker.result(VideoFrame(number, seconds, pixels, f"{number:05d}"), candidates)
