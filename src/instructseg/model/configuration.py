@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from instructseg.model.backbones.efficientnet_lite import EfficientNetLiteConfig
-from instructseg.model.references import ReferencePolicy
+from instructseg.types import ReferencePolicy, Selection
 
 
 @strict
@@ -139,7 +139,7 @@ class InstructSegConfig(PreTrainedConfig):
     token_position: bool = False
     lm_head_size: int | None = None
     tie_word_embeddings: bool = False
-    selection: Literal["score", "score_x_quality"] = "score"
+    selection: Selection = "score"
     score_threshold: float | int = 0.0
     video_threshold: float | int | None = None
     video_contrast: float | int | None = None

@@ -16,12 +16,11 @@ from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
 from instructseg.model.layout import Block, BlockSizes, Layout, Piece, build_layout
 from instructseg.prompts import SEG_TOKEN, format_instruction, split_placeholders, template
-from instructseg.types import Task
+from instructseg.types import SELECTIONS, Task
 
 MAX_INSTRUCTION_TOKENS = 512
 DUPLICATE_IOU = 0.7
 MASKS_AT_ONCE = 4
-SELECTIONS = ("score", "score_x_quality")
 
 
 @dataclass(frozen=True)

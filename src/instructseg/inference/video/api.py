@@ -17,14 +17,15 @@ import numpy as np
 
 from instructseg.errors import InputError
 from instructseg.inference.video.features import HeldFrame
+from instructseg.inference.video.frames import StoredFramePrediction, StreamedFramePrediction
 from instructseg.inference.video.linking import ABSENT
 from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.reference_buffer import LiveReferences
-from instructseg.inference.video.results import FrameAnswer, VideoFrameResult, VideoPrediction
+from instructseg.inference.video.results import VideoPrediction
 from instructseg.inference.video.tracker import Loaded, Seen, Tracker, part, score_of
-from instructseg.media.image import ImageSource, load_image
+from instructseg.media.image import ImageInput, load_image
 from instructseg.media.masks import mask_to_rle, rle_to_mask
-from instructseg.media.video import VideoFrame, VideoSource, open_clip
+from instructseg.media.video import VideoFrame, VideoInput, open_clip
 
 
 class VideoSession:
@@ -35,15 +36,14 @@ class VideoSession:
     """
 
     def __init__(self, segmenter: Loaded, instructions: str | Sequence[str], options: VideoOptions):
-        if options.linking == "offline":
-            raise InputError('live video has no end to look back from; linking is "causal" or "off" there')
+        options.resolve_linking(whole_clip=False)
         self._tracker = Tracker(segmenter, instructions, options)
         self._live = LiveReferences(
             self._tracker.engine, self._tracker.references, segmenter.model.config.num_reference_frames
         )
         self._count = 0
 
-    def push(self, picture: ImageSource, time: float | None = None) -> VideoFrameResult:
+    def push(self, picture: ImageInput, time: float | None = None) -> StreamedFramePrediction:
         """The answers about the next frame; `time` in seconds, by default counted at the options' rate.
 
         Raises InputError for a picture that cannot be read; the session goes on with the next one.
@@ -58,21 +58,20 @@ class VideoSession:
 
 
 def track(
-    segmenter: Loaded, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions
-) -> Iterator[VideoFrameResult]:
+    segmenter: Loaded, source: VideoInput, instructions: str | Sequence[str], options: VideoOptions
+) -> Iterator[StreamedFramePrediction]:
     """The answers about each frame of a source, in order, as the source is read.
 
     Frames come with their pictures, so "offline" linking, which knows its answers only in the end, is refused.
     """
-    if options.linking == "offline":
-        raise InputError('track answers as it reads; linking is "causal" or "off" here, segment_video has "offline"')
+    options.resolve_linking(whole_clip=False)
     tracker = Tracker(segmenter, instructions, options)
-    clip = open_clip(source, options.reading)
+    clip = open_clip(source, options.read_options)
     return (tracker.answer(frame, seen) for frame, seen in tracker.run(clip))
 
 
 def segment_video(
-    segmenter: Loaded, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions,
+    segmenter: Loaded, source: VideoInput, instructions: str | Sequence[str], options: VideoOptions,
     on_frame: Callable[[], None] | None = None,
 ) -> VideoPrediction:  # fmt: skip
     """The answers about a whole clip, its masks as run-length code; `on_frame` is called after each frame.
@@ -81,16 +80,16 @@ def segment_video(
     single frame can be read.
     """
     tracker = Tracker(segmenter, instructions, options)
-    clip = open_clip(source, options.reading)
-    record = OfflineRecord(tracker) if options.linking == "offline" else None
-    frames: list[FrameAnswer] = []
+    clip = open_clip(source, options.read_options)
+    record = OfflineRecord(tracker) if options.resolve_linking(whole_clip=True) == "offline" else None
+    frames: list[StoredFramePrediction] = []
     error = None
     try:
         for frame, seen in tracker.run(clip):
             if record is not None:
                 record.add(frame, seen)
             else:
-                frames.append(tracker.answer(frame, seen).to_answer())
+                frames.append(tracker.answer(frame, seen).compress())
             if on_frame is not None:
                 on_frame()
     except InputError as problem:
@@ -99,7 +98,7 @@ def segment_video(
         error = str(problem)
     return VideoPrediction(
         tracker.engine.instructions, tracker.engine.tasks, tuple(frames if record is None else record.answers()),
-        None if clip.path is None else clip.name, segmenter.name, error, options.reading,
+        None if clip.path is None else clip.name, segmenter.name, error, options.read_options,
     )  # fmt: skip
 
 
@@ -131,18 +130,21 @@ class OfflineRecord:
         scores = [each.candidates.scores for each in seen]
         self._frames.append(_Kept(frame.index, frame.time, frame.name, frame.image.shape[:2], codes, scores))
 
-    def answers(self) -> Iterator[FrameAnswer]:
+    def answers(self) -> Iterator[StoredFramePrediction]:
         """Every frame's answer, each instruction on its best path."""
         paths = [linker.best_path() for linker in self._tracker.linkers]
         for kept, choices in zip(self._frames, zip(*paths, strict=True), strict=True):
             yield self._answer(kept, choices)
 
-    def _answer(self, kept: _Kept, choices: tuple[int, ...]) -> FrameAnswer:
+    def _answer(self, kept: _Kept, choices: tuple[int, ...]) -> StoredFramePrediction:
         empty = mask_to_rle(np.zeros(kept.size, dtype=bool))
         codes = [empty if choice == ABSENT else many[choice] for many, choice in zip(kept.codes, choices, strict=True)]
         scores = [score_of(many, choice) for many, choice in zip(kept.scores, choices, strict=True)]
         if self._tracker.options.exclusive:
             masks = np.stack([rle_to_mask(code) for code in codes])
             codes = [mask_to_rle(mask) for mask in part(masks, np.array(scores))]
-        present = tuple(code["counts"] != empty["counts"] for code in codes)
-        return FrameAnswer(kept.index, kept.time, kept.name, kept.size, tuple(codes), tuple(scores), present)
+        present = np.array([code["counts"] != empty["counts"] for code in codes])
+        return StoredFramePrediction(
+            kept.index, kept.time, kept.name, kept.size, self._tracker.engine.instructions, tuple(codes),
+            np.array(scores, np.float32), present,
+        )  # fmt: skip

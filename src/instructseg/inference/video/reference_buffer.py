@@ -16,14 +16,15 @@ from instructseg.inference.video.references import (
     relevant,
     uniform,
 )
-from instructseg.media.video import Clip, VideoFrame
-from instructseg.model.references import ReferencePolicy, nearest_references
+from instructseg.media.video import VideoFrame, VideoReader
+from instructseg.model.references import nearest_references
+from instructseg.types import ReferencePolicy
 
 References = Callable[[int], Sequence[Reference]]
 Prepared = tuple[VideoFrame, HeldFrame, References]
 
 
-def with_references(clip: Clip, engine: VideoEngine, policy: ReferencePolicy, count: int) -> Iterator[Prepared]:
+def with_references(clip: VideoReader, engine: VideoEngine, policy: ReferencePolicy, count: int) -> Iterator[Prepared]:
     """Every frame of a clip, and a function that gives an instruction's references.
 
     "nearest" reads a few frames ahead. The other policies choose from frames of the whole clip when it can be read
@@ -37,7 +38,7 @@ def with_references(clip: Clip, engine: VideoEngine, policy: ReferencePolicy, co
     return _pooled(clip, engine, live)
 
 
-def _nearest(clip: Clip, engine: VideoEngine, count: int) -> Iterator[Prepared]:
+def _nearest(clip: VideoReader, engine: VideoEngine, count: int) -> Iterator[Prepared]:
     frames, error = _until_error(clip)
     held: dict[int, tuple[VideoFrame, HeldFrame]] = {}
     read = key = 0
@@ -55,7 +56,7 @@ def _nearest(clip: Clip, engine: VideoEngine, count: int) -> Iterator[Prepared]:
     error()
 
 
-def _pooled(clip: Clip, engine: VideoEngine, live: LiveReferences) -> Iterator[Prepared]:
+def _pooled(clip: VideoReader, engine: VideoEngine, live: LiveReferences) -> Iterator[Prepared]:
     for number, frame in enumerate(clip):
         held = HeldFrame(number, frame.image)
         yield frame, held, live.take(held)
@@ -77,7 +78,7 @@ class LiveReferences:
         """The first frame that may still be read as a picture."""
         return self._recent[0].number if self._recent and self.policy == "nearest" else self._newest
 
-    def survey(self, clip: Clip) -> None:
+    def survey(self, clip: VideoReader) -> None:
         """Choose the frames to pick references from over the whole clip; a damaged one as far as it goes."""
         frames, _ = _until_error(clip)
         for number, frame in enumerate(frames):
@@ -111,7 +112,7 @@ class LiveReferences:
         return relevant({number: self._relevance[instruction, number] for number in numbers}, key, self.count)
 
 
-def _until_error(clip: Clip) -> tuple[Iterator[VideoFrame], Callable[[], None]]:
+def _until_error(clip: VideoReader) -> tuple[Iterator[VideoFrame], Callable[[], None]]:
     """The good frames of a clip, and a function to call after them that raises what ended it, if anything did."""
     problems: list[InputError] = []
 

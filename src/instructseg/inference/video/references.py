@@ -7,11 +7,6 @@ than asked where there are too few frames, and none for a clip of one frame, whi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
-
-from instructseg.model.references import ReferencePolicy
-
-POLICIES: tuple[str, ...] = get_args(ReferencePolicy)
 
 POOL = 16
 """Frames kept to choose references from when they may lie anywhere in the clip."""

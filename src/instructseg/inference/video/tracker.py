@@ -13,12 +13,12 @@ from instructseg.inference.arguments import list_texts
 from instructseg.inference.video.candidates import Candidates, best_candidates
 from instructseg.inference.video.engine import VideoEngine, choose_video_tasks
 from instructseg.inference.video.features import HeldFrame
+from instructseg.inference.video.frames import StreamedFramePrediction
 from instructseg.inference.video.linking import ABSENT, Observation, PathLinker
 from instructseg.inference.video.motion import Motion
 from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.reference_buffer import References, with_references
-from instructseg.inference.video.results import VideoFrameResult
-from instructseg.media.video import Clip, VideoFrame
+from instructseg.media.video import VideoFrame, VideoReader
 
 if TYPE_CHECKING:
     from instructseg.model.modeling import InstructSegModel
@@ -62,7 +62,7 @@ class Tracker:
         self.references = options.references or self.config.reference_policy
         self._motion = Motion()
 
-    def run(self, clip: Clip) -> Iterator[tuple[VideoFrame, list[Seen]]]:
+    def run(self, clip: VideoReader) -> Iterator[tuple[VideoFrame, list[Seen]]]:
         """Every frame of a clip with what is seen in it."""
         count = self.config.num_reference_frames
         for frame, held, references in with_references(clip, self.engine, self.references, count):
@@ -85,7 +85,7 @@ class Tracker:
             for each, linker in zip(found, self.linkers, strict=True)
         ]
 
-    def answer(self, frame: VideoFrame, seen: list[Seen]) -> VideoFrameResult:
+    def answer(self, frame: VideoFrame, seen: list[Seen]) -> StreamedFramePrediction:
         """The masks of the frame at its own size."""
         masks = np.stack([
             each.candidates.nothing() if each.choice == ABSENT else each.candidates.mask(each.choice) for each in seen
@@ -93,7 +93,7 @@ class Tracker:
         scores = np.array([score_of(each.candidates.scores, each.choice) for each in seen], np.float32)
         if self.options.exclusive:
             masks = part(masks, scores)
-        return VideoFrameResult(
+        return StreamedFramePrediction(
             frame.index, frame.time, frame.name, frame.image, self.engine.instructions, masks, scores
         )  # fmt: skip
 
