@@ -130,7 +130,7 @@ class _Page:
         self._taken: list[_Box] = []
 
     def draw_caption(self, text: str, masks: np.ndarray) -> None:
-        """Draw at the bottom left, or at the top left if that hides fewer pixels of the masks (masks, height, width)."""
+        """Draw at the bottom left, or at the top left if that hides fewer pixels of `masks` (masks, height, width)."""
         room = self.width - 2 * self.margin
         picture = panel(text, self.font, room, _CAPTION_FILL, _CAPTION_OPACITY, _CAPTION_LINES)
         high, wide = picture.shape[:2]
@@ -162,8 +162,11 @@ class _Page:
 
 
 def _check(
-    image: np.ndarray, masks: np.ndarray, labels: Sequence[str] | None,
-    scores: Sequence[float] | np.ndarray | None, alpha: float,
+    image: np.ndarray,
+    masks: np.ndarray,
+    labels: Sequence[str] | None,
+    scores: Sequence[float] | np.ndarray | None,
+    alpha: float,
 ) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise InputError(f"expected an image uint8 (height, width, 3), got shape {image.shape}, type {image.dtype}")

@@ -50,7 +50,9 @@ def segment(
     max_masks: Annotated[int, typer.Option(min=1, metavar="N", help="Photos: maximum number of masks per TEXT.")] = 1,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0 always gives a mask. [default: the model's]"),
+        typer.Option(
+            min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0 always gives a mask. [default: the model's]"
+        ),
     ] = None,
     model: Annotated[
         str, typer.Option(metavar="NAME", help="Name of a shipped model, folder with weights, or Hugging Face hub id.")
@@ -59,7 +61,8 @@ def segment(
         str, typer.Option(metavar="DEVICE", help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
     ] = "auto",
     dtype: Annotated[
-        str, typer.Option(metavar="DTYPE", help="Number format: auto (bfloat16 on a GPU), float32, bfloat16 or float16.")
+        str,
+        typer.Option(metavar="DTYPE", help="Number format: auto (bfloat16 on a GPU), float32, bfloat16 or float16."),
     ] = "auto",
     frames: Annotated[
         bool, typer.Option("--frames", help="Treat the folder PHOTO as one clip; each image is a frame.")
@@ -70,7 +73,8 @@ def segment(
         float | None, typer.Option(min=0.0, metavar="SECONDS", help="Clips: time to stop before. [default: the end]")
     ] = None,
     max_side: Annotated[
-        int | None, typer.Option(min=8, metavar="PIXELS", help="Clips: shrink frames to this longer side. [default: full size]")
+        int | None,
+        typer.Option(min=8, metavar="PIXELS", help="Clips: shrink frames to this longer side. [default: full size]"),
     ] = None,
     linking: Annotated[
         Linking | None,

@@ -60,16 +60,12 @@ class SegmentRequest:
             return
         for text in self.instructions:
             try:
-                prediction = session.segment(
-                    text, task=self.task, max_masks=self.max_masks, threshold=self.threshold
-                )
+                prediction = session.segment(text, task=self.task, max_masks=self.max_masks, threshold=self.threshold)
                 outcome.add_photo(photo, prediction, self.output)
             except InstructSegError as error:
                 outcome.add_error(photo, text, error)
 
-    def segment_clip(
-        self, segmenter: Segmenter, clip: Path, outcome: Outcome, on_frame: Callable[[], None]
-    ) -> None:
+    def segment_clip(self, segmenter: Segmenter, clip: Path, outcome: Outcome, on_frame: Callable[[], None]) -> None:
         """Segment one clip by all instructions at once; add the result and an error, if any, to `outcome`."""
         options = {**self.read_options, "linking": self.linking, "threshold": self.threshold}
         try:

@@ -177,10 +177,14 @@ class Prediction:
         stem = choose_stem(stem, self.source or "photo", [self.instruction])
         stem = free_stem(folder, stem, content, _QUESTION, (OVERLAY, MASK))
         paths = SavedPrediction(*(folder / f"{stem}{ending}" for ending in (OVERLAY, MASK, JSON)))
-        mask = palette_png(masks_to_labels(self.masks)) if len(self) > 1 else mask_png(np.asarray(self.masks.any(axis=0)))
         text = json.dumps(content, indent=2).encode()
-        write_together({paths.overlay: _png(self.overlay()), paths.mask: mask, paths.json: text})
+        write_together({paths.overlay: _png(self.overlay()), paths.mask: self._mask_file(), paths.json: text})
         return paths
+
+    def _mask_file(self) -> bytes:
+        if len(self) > 1:
+            return palette_png(masks_to_labels(self.masks))
+        return mask_png(np.asarray(self.masks.any(axis=0)))
 
 
 def _plain(name: str, value: object) -> int | str:

@@ -71,7 +71,8 @@ class Segmenter:
         if target.type == "cpu" and loaded.num_parameters() >= LARGE_MODEL:
             keep_freed_memory()
         try:
-            return cls(loaded.to(target), processor, str(model))
+            # transformers wraps `to` in a decorator that hides its signature.
+            return cls(loaded.to(target), processor, str(model))  # pyright: ignore[reportArgumentType]
         except torch.OutOfMemoryError as error:
             raise InputError(f"{model} does not fit into the memory of {target}; use device='cpu'") from error
 
@@ -91,7 +92,7 @@ class Segmenter:
         max_masks: int = 1, threshold: float | None = None,
     ) -> list[Prediction]: ...  # fmt: skip
     def segment(
-        self, photo: ImageInput | Sequence[ImageInput], instruction: str | Sequence[str],
+        self, photo: ImageInput | list[Any] | tuple[Any, ...], instruction: str | Sequence[str],
         task: Task | str | None = None, max_masks: int = 1, threshold: float | None = None,
     ) -> Prediction | list[Prediction]:  # fmt: skip
         """Segment what the instruction names in the photo.

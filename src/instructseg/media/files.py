@@ -52,9 +52,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"folder {abbreviate(path)} cannot be created: {reason}; choose another one") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(
-            f"folder {abbreviate(path)} is not writable; choose another one, or change its permissions"
-        )
+        raise InputError(f"folder {abbreviate(path)} is not writable; choose another one, or change its permissions")
     return folder
 
 
