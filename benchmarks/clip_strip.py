@@ -115,8 +115,8 @@ def main() -> None:
     model = parser.parse_args().model
     frames, truth = compose()
     answer = Segmenter.load(model, device="cpu").segment_video(frames, list(TEXTS))
-    there, said = truth.any((2, 3)), answer.presence
-    masks = np.array([answer.masks(number) for number in range(FRAMES)])
+    there, said = truth.any((2, 3)), answer.present
+    masks = np.array([frame.masks for frame in answer.frames[:FRAMES]])
     scores = {
         text: {
             "mean J": round(float(np.mean(region_similarity(masks[:, place], truth[:, place]))), 3),

@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[1]
 def scores(answer: VideoPrediction, sample: Sample) -> np.ndarray:
     """Mean J and F over expressions and frames."""
     rows = []
-    for number, frame in enumerate(answer.frames):
-        for mask, expression in zip(answer.masks(number), sample.expressions, strict=True):
+    for frame in answer.frames:
+        for mask, expression in zip(frame.masks, sample.expressions, strict=True):
             truth = expression.masks[frame.index]
             rows.append(frame_scores(AtSize([mask], frame.size, truth.shape)[0], truth))
     return np.mean(rows, axis=0)

@@ -84,7 +84,7 @@ def records(segmenter: Segmenter, sample: Sample, references: str | None, every:
     texts = [expression.text for expression in sample.expressions]
     options = VideoOptions(task=sample.task, threshold=0.0, references=references, every=every)
     tracker = Tracker(segmenter, texts, options)
-    answered = [(frame.index, seen) for frame, seen in tracker.run(open_clip(sample.frames, options.reading))]
+    answered = [(frame.index, seen) for frame, seen in tracker.run(open_clip(sample.frames, options.read_options))]
     numbers = [number for number, _ in answered]
     columns = zip(*(seen for _, seen in answered), strict=True)
     return [

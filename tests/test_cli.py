@@ -207,7 +207,7 @@ FATAL = {
         ["segment", "walk.png", "dog", "-o", "walk.png/x"],
         "error: folder walk.png/x cannot be creat",
     ),
-    "no name": (["segment", "", "dog"], "error: the name of the photo is empty"),
+    "no name": (["segment", "", "dog"], "error: the path of the photo is empty"),
     "brackets": (["segment", "[p]hoto/*", "dog"], "error: [p]hoto/* matches no file; give a photo, a folder of phot"),
     "empty folder": (["segment", "empty", "dog"], "error: folder empty has 0 files but no photo; known extensions: "),
 }

@@ -100,7 +100,7 @@ def test_folders_patterns_and_gifs(run):
     [
         (["photo.png", "the dog", "--every", "2", "--start", "1"], "--every, --start: for clips only"),
         (["walk.mp4", "the dog", "--max-masks", "2"], "--max-masks is for photos only"),
-        (["walk.mp4", "the dog", "--start", "2", "--end", "1"], "0 <= start < end was needed"),
+        (["walk.mp4", "the dog", "--start", "2", "--end", "1"], "expected 0 <= start < end, got start 2.0 s"),
         (["walk.mp4", "the dog", "--start", "9"], "has no frame between 9 s and its end"),
     ],
 )

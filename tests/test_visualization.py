@@ -128,14 +128,14 @@ def test_lines_and_letters_grow_with_the_photo():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"image": photo()[..., 0]}, "image has shape"),
-        ({"image": photo() / 255}, "float64"),
-        ({"masks": disks()[0]}, r"bool \(masks, 300, 400\) was needed"),
+        ({"image": photo()[..., 0]}, "expected an image uint8 .*, got shape "),
+        ({"image": photo() / 255}, "type float64"),
+        ({"masks": disks()[0]}, r"expected masks bool \(masks, 300, 400\), got shape"),
         ({"masks": disks(1, 300, 401)}, r"\(1, 300, 401\)"),
         ({"masks": disks().astype(np.uint8)}, "uint8"),
-        ({"labels": ["a", "b"]}, "2 labels were given for 1 masks"),
-        ({"scores": []}, "0 scores"),
-        ({"alpha": 1.5}, "alpha is 1.5"),
+        ({"labels": ["a", "b"]}, "expected one of labels per mask, got 2 for 1 masks"),
+        ({"scores": []}, "expected one of scores per mask, got 0 for 1 masks"),
+        ({"alpha": 1.5}, "expected alpha from 0 .*, got 1.5"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, message):
@@ -164,7 +164,7 @@ def test_contact_sheet_captions_stand_below():
     [
         ({"images": []}, "0 images"),
         ({"images": [photo()], "columns": 0}, "0 columns"),
-        ({"images": [photo()], "captions": []}, "0 captions were given for 1 images"),
+        ({"images": [photo()], "captions": []}, "expected one caption per image, got 0 for 1 images"),
     ],
 )
 def test_contact_sheets_that_cannot_be(arguments, message):

@@ -1,30 +1,52 @@
-"""InstructSeg: a photo or a clip and a sentence in, a mask out.
+"""InstructSeg: segment photos and clips by text.
 
-The names below are looked up on first use (PEP 562), so `import instructseg` alone stays light: it loads no torch.
+    from instructseg import Segmenter
+
+    result = Segmenter.load("nano").segment("photo.jpg", "the dog on the left")
+    result.masks, result.scores
+
+The names below are imported on first use (PEP 562): `import instructseg` alone loads neither torch nor NumPy.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from instructseg._version import __version__
+
 if TYPE_CHECKING:
     from instructseg.errors import CheckpointError, DataError, InputError, InstructSegError, RecipeError
-    from instructseg.inference.prediction import Prediction
+    from instructseg.inference.image_session import ImageSession
+    from instructseg.inference.prediction import Prediction, SavedPrediction
     from instructseg.inference.segmenter import Segmenter
-    from instructseg.inference.video.results import VideoFrameResult, VideoPrediction
+    from instructseg.inference.video.api import VideoSession
+    from instructseg.inference.video.frames import (
+        FramePrediction,
+        StoredFramePrediction,
+        StreamedFramePrediction,
+    )
+    from instructseg.inference.video.options import VideoOptions
+    from instructseg.inference.video.results import VideoPrediction
+    from instructseg.inference.video.saving import SavedVideoPrediction
     from instructseg.model.configuration import InstructSegConfig
     from instructseg.model.modeling import InstructSegModel
     from instructseg.model.processing import InstructSegProcessor
-    from instructseg.types import Sample, Task
-
-__version__ = "0.1.0.dev0"
+    from instructseg.types import Expression, Sample, Task
 
 __all__ = [
     "Segmenter",
+    "ImageSession",
+    "VideoSession",
+    "VideoOptions",
     "Prediction",
+    "SavedPrediction",
     "VideoPrediction",
-    "VideoFrameResult",
+    "SavedVideoPrediction",
+    "FramePrediction",
+    "StreamedFramePrediction",
+    "StoredFramePrediction",
     "Task",
     "Sample",
+    "Expression",
     "InstructSegModel",
     "InstructSegConfig",
     "InstructSegProcessor",
@@ -38,11 +60,19 @@ __all__ = [
 
 _HOMES = {
     "Segmenter": "instructseg.inference.segmenter",
+    "ImageSession": "instructseg.inference.image_session",
+    "VideoSession": "instructseg.inference.video.api",
+    "VideoOptions": "instructseg.inference.video.options",
     "Prediction": "instructseg.inference.prediction",
+    "SavedPrediction": "instructseg.inference.prediction",
     "VideoPrediction": "instructseg.inference.video.results",
-    "VideoFrameResult": "instructseg.inference.video.results",
+    "SavedVideoPrediction": "instructseg.inference.video.saving",
+    "FramePrediction": "instructseg.inference.video.frames",
+    "StreamedFramePrediction": "instructseg.inference.video.frames",
+    "StoredFramePrediction": "instructseg.inference.video.frames",
     "Task": "instructseg.types",
     "Sample": "instructseg.types",
+    "Expression": "instructseg.types",
     "InstructSegModel": "instructseg.model.modeling",
     "InstructSegConfig": "instructseg.model.configuration",
     "InstructSegProcessor": "instructseg.model.processing",
@@ -52,13 +82,14 @@ _HOMES = {
     "CheckpointError": "instructseg.errors",
     "RecipeError": "instructseg.errors",
 }
+"""The module that defines each name."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # the next access finds it without coming here
+    globals()[name] = value  # later accesses do not come here
     return value
 
 

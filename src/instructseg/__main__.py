@@ -1,4 +1,4 @@
-"""`python -m instructseg`, the same as the console script."""
+"""`python -m instructseg`, the same program as the console script."""
 
 from instructseg.cli import main
 

@@ -1,6 +1,6 @@
-"""The command line: one thin command for each thing the library does.
+"""The command line: each command parses its options and calls the library.
 
-Importing this file loads no numerical library, so that `instructseg --help` answers at once.
+This module imports no numerical library, so that `instructseg --help` starts fast.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from instructseg import __version__
+from instructseg._version import __version__
 from instructseg.commands import convert, data
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
@@ -21,7 +21,7 @@ from instructseg.commands.verify import verify
 
 app = typer.Typer(
     name="instructseg",
-    help="A photo and a sentence in, a mask out.",
+    help="Segment photos and clips by text: a photo and a sentence in, a mask out.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -45,8 +45,8 @@ def version() -> None:
     typer.echo(f"instructseg {__version__}")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(given: bool) -> None:
+    if given:
         version()
         raise typer.Exit
 
@@ -57,11 +57,11 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """A photo and a sentence in, a mask out."""
+    """Segment photos and clips by text: a photo and a sentence in, a mask out."""
 
 
 def main() -> None:
-    """The console script `instructseg`."""
+    """Run the console script `instructseg`."""
     app()
 
 

@@ -1,21 +1,21 @@
-"""One small family of errors; every message says what was given, what was needed, and what to do."""
+"""The errors this package raises on purpose; each message says what was expected, what was given, and what to do."""
 
 
 class InstructSegError(Exception):
-    """Base of every error this package raises on purpose: catch it to show a one-line message."""
+    """Base class of all errors below; catch it to print a one-line message."""
 
 
 class InputError(InstructSegError, ValueError):
-    """A photo, video, instruction or option that the user handed in cannot be used as it is."""
+    """A photo, clip, instruction or option that the user passed cannot be used."""
 
 
 class DataError(InstructSegError):
-    """A dataset on disk is missing, incomplete or broken; the message names the file or sample."""
+    """A dataset on disk is missing, incomplete or damaged; the message names the file or the sample."""
 
 
 class CheckpointError(InstructSegError):
-    """Weights or a training checkpoint cannot be found, read or fitted to the model."""
+    """Weights or a training checkpoint are missing, damaged, or do not fit the model."""
 
 
 class RecipeError(InstructSegError, ValueError):
-    """A training recipe has an unknown key, a wrong type or a value out of range."""
+    """A training recipe has an unknown key, a value of the wrong type, or a value out of range."""

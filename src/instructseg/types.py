@@ -1,7 +1,7 @@
-"""The types that travel between the rooms of the package; they import nothing of ours.
+"""Types shared by the packages of InstructSeg. This module imports no numerical library and nothing else of ours.
 
-Conventions everywhere: images are RGB uint8 (height, width, 3); masks are bool (height, width), True = object;
-sizes are (height, width); boxes are xyxy in pixels.
+Conventions: images are RGB uint8 (height, width, 3); masks are bool (height, width), True = object; sizes are
+(height, width); boxes are xyxy in pixels.
 """
 
 from __future__ import annotations
@@ -9,13 +9,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+
+Linking: TypeAlias = Literal["offline", "causal", "off"]
+"""How objects are followed from frame to frame: "offline" takes the path of proposals that is best over the whole
+clip, "causal" the best path up to each frame, "off" the best proposal of each frame (released behaviour)."""
+
+ReferencePolicy: TypeAlias = Literal["nearest", "uniform", "relevant"]
+"""Which frames the perceiver reads beside the key frame: the nearest ones (released behaviour), frames spread evenly
+over the clip, or the frames that match the instruction best."""
+
+Selection: TypeAlias = Literal["score", "score_x_quality"]
+"""How proposals are ranked: by the sigmoid of the text similarity, or by that times the mean foreground probability
+of the mask (released evaluators)."""
+
+LINKINGS: tuple[Linking, ...] = get_args(Linking)
+REFERENCE_POLICIES: tuple[ReferencePolicy, ...] = get_args(ReferencePolicy)
+SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 
 
 class Task(str, Enum):
-    """The four instructed visual segmentation tasks of the paper (section 1), and plain conversation."""
+    """The four instructed visual segmentation tasks of the paper (section 1), and plain conversation.
+
+    RES: referring expression segmentation of a photo ("the dog on the left"). REASON_SEG: reasoning segmentation of a
+    photo ("what could bite?"). RVOS and REASON_VOS: the same two for clips. CHAT: a question answered in words.
+    """
 
     RES = "res"
     REASON_SEG = "reason_seg"
@@ -25,25 +46,30 @@ class Task(str, Enum):
 
     @property
     def is_video(self) -> bool:
+        """Whether the task is about clips."""
         return self in (Task.RVOS, Task.REASON_VOS)
 
     @property
     def is_reasoning(self) -> bool:
+        """Whether the instruction describes the object by a question or an implication."""
         return self in (Task.REASON_SEG, Task.REASON_VOS)
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One annotated object: its noun (singular unless the noun has none) and its exact mask in the photo."""
+    """One annotated object of a photo."""
 
     name: str
+    """The object's category as a singular noun (plural where the noun has no singular: "scissors")."""
     mask: np.ndarray
+    """bool (height, width)."""
     crowd: bool = False
+    """Whether the mask covers a group of objects that were not annotated one by one (COCO's `iscrowd`)."""
 
 
 @dataclass(frozen=True)
 class InstancePhoto:
-    """A photo with every annotated instance; what readers of instance datasets yield and `compose` builds from."""
+    """A photo with all its annotated instances: what readers of instance datasets yield and `synthesis` composes."""
 
     id: str
     image: np.ndarray
@@ -52,53 +78,52 @@ class InstancePhoto:
 
 @dataclass(frozen=True)
 class Expression:
-    """One instruction about one visual, with its answer.
-
-    `mask` is the union of all referred pixels in the key frame, bool (height, width); None means "no target": the
-    instruction names nothing that is there, and the model should answer with no mask.
-    `kind` says how the expression was made ("unique", "position", "absent", "human", ...) so that scores can be
-    reported by kind. `area` is derived: the share of the frame the target covers.
-
-    What readers of datasets add: `id`, unique within the sample; `ignore`, bool (height, width), pixels that count
-    neither for nor against an answer; `masks`, for a clip one entry for each of the sample's frames (all False = the
-    object is not in that frame, None = that frame is not annotated), None where the clip's truth is not public;
-    `answer`, the words of a conversation or a question's reference answer; `details`, facts that the dataset's
-    protocol needs (annotator, question type, choices ...), plain JSON values.
-    """
+    """One instruction about a photo or clip, with its reference masks or its reference answer."""
 
     text: str
+    """The instruction, or the question of a conversation."""
     mask: np.ndarray | None
+    """bool (height, width): the union of all referred pixels in the key frame. None means "no target": the
+    instruction names nothing that is in the picture, and the correct prediction has no mask."""
     kind: str = "human"
+    """How the expression was made ("unique", "position", "absent", "human", ...); scores are reported by kind."""
     id: str = ""
+    """Unique within the sample."""
     ignore: np.ndarray | None = None
+    """bool (height, width): pixels that are left out of the scores."""
     masks: Sequence[np.ndarray | None] | None = None
+    """For a clip, one reference mask per frame of the sample: all False = the object is not in that frame, None = that
+    frame is not annotated. None in place of the sequence = the clip's annotations are not public."""
     answer: str | None = None
+    """The reference answer of a question or conversation, in words."""
     details: Mapping[str, Any] = field(default_factory=dict)
+    """Values that the dataset's protocol needs (annotator, question type, choices, ...), as JSON can hold them."""
 
     @property
     def area(self) -> float:
+        """The share of the key frame that the mask covers, 0..1."""
         return 0.0 if self.mask is None else float(self.mask.mean())
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One visual (a photo, or the frames of a clip) with one or more instructions of the same task.
-
-    `frames` are RGB uint8 (height, width, 3), all of one size; a photo has one, a conversation may have none. Long
-    clips are decoded frame by frame: `frames` may be any sequence. `key` is the index of the frame that
-    the expressions' masks belong to; the others are reference frames (section 3.2). `regions` optionally labels
-    the key frame's pixels: int16 (height, width) indices into `region_names`, -1 where nothing is known.
-    `frame_names` are the frames' names in the dataset ("00005"), which submissions repeat.
-    """
+    """A photo, or the frames of a clip, with one or more instructions of the same task."""
 
     id: str
     task: Task
     frames: Sequence[np.ndarray]
+    """RGB uint8 (height, width, 3), all of one size. A photo has one frame, a conversation may have none. Any sequence
+    will do: the frames of long clips are decoded when they are indexed."""
     expressions: tuple[Expression, ...]
     key: int = 0
+    """Index of the key frame, which the expressions' `mask` belongs to; the others are reference frames (section
+    3.2)."""
     regions: np.ndarray | None = None
+    """int16 (height, width): the category of each pixel of the key frame as an index into `region_names`, -1 where it
+    is not known."""
     region_names: tuple[str, ...] = field(default=())
     frame_names: tuple[str, ...] = field(default=())
+    """The frames' names in the dataset ("00005"), which submissions repeat."""
 
     @property
     def image(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pictures for people: masks over photos, and contact sheets."""
+"""Draw masks over photos, and contact sheets of photos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PALETTE: tuple[Color, ...] = (
     (240, 150, 0),
     (60, 80, 190),
 )
-"""Okabe and Ito's colors, which people with any color vision can tell apart, a little stronger. Mask i always has
+"""The colors of Okabe and Ito, which are distinct for all kinds of color vision, a little more saturated. Mask i has
 color i modulo 8."""
 
 NO_TARGET = "no target"
@@ -37,18 +37,24 @@ def overlay(
     image: np.ndarray,
     masks: np.ndarray,
     labels: Sequence[str] | None = None,
-    scores: Sequence[float] | None = None,
+    scores: Sequence[float] | np.ndarray | None = None,
     alpha: float = 0.5,
     caption: str | None = None,
 ) -> np.ndarray:
-    """Draw masks over a photo: a tint, a crisp outline, a tag for each mask, a caption for the whole.
+    """Draw masks over a photo: a tint, an outline and a tag for each mask, and a caption.
 
-    `image` is RGB uint8 (height, width, 3), `masks` bool (masks, height, width), best first: where masks overlap, the
-    first gives the tint. Mask i always has the same color, `color_of(i)`.
-    A mask's tag shows its label and its score, where given. Without any masked pixel the caption says "no target".
-    Lines and letters follow the size of the photo; text that has no room is left out.
+    Args:
+        image: RGB uint8 (height, width, 3).
+        masks: bool (masks, height, width), best first; where masks overlap, the first one gives the tint. Mask i has
+            the color `color_of(i)`.
+        labels: text of each mask's tag.
+        scores: score of each mask, shown in its tag.
+        alpha: opacity of the tint, 0 (none) to 1 (solid).
+        caption: text at the bottom (or top) of the photo. It says "no target" when all masks are empty.
 
-    Returns a new RGB uint8 (height, width, 3). Raises InputError when the shapes do not fit together.
+    Lines and letters scale with the photo; text that does not fit is left out.
+
+    Returns a new array, RGB uint8 (height, width, 3). Raises InputError when the shapes do not fit together.
     """
     _check(image, masks, labels, scores, alpha)
     page = _Page(image)
@@ -74,16 +80,17 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     tile: int = 320,
 ) -> np.ndarray:
-    """Lay photos of any sizes out on one white page, row by row, each scaled so that its longer side is `tile`.
+    """Arrange photos of any sizes in rows on a white page, each scaled to a longer side of `tile` pixels.
 
-    `images` are RGB uint8 (height, width, 3); captions stand under them, one line each.
+    `images` are RGB uint8 (height, width, 3); each caption is one line below its image.
     Returns RGB uint8 (page height, page width, 3).
     Raises InputError without images, or when the number of captions differs.
     """
     if len(images) == 0 or columns < 1 or tile < 1:
-        raise InputError(f"{len(images)} images, {columns} columns, tiles of {tile} pixels; at least 1 each was needed")
+        given = f"{len(images)} images, {columns} columns, tiles of {tile} pixels"
+        raise InputError(f"expected at least 1 image, 1 column and tiles of 1 pixel, got {given}")
     if captions is not None and len(captions) != len(images):
-        raise InputError(f"{len(captions)} captions were given for {len(images)} images; one each was needed")
+        raise InputError(f"expected one caption per image, got {len(captions)} for {len(images)} images")
     names = captions if captions is not None else [None] * len(images)
     starts = range(0, len(images), columns)
     gap = max(2, tile // 32)
@@ -111,7 +118,7 @@ class _Box:
 
 
 class _Page:
-    """A photo being drawn on, and the places where text already stands."""
+    """A photo that is drawn on, and the boxes of the text on it."""
 
     def __init__(self, image: np.ndarray) -> None:
         self.canvas = image.copy()
@@ -123,7 +130,7 @@ class _Page:
         self._taken: list[_Box] = []
 
     def draw_caption(self, text: str, masks: np.ndarray) -> None:
-        """At the bottom left, or at the top left when the masks (masks, height, width) have fewer pixels there."""
+        """Draw at the bottom left, or at the top left if that hides fewer pixels of `masks` (masks, height, width)."""
         room = self.width - 2 * self.margin
         picture = panel(text, self.font, room, _CAPTION_FILL, _CAPTION_OPACITY, _CAPTION_LINES)
         high, wide = picture.shape[:2]
@@ -133,7 +140,7 @@ class _Page:
         self._draw(picture, *places[int(np.argmin(covered))])
 
     def draw_tag(self, text: str, mask: np.ndarray, color: Color) -> None:
-        """Above, inside or below the mask's box, at the first place that is free; the first one if none is."""
+        """Draw above, inside or below the mask's box: at the first free place, or the first place if none is free."""
         picture = panel(text, self.font, self.width, color)
         high, wide = picture.shape[:2]
         left, top, _, bottom = mask_to_box(mask).astype(int)
@@ -155,21 +162,25 @@ class _Page:
 
 
 def _check(
-    image: np.ndarray, masks: np.ndarray, labels: Sequence[str] | None, scores: Sequence[float] | None, alpha: float
+    image: np.ndarray,
+    masks: np.ndarray,
+    labels: Sequence[str] | None,
+    scores: Sequence[float] | np.ndarray | None,
+    alpha: float,
 ) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise InputError(f"the image has shape {image.shape} and type {image.dtype}; uint8 (height, width, 3) needed")
+        raise InputError(f"expected an image uint8 (height, width, 3), got shape {image.shape}, type {image.dtype}")
     if masks.ndim != 3 or masks.dtype != np.bool_ or masks.shape[1:] != image.shape[:2]:
-        needed = f"bool (masks, {image.shape[0]}, {image.shape[1]})"
-        raise InputError(f"the masks have shape {masks.shape} and type {masks.dtype}; {needed} was needed")
+        expected = f"bool (masks, {image.shape[0]}, {image.shape[1]})"
+        raise InputError(f"expected masks {expected}, got shape {masks.shape} and type {masks.dtype}")
     for name, values in (("labels", labels), ("scores", scores)):
         if values is not None and len(values) != len(masks):
-            raise InputError(f"{len(values)} {name} were given for {len(masks)} masks; one each was needed")
+            raise InputError(f"expected one of {name} per mask, got {len(values)} for {len(masks)} masks")
     if not isinstance(alpha, Real) or not 0 <= alpha <= 1:
-        raise InputError(f"alpha is {alpha!r}; 0 (no tint) to 1 (solid color) was needed")
+        raise InputError(f"expected alpha from 0 (no tint) to 1 (solid color), got {alpha!r}")
 
 
-def _tag(index: int, labels: Sequence[str] | None, scores: Sequence[float] | None) -> str:
+def _tag(index: int, labels: Sequence[str] | None, scores: Sequence[float] | np.ndarray | None) -> str:
     label = [labels[index]] if labels is not None else []
     score = [f"{scores[index]:.2f}"] if scores is not None else []
     return " ".join(label + score)
@@ -183,14 +194,14 @@ def _tint(canvas: np.ndarray, mask: np.ndarray, color: Color, alpha: float) -> N
 
 
 def _outline(canvas: np.ndarray, mask: np.ndarray, color: Color, line: float) -> None:
-    """A line of `line` pixels in `color` along the edge, with a thin white one outside it that parts it from the photo.
+    """A line of `line` pixels in `color` along the edge, with a thin white line outside it for contrast.
 
-    Both come from the distance to the edge, which makes them smooth at every width.
+    Both are computed from the distance to the edge, which makes them smooth at every width.
     """
     rows, columns = _around(mask, int(np.ceil(2 * line)) + 2)
     distance = _distance_outside(mask[rows, columns])
     part = canvas[rows, columns]
-    _blend(part, np.float32((255, 255, 255)), 0.85 * _band(distance, 0, line * 1.4))
+    _blend(part, np.array((255, 255, 255), np.float32), 0.85 * _band(distance, 0, line * 1.4))
     _blend(part, np.array(color, np.float32), _band(distance, -line, 0.4 * line))
 
 
@@ -204,7 +215,7 @@ def _distance_outside(mask: np.ndarray) -> np.ndarray:
 
 
 def _band(distance: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Opacity (height, width, 1): 1 where low < distance < high, falling to 0 over one pixel."""
+    """Opacity (height, width, 1): 1 where low < distance < high, with a ramp to 0 over one pixel."""
     return np.clip(np.minimum(distance - low, high - distance) + 0.5, 0, 1)[..., None]
 
 
@@ -215,12 +226,12 @@ def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
 
 
 def _blend(part: np.ndarray, color: np.ndarray, opacity: np.ndarray) -> None:
-    """Lay `color` over `part` (height, width, 3) in place; `opacity` (height, width, 1) in 0..1."""
+    """Blend `color` into `part` (height, width, 3) in place; `opacity` is (height, width, 1) in 0..1."""
     part[...] = np.rint(part + (color - part.astype(np.float32)) * opacity).astype(np.uint8)
 
 
 def _row(images: Sequence[np.ndarray], captions: Sequence[str | None], tile: int, gap: int) -> np.ndarray:
-    """Photos side by side, as high as the highest of them, with a gap right of each and below."""
+    """Photos side by side, as high as the highest, with a gap to the right of each and below."""
     small = [_fitted(image, tile) for image in images]
     high = max(image.shape[0] for image in small)
     cells = [
@@ -239,7 +250,7 @@ def _fitted(image: np.ndarray, tile: int) -> np.ndarray:
 
 
 def _strip(caption: str | None, tile: int) -> np.ndarray:
-    """The line under a photo; no pixels without a caption."""
+    """The caption below a photo, white with text; no pixels without a caption."""
     if caption is None:
         return np.zeros((0, tile, 3), dtype=np.uint8)
     size = int(np.clip(round(tile / 20), 10, 40))
@@ -248,7 +259,7 @@ def _strip(caption: str | None, tile: int) -> np.ndarray:
 
 
 def _centered(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`picture` in the middle of a white page (height, width, 3)."""
+    """`picture` centred on a white page (height, width, 3)."""
     page = np.full((height, width, 3), 255, dtype=np.uint8)
     high, wide = picture.shape[:2]
     top, left = (height - high) // 2, (width - wide) // 2

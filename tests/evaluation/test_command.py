@@ -169,11 +169,11 @@ def test_a_model_answers_every_frame_of_a_clip(segmenter, linking):
     sample = clip(1)
     (answer,) = SegmenterAnswers(segmenter, linking).segment_clip(sample)
     assert len(answer.masks) == len(answer.scores) == 3
-    direct = segmenter.segment_video(sample.frames, ["the block"], linking, task="rvos")
+    direct = segmenter.segment_video(sample.frames, ["the block"], linking=linking, task="rvos")
     for index, frame in enumerate(direct.frames):
         given = answer.masks[index]
         assert (given is not None) == frame.present[0]
-        assert given is None or (given == direct.masks(index)[0]).all()
+        assert given is None or (given == frame.masks[0]).all()
 
 
 @pytest.mark.slow

@@ -36,23 +36,23 @@ def make(count: int = 1, **changes: object) -> Prediction:
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"image": IMAGE[..., 0]}, r"image is uint8 \(40, 60\); uint8 \(any, any, 3\) was needed"),
-        ({"image": IMAGE / 255}, "image is float64"),
-        ({"image": IMAGE.tolist()}, "image is list; a NumPy array"),
-        ({"masks": np.zeros((1, 60, 40), bool)}, r"masks is bool \(1, 60, 40\); bool \(any, 40, 60\)"),
-        ({"masks": np.zeros((40, 60), bool)}, "masks is"),
-        ({"masks": np.zeros((1, 40, 60), np.uint8)}, "masks is uint8"),
-        ({"scores": np.zeros(2, np.float32)}, r"scores is float32 \(2,\); float32 \(1,\) was needed"),
-        ({"scores": np.zeros(1)}, "scores is float64"),
+        ({"image": IMAGE[..., 0]}, r"expected image to be uint8 \(any, any, 3\), got uint8 \(40, 60\)"),
+        ({"image": IMAGE / 255}, "got float64"),
+        ({"image": IMAGE.tolist()}, "expected image to be a NumPy array .*, got list"),
+        ({"masks": np.zeros((1, 60, 40), bool)}, r"expected masks to be bool \(any, 40, 60\), got bool \(1, 60, 40\)"),
+        ({"masks": np.zeros((40, 60), bool)}, "expected masks to be"),
+        ({"masks": np.zeros((1, 40, 60), np.uint8)}, "expected masks to be .* got uint8"),
+        ({"scores": np.zeros(2, np.float32)}, r"expected scores to be float32 \(1,\), got float32 \(2,\)"),
+        ({"scores": np.zeros(1)}, "expected scores to be .* got float64"),
         ({"scores": np.array([np.nan], np.float32)}, "finite"),
-        ({"instruction": None}, "instruction and task are NoneType and Task"),
-        ({"task": "res"}, "str and Task were needed"),
-        ({"source": Path("walk.jpg")}, "source and model are PosixPath and str; str or None were needed"),
-        ({"source": 5}, "source and model are int"),
-        ({"model": 5}, "source and model are str and int"),
+        ({"instruction": None}, "got NoneType and Task"),
+        ({"task": "res"}, "expected instruction and task to be str and Task, got str and str"),
+        ({"source": Path("walk.jpg")}, "expected source and model to be str or None, got PosixPath and str"),
+        ({"source": 5}, "got int and str"),
+        ({"model": 5}, "got str and int"),
         (
             {"image": np.zeros((0, 60, 3), np.uint8), "masks": np.zeros((1, 0, 60), bool)},
-            r"image is uint8 \(0, 60, 3\)",
+            r"expected image to be .* got uint8 \(0, 60, 3\)",
         ),
     ],
 )
@@ -77,6 +77,13 @@ def test_numbers(count):
 
 def test_an_empty_mask_is_no_target():
     assert not make(masks=np.zeros((1, 40, 60), bool)).found
+
+
+def test_repr_is_short():
+    assert repr(make(2)) == (
+        "Prediction(instruction='the dog on the left', task='res', masks=2, best_score=0.900, size=(40, 60))"
+    )
+    assert "masks=0, best_score=None" in repr(make(0))
 
 
 def test_it_is_frozen():
@@ -105,7 +112,7 @@ def test_ids_of_numpy_become_plain():
 
 @pytest.mark.parametrize("ids", [{"image_id": 1.5}, {"image_id": []}, {"category_id": True}])
 def test_ids_that_are_none(ids):
-    with pytest.raises(InputError, match=r"_id is .*; a whole number or a string was needed"):
+    with pytest.raises(InputError, match=r"expected .*_id to be a whole number or a string, got "):
         make().to_coco(**ids)
 
 
@@ -258,14 +265,14 @@ def test_a_full_disk_leaves_no_part_of_an_answer(written, tmp_path, monkeypatch)
 
 def test_more_masks_than_a_palette_has_leave_nothing(tmp_path):
     many = make(masks=np.ones((256, 40, 60), bool), scores=np.ones(256, np.float32))
-    with pytest.raises(InputError, match="256 masks were given; a label picture holds at most 255"):
+    with pytest.raises(InputError, match="expected at most 255 masks for a label image, got 256 masks"):
         many.save(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan"), "half", None])
 def test_an_opacity_out_of_range(alpha):
-    with pytest.raises(InputError, match="alpha is "):
+    with pytest.raises(InputError, match="expected alpha"):
         make().overlay(alpha)
 
 

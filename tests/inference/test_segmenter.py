@@ -158,7 +158,10 @@ REFUSED = {
     "list of None": (lambda s, p: s.segment(p, ["dog", None]), "expected the instruction to be a string, got NoneType"),
     "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "expected the instruction to be a string, got list"),
     "session, number": (lambda s, p: s.open(p).segment(5), "expected the instruction to be a string, got int"),
-    "session, list": (lambda s, p: s.open(p).segment(["dog"]), "expected the instruction to be a string, got list"),
+    "session, list of lists": (
+        lambda s, p: s.open(p).segment([["dog"]]), "expected the instruction to be a string, got list"
+    ),
+    "session, a set": (lambda s, p: s.open(p).segment({"dog"}), "got set"),
     "session, task given": (lambda s, p: s.open(p).segment(None, task="res"), "got NoneType"),
     "batch, one empty": (lambda s, p: s.segment([p, p], ["a dog", ""]), "expected a non-empty instruction"),
     "batch, None": (lambda s, p: s.segment([p, p], None), "got NoneType"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from instructseg.errors import InputError
-from instructseg.media.files import make_folder, write_bytes, write_together
+from instructseg.media.files import abbreviate, make_folder, write_bytes, write_together
 
 
 def test_write_replaces_and_leaves_nothing_else(tmp_path):
@@ -79,5 +79,10 @@ def test_make_folder(tmp_path):
 
 def test_a_folder_that_may_not_be_written_to_is_told_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: mode & os.W_OK == 0)  # the administrator may write anywhere
-    with pytest.raises(InputError, match="may not be written to; choose another one"):
+    with pytest.raises(InputError, match="is not writable; choose another one"):
         make_folder(tmp_path)
+
+
+def test_names_in_messages_are_short():
+    assert abbreviate("a" * 160) == "a" * 160 and abbreviate(None) == "None"
+    assert abbreviate("a" * 500 + "b" * 500) == "a" * 80 + "…" + "b" * 40

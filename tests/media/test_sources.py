@@ -48,7 +48,7 @@ def test_expansion(folder, source, names):
         ("empty.jpg", "0 files but no photo"),
         ("a\0b", "cannot be read|does not exist"),
         ("x" * 5000, "cannot be read"),
-        ("[a]/*.png", r"matches no file; .* \[\[\] means a bracket"),
+        ("[a]/*.png", r"matches no file; .* \[\[\] matches a bracket"),
     ],
 )
 def test_nothing_found_is_an_error(folder, source, message):

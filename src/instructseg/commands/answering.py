@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from instructseg.errors import DataError
 from instructseg.evaluation.mask_files import MaskRles
 from instructseg.evaluation.predictor import MaskAnswer
-from instructseg.types import Expression, Sample
+from instructseg.types import Expression, Linking, Sample
 
 if TYPE_CHECKING:
     from instructseg.inference.segmenter import ImageSession, Segmenter
-    from instructseg.inference.video.options import Linking
 
 
 class SegmenterAnswers:
@@ -37,13 +36,13 @@ class SegmenterAnswers:
     def segment_clip(self, sample: Sample) -> list[MaskAnswer]:
         """Raises DataError when a frame cannot be read."""
         texts = [expression.text for expression in sample.expressions]
-        clip = self.segmenter.segment_video(sample.frames, texts, self.linking, task=sample.task)
+        clip = self.segmenter.segment_video(sample.frames, texts, linking=self.linking, task=sample.task)
         if len(clip) != len(sample.frames):
             raise DataError(clip.error or f"{len(clip)} of {len(sample.frames)} frames were answered")
         return [
             MaskAnswer(
                 MaskRles([frame.rles[place] if frame.present[place] else None for frame in clip.frames]),
-                [frame.scores[place] for frame in clip.frames],
+                [float(frame.scores[place]) for frame in clip.frames],
             )
             for place in range(len(texts))
         ]

@@ -13,6 +13,7 @@ import typer
 from instructseg.commands.report import FAILED, errors_in_one_line, say
 from instructseg.errors import InputError
 from instructseg.evaluation.benchmarks import BENCHMARKS, COMPOSED, Benchmark, chosen
+from instructseg.types import Linking
 
 if TYPE_CHECKING:
     from instructseg.evaluation.api import Settings
@@ -34,14 +35,6 @@ class Masks(StrEnum):
     RLE = "rle"
 
 
-class Linking(StrEnum):
-    """The values of `inference.video_options.Linking`."""
-
-    OFF = "off"
-    CAUSAL = "causal"
-    OFFLINE = "offline"
-
-
 def evaluate(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL [NAME ...]", help="A model name or folder; more benchmarks.")
@@ -58,7 +51,7 @@ def evaluate(
     allow_failures: Annotated[bool, typer.Option(help="Count samples that fail as wrong instead of failing.")] = False,
     linking: Annotated[
         Linking, typer.Option(help="How clips are followed; off: each frame alone, as the paper's evaluators do.")
-    ] = Linking.OFF,
+    ] = "off",
     recipe: Annotated[
         Path, typer.Option(help="Whose held-out photos templated/val and composed_clips/val use.")
     ] = RECIPE,
@@ -83,7 +76,7 @@ def evaluate(
             raise InputError("no --data was given; name the folder that holds the datasets")
         samples = {row.name: open_samples(row, data, recipe) for row in rows}  # what is missing shows before hours pass
         processes, device = shared_processes(device)
-        system = _system(model, predictions, device, dtype, linking.value)
+        system = _system(model, predictions, device, dtype, linking)
         for row in rows:
             answerer, facts = system(row)
             settings = Settings(facts, limit, seed, SaveMasks(save_masks.value), allow_failures)
@@ -144,7 +137,7 @@ def shared_processes(device: str) -> tuple[Processes, str]:
 
 
 def _system(
-    model: str | None, predictions: Path | None, device: str, dtype: str, linking: str
+    model: str | None, predictions: Path | None, device: str, dtype: str, linking: Linking
 ) -> Callable[[Benchmark], tuple[Answerer, dict[str, Any]]]:
     """What is asked on each benchmark, with its name and hash."""
     from instructseg.evaluation.provenance import hash_files

@@ -1,4 +1,4 @@
-"""How commands talk to people: messages on stderr, one line for each error, never a traceback for a wrong input."""
+"""How commands report to the user: messages on stderr, one line per error, no traceback for a wrong input."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FAILED, INTERRUPTED = 1, 130
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Turn our own errors, and those of disks and pipes, into "error: ..." and exit code 1; Ctrl-C into 130."""
+    """Turn errors of this package and of the system into a line "error: ..." and exit code 1, Ctrl-C into 130."""
     try:
         yield
     except InstructSegError as error:
         say(f"error: {error}")
         raise typer.Exit(FAILED) from None
-    except BrokenPipeError:  # "| head" has read enough; typer ends the program quietly
+    except BrokenPipeError:  # "| head" closed the pipe; typer ends the program quietly
         raise
     except OSError as error:
         say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
@@ -36,5 +36,5 @@ def say(message: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks, and without the half letters that a damaged file name may hold."""
+    """`text` without line breaks; bytes of file names that are not UTF-8 are escaped."""
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from instructseg import __version__
+from instructseg._version import __version__
 from instructseg.evaluation.benchmarks import Benchmark
 from instructseg.evaluation.predictor import Answerer
 from instructseg.evaluation.provenance import machine

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from instructseg import __version__
+from instructseg._version import __version__
 from instructseg.evaluation.records import encode
 
 PACKAGES = ("torch", "transformers", "numpy", "opencv-python-headless", "pycocotools", "pillow")

@@ -1,4 +1,4 @@
-"""What the model answers about a photo, and everything a person may want to do with it."""
+"""Prediction: the masks of one instruction in one photo, in every form that people use them in."""
 
 from __future__ import annotations
 
@@ -13,53 +13,49 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from instructseg import __version__
+from instructseg._version import __version__
 from instructseg.errors import InputError
 from instructseg.media.files import make_folder, write_together
-from instructseg.media.masks import (
-    mask_png,
-    mask_to_rle,
-    masks_to_boxes,
-    masks_to_labels,
-    palette_png,
-)
-from instructseg.media.names import numbered, safe_stem, slug
+from instructseg.media.masks import mask_png, mask_to_rle, masks_to_boxes, masks_to_labels, palette_png
+from instructseg.media.outputs import JSON, MASK, OVERLAY, SavedFiles, choose_stem, free_stem
 from instructseg.types import Task
 from instructseg.visualization import overlay
 
 if TYPE_CHECKING:
-    import supervision
+    import supervision  # pyright: ignore[reportMissingImports]  # an optional extra
+
+_QUESTION = ("instruction", "task", "model", "image_hash")
 
 
 @dataclass(frozen=True)
-class SavedPrediction:
-    """Where `Prediction.save` put its three files."""
+class SavedPrediction(SavedFiles):
+    """The files that `Prediction.save` wrote."""
 
     overlay: Path
     mask: Path
     json: Path
 
-    def to_dict(self) -> dict[str, str]:
-        return {"overlay": str(self.overlay), "mask": str(self.mask), "json": str(self.json)}
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """The answer to one instruction about one photo.
+    """The masks of one instruction in one photo.
 
-    `image` is the upright photo, RGB uint8 (height, width, 3). `masks` are bool (masks, height, width), best first,
-    with `scores` float32 (masks,). No masks at all, or only empty ones, means "no target": the instruction names
-    nothing that is there. `source` is the photo's path, `model` the name of the weights, where known.
-    Raises InputError when the shapes, types or order do not fit.
+    No masks, or only empty ones, mean "no target": the instruction names nothing that is in the photo.
+    Raises InputError when shapes, types or order do not fit together.
     """
 
     image: np.ndarray
+    """The upright photo, RGB uint8 (height, width, 3)."""
     instruction: str
     task: Task
     masks: np.ndarray
+    """bool (masks, height, width), best first."""
     scores: np.ndarray
+    """float32 (masks,), descending."""
     source: str | None = None
+    """Path of the photo, where known."""
     model: str | None = None
+    """Name of the weights, where known."""
 
     def __post_init__(self) -> None:
         _expect("image", self.image, np.uint8, (None, None, 3))
@@ -67,30 +63,37 @@ class Prediction:
         _expect("masks", self.masks, np.bool_, (None, height, width))
         _expect("scores", self.scores, np.float32, (len(self.masks),))
         if not np.isfinite(self.scores).all() or (np.diff(self.scores) > 0).any():
-            raise InputError(f"scores are {self.scores}; finite numbers, best first, were needed")
+            raise InputError(f"expected finite scores, best first, got {self.scores}")
         if not isinstance(self.instruction, str) or not isinstance(self.task, Task):
             given = f"{type(self.instruction).__name__} and {type(self.task).__name__}"
-            raise InputError(f"instruction and task are {given}; str and Task were needed")
+            raise InputError(f"expected instruction and task to be str and Task, got {given}")
         if not all(isinstance(name, str | None) for name in (self.source, self.model)):
             given = f"{type(self.source).__name__} and {type(self.model).__name__}"
-            raise InputError(f"source and model are {given}; str or None were needed")
+            raise InputError(f"expected source and model to be str or None, got {given}")
 
     def __len__(self) -> int:
         """The number of masks."""
         return len(self.masks)
 
     def __bool__(self) -> bool:
-        """True, always: without this an answer of no masks would count as no answer. See `found`."""
+        """Always True, also without masks; see `found`."""
         return True
+
+    def __repr__(self) -> str:
+        best = f"{self.scores[0]:.3f}" if len(self) else None
+        return (
+            f"Prediction(instruction={self.instruction!r}, task={self.task.value!r}, masks={len(self)}, "
+            f"best_score={best}, size={self.size})"
+        )
 
     @property
     def found(self) -> bool:
-        """Whether the instruction has a target in the photo: any pixel of any mask."""
+        """Whether the instruction has a target in the photo: whether any mask has a pixel."""
         return bool(self.masks.any())
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the photo."""
+        """(height, width) of the photo in pixels."""
         return self.image.shape[0], self.image.shape[1]
 
     @property
@@ -99,11 +102,14 @@ class Prediction:
         return masks_to_boxes(self.masks)
 
     def overlay(self, alpha: float = 0.5) -> np.ndarray:
-        """The photo with masks, scores and the instruction drawn on it: RGB uint8 (height, width, 3)."""
+        """The photo with masks, scores and the instruction drawn on it, RGB uint8 (height, width, 3).
+
+        `alpha` is the opacity of the masks' tint, 0..1.
+        """
         return overlay(self.image, self.masks, scores=self.scores, alpha=alpha, caption=self.instruction)
 
     def cutout(self) -> np.ndarray:
-        """The best mask's pixels, everything else fully transparent: RGBA uint8 (height, width, 4)."""
+        """The pixels of the best mask, all others fully transparent: RGBA uint8 (height, width, 4)."""
         rgba = np.zeros((*self.size, 4), dtype=np.uint8)
         if len(self):
             inside = self.masks[0]
@@ -112,9 +118,9 @@ class Prediction:
         return rgba
 
     def to_coco(self, image_id: int | str | None = None, category_id: int = 1) -> list[dict[str, Any]]:
-        """One COCO result for each mask: segmentation (RLE), bbox (xywh), area, score and ids.
+        """One COCO result per mask: segmentation (RLE), bbox (xywh, pixels), area (pixels), score and ids.
 
-        `image_id` is left out when not given; COCO's evaluation needs it.
+        Without an `image_id` results have none; COCO's evaluation needs it.
         """
         given = {"image_id": image_id, "category_id": category_id}
         ids = {name: _plain(name, value) for name, value in given.items() if value is not None}
@@ -130,7 +136,7 @@ class Prediction:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the photo's pixels, as JSON can hold it; `size` is [height, width]."""
+        """All fields but the photo's pixels, as JSON can hold them; `size` is [height, width]."""
         return {
             "instruction": self.instruction,
             "task": self.task.value,
@@ -147,7 +153,7 @@ class Prediction:
     def to_supervision(self) -> supervision.Detections:
         """The masks as roboflow's `supervision.Detections` (class 0, named after the instruction)."""
         try:
-            import supervision
+            import supervision  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise InputError(f"supervision cannot be imported ({error}); pip install supervision") from error
         return supervision.Detections(
@@ -161,55 +167,38 @@ class Prediction:
     def save(self, directory: str | Path, stem: str | None = None) -> SavedPrediction:
         """Write <stem>.overlay.png, <stem>.mask.png and <stem>.json into `directory`, which is created.
 
-        The mask file is 0/255 for one mask, and a palette PNG (i + 1 = mask i) for several. The default stem is
-        made of the photo's name and the instruction. Where another answer already has that stem, a number is added;
-        an earlier answer of the same model to the same question about the same photo is replaced.
-        Raises InputError for a stem with a path in it, or when the files cannot be written: then there is none of them.
+        The mask file is 0/255 for one mask, and a palette PNG (i + 1 = mask i) for several. The default stem is made
+        of the photo's name and the instruction. A result of the same model for the same instruction and photo is
+        replaced; where the stem belongs to another result, it gets a number.
+        Raises InputError for a stem that is not a plain file name, or when the files cannot be written; then none of
+        them appears.
         """
-        folder, answer = make_folder(directory), self.to_dict()
-        stem = numbered(self._stem(stem), lambda name: _is_free(folder, name, answer))
-        paths = SavedPrediction(*(folder / f"{stem}{end}" for end in (".overlay.png", ".mask.png", ".json")))
-        mask = palette_png(masks_to_labels(self.masks)) if len(self) > 1 else mask_png(self.masks.any(axis=0))
-        text = json.dumps(answer, indent=2).encode()
-        write_together({paths.overlay: _png(self.overlay()), paths.mask: mask, paths.json: text})
+        folder, content = make_folder(directory), self.to_dict()
+        stem = choose_stem(stem, self.source or "photo", [self.instruction])
+        stem = free_stem(folder, stem, content, _QUESTION, (OVERLAY, MASK))
+        paths = SavedPrediction(*(folder / f"{stem}{ending}" for ending in (OVERLAY, MASK, JSON)))
+        text = json.dumps(content, indent=2).encode()
+        write_together({paths.overlay: _png(self.overlay()), paths.mask: self._mask_file(), paths.json: text})
         return paths
 
-    def _stem(self, given: str | None) -> str:
-        if given is None:
-            return f"{safe_stem(self.source or 'photo')}.{slug(self.instruction)}"
-        if not given or safe_stem(f"{given}.x") != given:
-            raise InputError(f"stem {given!r} cannot name a file; give a plain name without folders or special letters")
-        return given
+    def _mask_file(self) -> bytes:
+        if len(self) > 1:
+            return palette_png(masks_to_labels(self.masks))
+        return mask_png(np.asarray(self.masks.any(axis=0)))
 
 
 def _plain(name: str, value: object) -> int | str:
-    """An id as JSON can hold it; NumPy's integers are none to JSON."""
+    """An id as JSON can hold it, which NumPy's integers are not."""
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     if not isinstance(value, str):
-        raise InputError(f"{name} is {value!r}; a whole number or a string was needed")
+        raise InputError(f"expected {name} to be a whole number or a string, got {value!r}")
     return value
 
 
-_SAME_QUESTION = ("instruction", "task", "model", "image_hash")
-
-
-def _is_free(folder: Path, stem: str, answer: dict[str, Any]) -> bool:
-    """Whether `stem` is unused, or used by an earlier answer to the same question."""
-    path = folder / f"{stem}.json"
-    others = (folder / f"{stem}{end}" for end in (".overlay.png", ".mask.png"))
-    if not path.exists():
-        return not any(other.exists() for other in others)
-    try:
-        earlier = json.loads(path.read_bytes())
-        return all(earlier[key] == answer[key] for key in _SAME_QUESTION)
-    except (OSError, ValueError, KeyError, TypeError):  # not a file of ours: keep it
-        return False
-
-
 def _image_hash(image: np.ndarray) -> str:
-    """Tells photos apart whose files have the same name."""
-    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).hexdigest()
+    """Distinguishes photos whose files have the same name."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest()
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -219,11 +208,11 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _expect(name: str, array: np.ndarray, dtype: type, shape: tuple[int | None, ...]) -> None:
-    wanted = f"{np.dtype(dtype)} {shape}".replace("None", "any")
+    expected = f"{np.dtype(dtype)} {shape}".replace("None", "any")
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{name} is {type(array).__name__}; a NumPy array {wanted} was needed")
+        raise InputError(f"expected {name} to be a NumPy array {expected}, got {type(array).__name__}")
     fits = array.ndim == len(shape) and all(
         side in (None, given) for side, given in zip(shape, array.shape, strict=True)
     )
     if array.dtype != dtype or not fits or (name == "image" and not array.size):
-        raise InputError(f"{name} is {array.dtype} {array.shape}; {wanted} was needed")
+        raise InputError(f"expected {name} to be {expected}, got {array.dtype} {array.shape}")

@@ -1,1 +1,1 @@
-"""Image and mask files in and out; nothing here knows about the model."""
+"""Reading and writing images, clips and masks, and the names of result files; independent of the model."""

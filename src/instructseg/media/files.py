@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files so that they appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from instructseg.errors import InputError
-from instructseg.media.names import brief
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` by way of a temporary neighbour and a rename; a reader never sees half a file.
+    """Write `data` to a temporary file beside `path` and rename it, so that no reader sees half a file.
 
     Raises InputError when the file system refuses (folder missing, no permission, disk full).
     """
@@ -19,29 +18,30 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files that belong together, each as `write_bytes` does; where one does not fit on the disk, none appears.
+    """Write files that belong together, each as `write_bytes` does; when one cannot be written, none appears.
 
     Raises InputError when the file system refuses.
     """
     temporary = {path: path.with_name(f".{os.urandom(8).hex()}.tmp") for path in files}
+    current = None
     try:
         try:
-            for path, data in files.items():
-                temporary[path].write_bytes(data)
-            for path in files:
-                os.replace(temporary[path], path)
+            for current, data in files.items():
+                temporary[current].write_bytes(data)
+            for current in files:
+                os.replace(temporary[current], current)
         finally:
-            for rest in temporary.values():
-                rest.unlink(missing_ok=True)
+            for leftover in temporary.values():
+                leftover.unlink(missing_ok=True)
     except OSError as error:
         reason = f"{error.strerror or error}; free some space or choose another folder"
-        raise InputError(f"{brief(path)} cannot be written: {reason}") from error
+        raise InputError(f"{abbreviate(current)} cannot be written: {reason}") from error
 
 
-def make_folder(path: str | os.PathLike) -> Path:
-    """The folder `path`, created with its parents where needed.
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder `path`, created with its parents if needed.
 
-    Raises InputError when that cannot be done, or when nothing may be written into it.
+    Raises InputError when it cannot be created or is not writable.
     """
     try:
         if path == "":
@@ -50,7 +50,13 @@ def make_folder(path: str | os.PathLike) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"folder {brief(path)} cannot be created: {reason}; choose another one") from error
+        raise InputError(f"folder {abbreviate(path)} cannot be created: {reason}; choose another one") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"folder {brief(path)} may not be written to; choose another one, or allow it")
+        raise InputError(f"folder {abbreviate(path)} is not writable; choose another one, or change its permissions")
     return folder
+
+
+def abbreviate(name: object, max_length: int = 160) -> str:
+    """A name for an error message; one of more than `max_length` characters is cut in its middle."""
+    text = str(name)
+    return text if len(text) <= max_length else f"{text[: max_length // 2]}…{text[-max_length // 4 :]}"

@@ -1,4 +1,4 @@
-"""Any photo a person may hand in -> one upright RGB array, or one line that says why not."""
+"""Read a photo in any common form into one upright RGB array; errors are one line."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from instructseg.errors import InputError
-from instructseg.media.names import brief
+from instructseg.media.files import abbreviate
 from instructseg.media.pixels import array_to_rgb, picture_to_rgb
 
-ImageSource: TypeAlias = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
+ImageInput: TypeAlias = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
+"""What `load_image` reads: a path, the bytes of an image file, a PIL image, or an array."""
 
 MAX_PIXELS = 100_000_000
-"""Photos with more pixels are refused before they are decoded: a small file can claim to be a huge picture."""
+"""Photos with more pixels are refused before they are decoded, since a small file can declare a huge size."""
 
-DRAWINGS = ("EPS", "WMF", "EMF")
-"""Programs rather than pixels, which Pillow hands to other software to run."""
+VECTOR_FORMATS = ("EPS", "WMF", "EMF")
+"""Pillow renders these with external programs, which is not safe for unknown files."""
 
 
-def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a photo and return what a viewer would show: RGB uint8 (height, width, 3), upright, opaque.
+def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a photo as a viewer shows it: RGB uint8 (height, width, 3), upright, opaque.
 
     `source` is a path, the bytes of an image file, a PIL image, or an array.
 
-    - EXIF orientation is applied to files, bytes and PIL images, so masks match the upright picture.
-    - Transparency is laid on white; of an animation the first frame is taken (of a PIL image, its current frame).
-    - 16-bit gray becomes 8-bit by scaling the full range 0..65535.
-    - Arrays: see `pixels.array_to_rgb`. They hold no file header, so `max_pixels` does not apply to them.
+    - Files, bytes and PIL images are rotated by their EXIF orientation, so masks match the upright picture.
+    - Transparent pixels are blended with white. The first frame of an animation is read (of a PIL image, its current
+      frame).
+    - 16-bit gray is reduced to 8 bits by scaling the full range 0..65535.
+    - For arrays see `pixels.array_to_rgb`; `max_pixels` does not apply to them.
 
     The result is a new array, never a view of `source`.
-    Raises InputError when the source is missing, not an image, damaged, or larger than `max_pixels`.
+    Raises InputError when the source is missing, not an image, damaged, or has more than `max_pixels` pixels.
     """
     if not isinstance(max_pixels, int) or max_pixels < 1:
-        raise InputError(f"max_pixels is {max_pixels!r}; a whole number of at least 1 is needed")
+        raise InputError(f"expected max_pixels to be a whole number of at least 1, got {max_pixels!r}")
     if isinstance(source, np.ndarray):
-        return array_to_rgb(np.asarray(source))  # a plain one: a matrix would keep its own rules
+        return array_to_rgb(np.asarray(source))  # np.matrix would stay two-dimensional
     if isinstance(source, Image.Image):
         return _decode(source, _picture_name(source), max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -51,28 +53,28 @@ def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, str | os.PathLike):
         return _read_path(source, max_pixels)
     raise InputError(
-        f"a photo cannot be read from {type(source).__name__}; "
-        "give a path, the bytes of an image file, a PIL image or a NumPy array (height, width, 3)"
+        f"expected a path, the bytes of an image file, a PIL image or a NumPy array (height, width, 3), "
+        f"got {type(source).__name__}; a photo cannot be read from it"
     )
 
 
 def _read_path(source: str | os.PathLike, max_pixels: int) -> np.ndarray:
     path = os.fsdecode(source)
-    name = brief(path)
+    name = abbreviate(path)
     if not path:
-        raise InputError("the name of the photo is empty; give its path")
+        raise InputError("the path of the photo is empty; give the path of an image file")
     if name.startswith(("http://", "https://")):
-        raise InputError(f"{name} is a web address; download the photo first and give the file")
+        raise InputError(f"{name} is a web address; download the photo and pass the file")
     with _opened(Path(path), name) as file:
         return _read(file, os.fstat(file.fileno()).st_size, name, max_pixels)
 
 
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[io.BufferedReader]:
-    """The regular file at `path`, open for reading; whatever stops that becomes an InputError."""
+    """The regular file at `path`, opened for reading. Raises InputError when it cannot be opened."""
     try:
         if path.is_dir():
-            raise InputError(f"{name} is a folder; a photo file was needed")
+            raise InputError(f"expected a photo file, got {name}, which is a folder; give one of the files in it")
         if path.exists() and not path.is_file():
             raise InputError(f"{name} is not a regular file; copy the photo into a file first")
         file = path.open("rb")
@@ -86,49 +88,49 @@ def _opened(path: Path, name: str) -> Iterator[io.BufferedReader]:
         yield file
 
 
-def _read(file: io.BufferedIOBase, size: int, name: str, max_pixels: int) -> np.ndarray:
+def _read(file: IO[bytes], size: int, name: str, max_pixels: int) -> np.ndarray:
     if size == 0:
-        raise InputError(f"{name} is empty (0 bytes); a photo was needed")
+        raise InputError(f"{name} is empty (0 bytes); copy or download it again")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `max_pixels` is checked instead
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `max_pixels` is our limit
             picture = Image.open(file)
     except Image.DecompressionBombError:
-        refused = 2 * Image.MAX_IMAGE_PIXELS  # Pillow's own limit; its error does not give the size
-        given = f"larger than {refused / 1e6:.0f}"
-        raise InputError(_too_large(name, given, min(max_pixels, refused))) from None
+        refused = 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS)  # Pillow's own limit; its error does not tell the size
+        size_text = f"more than {refused / 1e6:.0f}"
+        raise InputError(_too_large(name, size_text, min(max_pixels, refused))) from None
     except Image.UnidentifiedImageError:
         raise InputError(f"{name} is not an image that can be read; convert it to JPEG, PNG or WebP") from None
-    except Exception as error:  # on hostile bytes the file plugins raise nearly anything
+    except Exception as error:  # on damaged files Pillow's plugins raise nearly anything
         raise InputError(f"{name} is a damaged image ({error}); save or download it again") from error
     with picture:
         return _decode(picture, name, max_pixels)
 
 
 def _decode(picture: Image.Image, name: str, max_pixels: int) -> np.ndarray:
-    if picture.format in DRAWINGS:
-        raise InputError(f"{name} is a drawing ({picture.format}); export it as PNG and give that")
+    if picture.format in VECTOR_FORMATS:
+        raise InputError(f"{name} is a vector drawing ({picture.format}); export it as PNG")
     width, height = picture.size
     if width * height > max_pixels:
         raise InputError(_too_large(name, f"{width} x {height} = {width * height / 1e6:.1f}", max_pixels))
     if width * height == 0:
-        raise InputError(f"{name} is {width} x {height} pixels; at least 1 x 1 is needed")
+        raise InputError(f"expected at least 1 x 1 pixels, got {name} with {width} x {height}")
     try:
         picture.load()
-    except Exception as error:  # on hostile bytes the decoders raise nearly anything
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
         raise InputError(f"{name} is truncated or damaged ({error}); save or download it again") from error
     try:
         return picture_to_rgb(picture)
     except InputError as error:
-        raise InputError(f"{name} cannot be turned into RGB: {error}") from None
+        raise InputError(f"{name} cannot be converted to RGB: {error}") from None
     except ValueError as error:  # Pillow's, for a mode that it cannot convert
-        raise InputError(f"{name} cannot be turned into RGB: {error}; convert it to JPEG or PNG") from error
+        raise InputError(f"{name} cannot be converted to RGB: {error}; convert it to JPEG or PNG") from error
 
 
-def _too_large(name: str, given: str, max_pixels: int) -> str:
+def _too_large(name: str, size: str, max_pixels: int) -> str:
     return (
-        f"{name} is {given} megapixels; at most {max_pixels / 1e6:.4g} are read; "
-        "make it smaller (or raise max_pixels of load_image)"
+        f"{name} has {size} megapixels; at most {max_pixels / 1e6:.4g} are read; "
+        "shrink it (or raise max_pixels of load_image)"
     )
 
 

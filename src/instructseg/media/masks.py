@@ -1,7 +1,7 @@
-"""Masks in the forms other tools read: RLE, polygons, boxes, PNG.
+"""Convert masks to and from RLE, polygons, boxes and PNG.
 
 Coordinates are pixel edges: pixel column x covers x .. x + 1. A mask of one pixel at column 3, row 5 has the box
-(3, 5, 4, 6), and the box of a full picture is (0, 0, width, height). COCO's polygons and boxes mean the same.
+(3, 5, 4, 6), and the box of a full image is (0, 0, width, height). COCO uses the same coordinates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_PALETTE_OBJECTS = 255
 
 
 def mask_to_rle(mask: np.ndarray) -> dict[str, Any]:
-    """bool (height, width) -> COCO's compressed RLE, {"size": [height, width], "counts": str}; JSON can hold it."""
+    """bool (height, width) -> COCO's compressed RLE, {"size": [height, width], "counts": str}, as JSON can hold it."""
     return encode_rle(_checked(mask))
 
 
@@ -32,7 +32,7 @@ def rle_to_mask(rle: Mapping[str, Any]) -> np.ndarray:
 
 
 def mask_to_box(mask: np.ndarray) -> np.ndarray:
-    """The tightest box around bool (height, width): float32 (4,), xyxy pixel edges; all zeros for an empty mask."""
+    """The tight box of bool (height, width): float32 (4,), xyxy pixel edges; all zeros for an empty mask."""
     columns = np.flatnonzero(_checked(mask).any(axis=0))
     if columns.size == 0:
         return np.zeros(4, dtype=np.float32)
@@ -50,8 +50,8 @@ def mask_to_polygons(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarra
     """The outer outlines of bool (height, width), largest first: float32 (points, 2) each, xy pixel edges.
 
     With `tolerance` 0 the outlines follow the pixel edges exactly; otherwise points are dropped as long as the
-    outline moves by no more than `tolerance` pixels. Polygons cannot say "hole": holes come out filled, so use RLE
-    where the exact mask matters. Pixels that touch at a corner share an outline.
+    outline moves by at most `tolerance` pixels. Holes are filled, since polygons cannot represent them: use RLE where
+    the exact mask matters. Pixels that touch at a corner share an outline.
     """
     import cv2
 
@@ -60,7 +60,7 @@ def mask_to_polygons(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarra
         return []
     doubled = mask[top:bottom, left:right].astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    polygons = [_edges(outline[:, 0]) + np.float32([left, top]) for outline in outlines]
+    polygons = [_edges(outline[:, 0]) + np.array([left, top], np.float32) for outline in outlines]
     if tolerance > 0:
         polygons = [cv2.approxPolyDP(polygon[:, None], tolerance, True)[:, 0] for polygon in polygons]
     polygons = [polygon for polygon in polygons if len(polygon) >= 3]
@@ -70,10 +70,11 @@ def mask_to_polygons(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarra
 def masks_to_labels(masks: np.ndarray) -> np.ndarray:
     """bool (masks, height, width) -> uint8 (height, width): 0 is background, i + 1 is mask i.
 
-    Where masks overlap the first one wins, since masks come best first. Raises InputError for more than 255 masks.
+    Where masks overlap, the first one wins, since masks are sorted best first. Raises InputError for more than 255
+    masks.
     """
     if len(masks) > MAX_PALETTE_OBJECTS:
-        raise InputError(f"{len(masks)} masks were given; a label picture holds at most {MAX_PALETTE_OBJECTS}")
+        raise InputError(f"expected at most {MAX_PALETTE_OBJECTS} masks for a label image, got {len(masks)} masks")
     labels = np.zeros(masks.shape[1:], dtype=np.uint8)
     for index in reversed(range(len(masks))):
         labels[masks[index]] = index + 1
@@ -83,25 +84,27 @@ def masks_to_labels(masks: np.ndarray) -> np.ndarray:
 def probabilities_to_labels(probabilities: np.ndarray) -> np.ndarray:
     """Soft masks of several objects, float (objects, height, width) in 0..1 -> uint8 (height, width) of labels.
 
-    0 is background, i + 1 is object i: the most probable of them, where the background's probability is that no
-    object is there, the product of 1 - p. The released code merges Ref-DAVIS17's answers so. Raises InputError for
-    more than 255 objects, and for values outside 0..1.
+    Each pixel gets the most probable label: 0 is background, i + 1 is object i. The probability of background is the
+    product of 1 - p over the objects. The released code merges its predictions for Ref-DAVIS17 this way. Raises
+    InputError for more than 255 objects, and for values outside 0..1.
     """
     if probabilities.ndim != 3 or not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
-        raise InputError(f"soft masks have shape {probabilities.shape}; (objects, height, width) in 0..1 was needed")
+        raise InputError(f"expected soft masks (objects, height, width) in 0..1, got shape {probabilities.shape}")
     if len(probabilities) > MAX_PALETTE_OBJECTS:
-        raise InputError(f"{len(probabilities)} masks were given; a label picture holds at most {MAX_PALETTE_OBJECTS}")
+        raise InputError(
+            f"expected at most {MAX_PALETTE_OBJECTS} masks for a label image, got {len(probabilities)} masks"
+        )
     background = np.prod(1 - probabilities, axis=0, keepdims=True)
     return np.concatenate([background, probabilities]).argmax(axis=0).astype(np.uint8)
 
 
 def write_mask_png(path: Path, mask: np.ndarray) -> None:
-    """Write `mask_png`. The file appears whole or not."""
+    """Write the bytes of `mask_png`; the file appears complete or not at all."""
     write_bytes(Path(path), mask_png(mask))
 
 
 def write_palette_png(path: Path, labels: np.ndarray) -> None:
-    """Write `palette_png`. The file appears whole or not."""
+    """Write the bytes of `palette_png`; the file appears complete or not at all."""
     write_bytes(Path(path), palette_png(labels))
 
 
@@ -111,9 +114,9 @@ def mask_png(mask: np.ndarray) -> bytes:
 
 
 def palette_png(labels: np.ndarray) -> bytes:
-    """uint8 (height, width) of object numbers -> an indexed PNG with the colors DAVIS and PASCAL VOC use."""
+    """Labels, uint8 (height, width) -> an indexed PNG with the colors of DAVIS and PASCAL VOC."""
     if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise InputError(f"labels have shape {labels.shape} and type {labels.dtype}; uint8 (height, width) was needed")
+        raise InputError(f"expected labels uint8 (height, width), got shape {labels.shape} and type {labels.dtype}")
     height, width = labels.shape
     picture = Image.frombytes("P", (width, height), labels.tobytes())
     picture.putpalette(voc_colormap().tobytes())
@@ -121,7 +124,7 @@ def palette_png(labels: np.ndarray) -> bytes:
 
 
 def voc_colormap() -> np.ndarray:
-    """The PASCAL VOC colors, uint8 (256, 3): the bits of the label, three at a time, become high bits of R, G, B."""
+    """The PASCAL VOC colors, uint8 (256, 3): groups of three bits of the label become the high bits of R, G and B."""
     labels = np.arange(256)
     colors = np.zeros((256, 3), dtype=np.uint8)
     for group in range(8):
@@ -132,14 +135,14 @@ def voc_colormap() -> np.ndarray:
 
 def _checked(mask: np.ndarray) -> np.ndarray:
     if mask.ndim != 2 or mask.dtype != np.bool_:
-        raise InputError(f"the mask has shape {mask.shape} and type {mask.dtype}; bool (height, width) was needed")
+        raise InputError(f"expected a mask bool (height, width), got shape {mask.shape} and type {mask.dtype}")
     return mask
 
 
 def _edges(outline: np.ndarray) -> np.ndarray:
-    """A traced outline (points, 2) of a mask drawn at double size -> the corners of the pixel edges it runs along.
+    """The traced outline (points, 2) of a mask at double size -> the corners of the pixel edges along it.
 
-    At double size each point lies in one quarter of a pixel, and that quarter has one corner of the pixel.
+    At double size each point lies in one quarter of a pixel, which has one corner of that pixel.
     """
     corners = (outline + 1) // 2
     corners = corners[(corners != np.roll(corners, 1, axis=0)).any(axis=1)]

@@ -1,4 +1,4 @@
-"""Pickles of other projects, read without running anything that is in them."""
+"""Read pickles of other projects without running code that they contain."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy._core import multiarray, numeric
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """Unpickles dicts, lists, tuples, numbers, strings and bytes; anything else a pickle asks for is refused."""
+    """Unpickles dicts, lists, tuples, numbers, strings and bytes; refuses everything else."""
 
     allowed: Mapping[tuple[str, str], Any] = {}
 
@@ -24,32 +25,35 @@ class PlainUnpickler(pickle.Unpickler):
 
 
 def _latin1(text: str, codec: str) -> bytes:
-    """How old pickles write an array's bytes."""
+    """The bytes of an array as old pickles write them."""
     if codec != "latin1" or not isinstance(text, str):
         raise pickle.UnpicklingError(f"holds bytes coded as {codec!r}; only latin1 is read")
     return text.encode("latin1")
 
 
+_frombuffer = numeric._frombuffer  # pyright: ignore[reportAttributeAccessIssue]  # missing in the stub
+
+
 class ArraysOnly(PlainUnpickler):
-    """Unpickles plain values and numpy arrays; anything else a pickle asks for is refused."""
+    """Unpickles plain values and NumPy arrays; refuses everything else."""
 
     allowed = {
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
-        ("numpy._core.multiarray", "scalar"): np._core.multiarray.scalar,
-        ("numpy.core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
-        ("numpy._core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
+        ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): multiarray._reconstruct,
+        ("numpy.core.multiarray", "scalar"): multiarray.scalar,
+        ("numpy._core.multiarray", "scalar"): multiarray.scalar,
+        ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+        ("numpy._core.numeric", "_frombuffer"): _frombuffer,
         ("_codecs", "encode"): lambda text, codec: _latin1(text, codec),
     }
 
 
 def read_pickle(path: Path, unpickler: type[PlainUnpickler] = PlainUnpickler, encoding: str = "ASCII") -> Any:
-    """What a pickle file holds; `encoding` is that of the byte strings which Python 2 wrote.
+    """The content of a pickle file; `encoding` is that of byte strings written by Python 2.
 
-    Raises OSError when the file cannot be opened, and pickle.UnpicklingError for everything that is wrong inside.
+    Raises OSError when the file cannot be opened, and pickle.UnpicklingError when its content is damaged or refused.
     """
     with path.open("rb") as stream:
         try:

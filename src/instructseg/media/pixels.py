@@ -1,33 +1,20 @@
-"""Pixel formats -> RGB uint8: every PIL mode, and arrays of gray, RGB or RGBA."""
+"""Pixel formats -> RGB uint8: all PIL modes, and arrays of gray, RGB or RGBA."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from instructseg.errors import InputError
 
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 
 def picture_to_rgb(picture: Image.Image) -> np.ndarray:
-    """Turn a decoded PIL image upright and into RGB uint8 (height, width, 3).
+    """Turn a decoded PIL image upright (EXIF orientation) and into RGB uint8 (height, width, 3).
 
-    Integer modes ("I;16", "I") are 16-bit gray 0..65535; mode "F" is gray in [0, 1].
-    Raises InputError when a wider value range makes the brightness a guess.
+    Integer modes ("I;16", "I") are read as 16-bit gray, 0..65535; mode "F" as gray in 0..1.
+    Raises InputError when values lie outside that range, since their scale is not known.
     """
-    orientation = _orientation(picture)
-    if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
+    picture = _upright(picture)
     if picture.mode.startswith("I"):
         return _gray_to_rgb(_scale_16_bit(np.asarray(picture)))
     if picture.mode == "F":
@@ -40,41 +27,52 @@ def picture_to_rgb(picture: Image.Image) -> np.ndarray:
 def array_to_rgb(array: np.ndarray) -> np.ndarray:
     """Turn (height, width), (height, width, 1), (..., 3) or (..., 4) into a new RGB uint8 (height, width, 3).
 
-    uint8 is taken as it is; float must lie in [0, 1] and is scaled to 0..255. A fourth channel is opacity, laid on
-    white. Channels are RGB: OpenCV arrays (BGR) need `array[..., ::-1]` first, which nobody can check for you.
+    uint8 is copied as it is; float must lie in 0..1 and is scaled to 0..255. A fourth channel is opacity, blended
+    with white. Channels are RGB: convert OpenCV arrays (BGR) with `array[..., ::-1]` first; this is not checked.
     Raises InputError for any other shape, type or range.
     """
-    given = f"the image array has shape {array.shape} and type {array.dtype}"
+    given = f"an image array of shape {array.shape} and type {array.dtype}"
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
-        raise InputError(f"{given}; (height, width), (height, width, 1), (height, width, 3) or (..., 4) was needed")
+        raise InputError(f"expected shape (height, width), (height, width, 1), (..., 3) or (..., 4), got {given}")
     if np.issubdtype(array.dtype, np.floating):
         array = _scale_unit(array, given)
     elif array.dtype != np.uint8:
-        raise InputError(f"{given}; uint8 in 0..255 or float in 0..1 was needed; convert it first")
+        raise InputError(f"expected uint8 in 0..255 or float in 0..1, got {given}; convert it first")
     if array.ndim == 2 or array.shape[2] == 1:
         return _gray_to_rgb(array.reshape(array.shape[:2]))
     return _on_white(array) if array.shape[2] == 4 else np.array(array, order="C")
 
 
-def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or where the EXIF block is damaged."""
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture as its EXIF orientation says; as stored where the EXIF block is damaged.
+
+    Pillow writes the whole EXIF block back into the transposed picture and fails if it is damaged in any place. It gets
+    a block of the orientation alone, so that such photos come upright too.
+    """
     try:
-        return picture.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # the photo itself is fine; a broken comment must not refuse it
-        return 1
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        if orientation == 1:
+            return picture
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        bare = picture.copy()
+        bare.info["exif"] = exif.tobytes()
+        return ImageOps.exif_transpose(bare)
+    except Exception:  # on damaged blocks Pillow raises nearly anything; the pixels are fine
+        return picture
 
 
 def _scale_16_bit(gray: np.ndarray) -> np.ndarray:
     low, high = int(gray.min()), int(gray.max())
     if low < 0 or high > 65535:
-        raise InputError(f"gray values run from {low} to {high}; 0..65535 was needed; convert it to 8 bits first")
+        raise InputError(f"expected gray values in 0..65535, got {low} to {high}; convert it to 8 bits first")
     return ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _scale_unit(array: np.ndarray, given: str) -> np.ndarray:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0.0 and high <= 1.0):  # also false for NaN
-        raise InputError(f"{given} with values from {low:g} to {high:g}; float images must lie in 0..1; scale it first")
+        raise InputError(f"expected float values in 0..1, got {given} with values from {low:g} to {high:g}; scale it")
     return np.rint(array * np.float32(255)).astype(np.uint8)
 
 
@@ -83,7 +81,7 @@ def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:
 
 
 def _on_white(rgba: np.ndarray) -> np.ndarray:
-    """Lay (height, width, 4) on a white page, exactly: round(color * opacity + 255 * (1 - opacity))."""
+    """Blend (height, width, 4) with white, exactly: round(color * opacity + 255 * (1 - opacity))."""
     opacity = rgba[..., 3:].astype(np.uint16)
     blend = rgba[..., :3] * opacity + 255 * (255 - opacity)  # at most 65025: fits uint16
     return ((blend + np.uint16(127)) // 255).astype(np.uint8)

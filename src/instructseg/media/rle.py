@@ -1,10 +1,10 @@
-"""COCO's run-length code, read and written.
+"""Encode and decode COCO's run-length encoding (RLE).
 
-A mask is read column by column; the runs of False and True alternate, False first. Each run but the first three is
+A mask is scanned column by column; runs of False and True alternate, False first. Each run but the first three is
 stored as the difference from the run two before it, in chunks of 5 bits, lowest first, one ASCII character each
 (48 + chunk, bit 0x20 = more follow, bit 0x10 of the last = negative).
 
-pycocotools writes the code; it does not read it here, since on damaged counts it returns uninitialised memory.
+pycocotools encodes. Decoding is our own, since pycocotools returns uninitialised memory for damaged counts.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     from pycocotools import mask as coco
 
     rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    counts = rle["counts"].decode("ascii")  # pyright: ignore[reportAttributeAccessIssue]  # bytes; the stub says str
+    return {"size": [int(side) for side in rle["size"]], "counts": counts}
 
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
-    """The exact inverse of `encode_rle`; counts may be str, bytes, or the uncompressed list of run lengths.
+    """The inverse of `encode_rle`; `counts` may be str, bytes, or the uncompressed list of run lengths.
 
-    Raises InputError when the code is damaged or its runs do not fill the size.
+    Raises InputError when the counts are damaged or do not add up to the size.
     """
     height, width, counts = _parts(rle)
     runs = _unpack(counts) if isinstance(counts, str | bytes) else counts
     if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
         raise InputError(
-            f"RLE counts hold {runs.sum()} pixels in {runs.size} runs; {height} x {width} = {height * width} "
-            "were needed; the RLE is damaged or belongs to another size"
+            f"expected RLE counts of {height} x {width} = {height * width} pixels, got {runs.sum()} in {runs.size} "
+            "runs; the RLE is damaged or belongs to another size"
         )
     values = np.arange(runs.size) % 2 == 1
     return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
@@ -51,7 +52,7 @@ def _parts(rle: Mapping[str, Any]) -> tuple[int, int, Any]:
         return int(height), int(width), counts
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f'{rle!r:.80} is not COCO RLE ({error!r}); {{"size": [height, width], "counts": ...}} was needed'
+            f'expected COCO RLE {{"size": [height, width], "counts": ...}}, got {rle!r:.80} ({error!r})'
         ) from error
 
 
@@ -62,11 +63,11 @@ def _unpack(counts: str | bytes) -> np.ndarray:
     if codes.size == 0:
         return codes
     if (codes < 0).any() or (codes > 63).any() or codes[-1] & 0x20:
-        raise InputError(f"RLE counts {counts[:20]!r}... hold characters that COCO's code does not have, or end early")
+        raise InputError(f"RLE counts {counts[:20]!r}... hold invalid characters or end early; the RLE is damaged")
     ends = np.flatnonzero(codes & 0x20 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    if lengths.max() > 7:  # 35 bits: no picture has such a run, and int64 must not overflow below
+    if lengths.max() > 7:  # 35 bits: no image has such a run, and int64 must not overflow below
         raise InputError(f"RLE counts {counts[:20]!r}... hold a run of more than 35 bits; the RLE is damaged")
     place = np.arange(codes.size) - np.repeat(starts, lengths)
     runs = np.add.reduceat((codes & 0x1F) << (5 * place), starts)
@@ -75,7 +76,7 @@ def _unpack(counts: str | bytes) -> np.ndarray:
 
 
 def _undo_differences(runs: np.ndarray) -> np.ndarray:
-    """Runs 1, 3, 5, ... and 2, 4, 6, ... are running sums; run 0 stands alone."""
+    """Cumulative sums over runs 1, 3, 5, ... and over runs 2, 4, 6, ...; run 0 is stored as it is."""
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs

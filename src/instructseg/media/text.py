@@ -1,4 +1,4 @@
-"""Text as small pictures: panels with rounded corners, set in Pillow's built-in font."""
+"""Render text as small images: panels with rounded corners, in Pillow's built-in font."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from PIL import Image, ImageDraw, ImageFont
 Color = tuple[int, int, int]
 
 _ROUNDING_SCALE = 4
-"""Corners are drawn this much larger and then reduced, which makes them smooth."""
+"""Corners are drawn this many times larger and then reduced, for smooth edges."""
 
 
 def printable(text: str) -> str:
-    """One line of what the built-in font can show: accents are dropped, letters it lacks become "?"."""
+    """`text` as one line that the built-in font can draw: accents are dropped, other missing characters become "?"."""
     line = " ".join(text.split())
     return "".join(_drawable(letter) for letter in line)
 
 
 def wrap(text: str, size: int, width: int, max_lines: int) -> list[str]:
-    """Break a line into at most `max_lines` of at most `width` pixels; what does not fit ends in "…".
+    """Break a line into at most `max_lines` of at most `width` pixels; a text that is too long ends in "…".
 
-    No lines come back when not even a letter fits.
+    Returns no lines when not even one letter fits.
     """
     lines: list[str] = []
     rest = text
@@ -40,8 +40,9 @@ def wrap(text: str, size: int, width: int, max_lines: int) -> list[str]:
 def panel(text: str, size: int, width: int, fill: Color, opacity: float = 1.0, max_lines: int = 1) -> np.ndarray:
     """A rounded panel with `text` on it, as uint8 RGBA (panel height, panel width, 4), at most `width` pixels wide.
 
-    `size` is the font size in pixels; padding and corners follow it. The text is black or white, whichever is
-    easier to read on `fill`. Without room for one letter the panel has no pixels.
+    `size` is the font size in pixels; padding and corners scale with it. `opacity` (0..1) is that of the panel; the
+    text is opaque, black or white, whichever contrasts more with `fill`. The panel has no pixels when not even one
+    letter fits.
     """
     pad_x, pad_y = round(0.5 * size), round(0.3 * size)
     lines = wrap(printable(text), size, width - 2 * pad_x, max_lines)
@@ -56,7 +57,7 @@ def panel(text: str, size: int, width: int, fill: Color, opacity: float = 1.0, m
         middle = pad_y + step * (index + 0.5)
         draw.text((pad_x, middle + 0.36 * size), line, ink_on(fill), font=_font(size), anchor="ls")
     shape = _rounded(wide, high, radius=0.35 * size)
-    return np.dstack([np.asarray(picture), _under_text(picture, shape, fill, opacity)])
+    return np.dstack([np.asarray(picture), _alpha_channel(picture, shape, fill, opacity)])
 
 
 def ink_on(fill: Color) -> Color:
@@ -65,14 +66,14 @@ def ink_on(fill: Color) -> Color:
     return (0, 0, 0) if luminance > 0.3 else (255, 255, 255)
 
 
-def _under_text(picture: Image.Image, shape: np.ndarray, fill: Color, opacity: float) -> np.ndarray:
-    """Opacity (height, width): `opacity` where the panel is plain, up to 1 where there is ink."""
+def _alpha_channel(picture: Image.Image, shape: np.ndarray, fill: Color, opacity: float) -> np.ndarray:
+    """Alpha channel uint8 (height, width): `opacity` where there is no text, up to 1 under the text."""
     ink = np.abs(np.asarray(picture, dtype=np.int16) - np.array(fill, dtype=np.int16)).max(axis=2) / 255
     return np.rint(shape * np.maximum(opacity, ink)).astype(np.uint8)
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
@@ -81,7 +82,7 @@ def _length(text: str, size: int) -> int:
 
 
 def _first_line(text: str, size: int, width: int) -> tuple[str, str]:
-    """(the words that fit into `width`, the rest); a word too long by itself is broken."""
+    """(the words that fit into `width`, the rest); a word that is wider than `width` is broken."""
     fits = _fitting(text, size, width)
     if fits == len(text):
         return text, ""
@@ -106,7 +107,7 @@ def _shortened(line: str, size: int, width: int) -> str:
 
 
 def _rounded(width: int, height: int, radius: float) -> np.ndarray:
-    """uint8 (height, width): 255 inside a rectangle with smooth round corners."""
+    """uint8 (height, width): 255 inside a rectangle with smooth rounded corners."""
     scale = _ROUNDING_SCALE
     shape = Image.new("L", (width * scale, height * scale))
     box = (0, 0, width * scale - 1, height * scale - 1)
@@ -116,16 +117,21 @@ def _rounded(width: int, height: int, radius: float) -> np.ndarray:
 
 @cache
 def _missing() -> bytes:
-    return bytes(_font(20).getmask("\uffff"))
+    return _glyph("\uffff")
 
 
 @cache
 def _drawable(letter: str) -> str:
-    """`letter`, or without its accents, or "?": the first that the built-in font has."""
+    """`letter`, `letter` without its accents, or "?": the first that the built-in font has."""
     bare = "".join(part for part in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(part))
     known = (text for text in (letter, bare) if text and all(map(_has_glyph, text)))
     return next(known, "?")
 
 
 def _has_glyph(letter: str) -> bool:
-    return letter == " " or bytes(_font(20).getmask(letter)) != _missing()
+    return letter == " " or _glyph(letter) != _missing()
+
+
+def _glyph(letter: str) -> bytes:
+    # ImagingCore is a sequence, which its stub does not say.
+    return bytes(_font(20).getmask(letter))  # pyright: ignore[reportArgumentType]

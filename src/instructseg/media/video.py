@@ -1,4 +1,4 @@
-"""Any clip a person may hand in -> upright RGB frames with their times, one after the other."""
+"""Read any clip (video file, folder of frames, images, camera) as upright RGB frames with their times, one by one."""
 
 from __future__ import annotations
 
@@ -12,146 +12,152 @@ import cv2
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.media.image import ImageSource
+from instructseg.media.image import ImageInput
 from instructseg.media.video_file import read_file
 from instructseg.media.video_frames import RawFrame, list_folder, read_camera, read_folder, read_images
 
-VideoSource: TypeAlias = str | os.PathLike | int | Iterable[ImageSource]
+VideoInput: TypeAlias = str | os.PathLike | int | Iterable[ImageInput]
+"""What `open_clip` reads: the path of a video file or of a folder of frames, the number of a camera, or images."""
+
+MIN_SIDE = 8
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Which frames to take from a source, and at what size.
-
-    every: take every n-th frame, counted from `start`; start, end: seconds, `end` itself is left out; max_side:
-    larger frames are shrunk until their longer side has so many pixels; rate: frames a second of sources without a
-    clock (folders, images). Raises InputError for values that select nothing.
-    """
+class ReadOptions:
+    """Which frames are read from a clip, and at what size. Raises InputError for values that select no frame."""
 
     every: int = 1
+    """Read every n-th frame from `start` on; at least 1 (all frames)."""
     start: float = 0.0
+    """Seconds from the beginning of the clip at which reading starts; at least 0."""
     end: float | None = None
+    """Seconds at which reading ends; the frame at `end` is not read. Above `start`; None reads to the end."""
     max_side: int | None = None
+    """Maximum length of a frame's longer side in pixels, at least 8; larger frames are shrunk. None keeps the size."""
     rate: float = 25.0
+    """Frames per second of sources that have no times (folders, images); above 0."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise InputError(f"every is {self.every}; 1 (all frames) or more was needed")
+            raise InputError(f"expected every to be at least 1 (all frames), got {self.every}")
         if self.start < 0 or (self.end is not None and self.end <= self.start):
-            raise InputError(f"start {self.start} s and end {self.end} s leave no frame; 0 <= start < end was needed")
-        if self.max_side is not None and self.max_side < 8:
-            raise InputError(f"max_side is {self.max_side} pixels; at least 8 was needed")
+            raise InputError(f"expected 0 <= start < end, got start {self.start} s and end {self.end} s")
+        if self.max_side is not None and self.max_side < MIN_SIDE:
+            raise InputError(f"expected max_side to be at least {MIN_SIDE} pixels, got {self.max_side}")
         if not self.rate > 0:
-            raise InputError(f"rate is {self.rate} frames a second; more than 0 was needed")
+            raise InputError(f"expected rate to be above 0 frames per second, got {self.rate}")
 
 
 @dataclass(frozen=True, eq=False)
 class VideoFrame:
-    """One frame: RGB uint8 (height, width, 3), upright.
-
-    `index` counts the source's frames from the start of the reading, those passed over by `every` too; `time` is in
-    seconds from the source's own beginning; `name` is the file's stem, or the index in five digits.
-    """
+    """One frame of a clip."""
 
     index: int
+    """Counts the frames of the source from `start` on, including those that `every` skips."""
     time: float
+    """Seconds from the beginning of the source."""
     image: np.ndarray
+    """RGB uint8 (height, width, 3), upright."""
     name: str
+    """The stem of the frame's file, or the index in five digits."""
 
 
-class Clip:
-    """Frames of one source, decoded one by one while they are iterated.
+class VideoReader:
+    """The frames of one clip, decoded one by one during iteration.
 
-    A damaged source gives the frames that are good and then raises InputError. `name` is the path where there is one.
-    `repeatable`: iterating again starts anew; an iterator or a camera can be read once. `length` is the number of
-    frames that an iteration gives, None where only reading tells.
+    A damaged source yields its good frames and then raises InputError.
+
+    Attributes: `name`: for messages; the path if there is one. `path`: of a file or folder, else None. `repeatable`:
+    whether the clip can be iterated again; iterators and cameras can be read only once. `length`: the number of
+    frames that an iteration yields, None where it is not known before reading. `options`: which frames are read.
     """
 
     def __init__(
-        self, name: str, raw: Callable[[], Iterator[RawFrame]], reading: Reading, path: Path | None = None,
+        self, name: str, decode: Callable[[], Iterator[RawFrame]], options: ReadOptions, path: Path | None = None,
         length: int | None = None, repeatable: bool = True,
     ):  # fmt: skip
-        self.name, self.path, self.reading, self.repeatable = name, path, reading, repeatable
-        self.length = length and _selected(length, reading)
-        self._raw, self._read = raw, False
+        self.name, self.path, self.options, self.repeatable = name, path, options, repeatable
+        self.length = length and _count_selected(length, options)
+        self._decode, self._was_read = decode, False
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        if self._read and not self.repeatable:
-            raise InputError(f"{self.name} can be read only once; open it again, or give a list or a file")
-        self._read = True
-        given = seen = index = 0
-        for raw in self._raw():
-            seen += 1
-            if self.reading.end is not None and raw.time >= self.reading.end:
+        if self._was_read and not self.repeatable:
+            raise InputError(f"{self.name} can be read only once; open it again, or pass a list or a file")
+        self._was_read = True
+        yielded = decoded = index = 0
+        for raw in self._decode():
+            decoded += 1
+            if self.options.end is not None and raw.time >= self.options.end:
                 break
-            if raw.time < self.reading.start:
+            if raw.time < self.options.start:
                 continue
-            if index % self.reading.every == 0:
-                yield VideoFrame(index, raw.time, self._image(raw), raw.name or f"{index:05d}")
-                given += 1
+            if index % self.options.every == 0:
+                yield VideoFrame(index, raw.time, self._load(raw), raw.name or f"{index:05d}")
+                yielded += 1
             index += 1
-        if not given:
-            raise InputError(self._why_nothing(seen))
+        if not yielded:
+            raise InputError(self._why_empty(decoded))
 
-    def _image(self, raw: RawFrame) -> np.ndarray:
+    def _load(self, raw: RawFrame) -> np.ndarray:
         image = raw.load()
-        scale = (self.reading.max_side or max(image.shape)) / max(image.shape[:2])
+        scale = (self.options.max_side or max(image.shape)) / max(image.shape[:2])
         if scale >= 1:
             return image
         size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
-    def _why_nothing(self, seen: int) -> str:
-        if not seen:
-            return f"{self.name} has no frames; a clip of at least one frame was needed"
-        end = "its end" if self.reading.end is None else f"{self.reading.end:g} s"
-        return f"{self.name} has no frame between {self.reading.start:g} s and {end}; choose another start or end"
+    def _why_empty(self, decoded: int) -> str:
+        if not decoded:
+            return f"{self.name} has no frames; give a clip of at least one frame"
+        end = "its end" if self.options.end is None else f"{self.options.end:g} s"
+        return f"{self.name} has no frame between {self.options.start:g} s and {end}; choose another start or end"
 
 
-def open_clip(source: VideoSource, reading: Reading | None = None) -> Clip:
-    """A clip from a video file, a folder of frames, images, or a camera.
+def open_clip(source: VideoInput, options: ReadOptions | None = None) -> VideoReader:
+    """Open a video file, a folder of frames, images, or a camera.
 
-    - A file of any format FFmpeg decodes (mp4, mov, mkv, webm, gif ...): rotated as its metadata says, with its own
-      times (variable frame rates too); transparency is laid on white, more than 8 bits are reduced to 8.
+    - A file in any format that FFmpeg decodes (mp4, mov, mkv, webm, gif, ...). Frames are rotated as the metadata
+      says and keep their own times (variable frame rates too); transparency is blended with white, higher bit depths
+      are reduced to 8 bits.
     - A folder: its images in natural order (2.png before 10.png).
-    - Images (a list, an array (frames, height, width, 3), any iterator of what `media.image.load_image` takes).
+    - Images: a list, an array (frames, height, width, 3), or any iterator of what `media.image.load_image` reads.
     - A camera: its number, 0 for the first.
 
-    What is missing or of a wrong kind raises InputError here, damage is found while reading.
+    Raises InputError here for a source that is missing or of the wrong kind, and while reading for a damaged one.
     """
-    reading = reading or Reading()
+    options = options or ReadOptions()
     if isinstance(source, int) and not isinstance(source, bool):
-        return Clip(f"camera {source}", lambda: read_camera(source), reading, repeatable=False)
+        return VideoReader(f"camera {source}", lambda: read_camera(source), options, repeatable=False)
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source), reading)
+        return _open_path(Path(source), options)
     if isinstance(source, bytes | bytearray | memoryview | bool) or not isinstance(source, Iterable):
         raise InputError(
-            f"a clip cannot be read from {type(source).__name__}; "
-            "give a video file, a folder of frames, an iterator of images, or the number of a camera"
+            "expected a video file, a folder of frames, an iterable of images, or the number of a camera, "
+            f"got {type(source).__name__}; a clip cannot be read from it"
         )
-    many = isinstance(source, Sequence | np.ndarray)
-    length = len(source) if many else None
-    return Clip("the images", lambda: read_images(source, reading.rate), reading, length=length, repeatable=many)
+    length = len(source) if isinstance(source, Sequence | np.ndarray) else None
+    read = lambda: read_images(source, options.rate)  # noqa: E731
+    return VideoReader("the images", read, options, length=length, repeatable=length is not None)
 
 
-def _open_path(path: Path, reading: Reading) -> Clip:
+def _open_path(path: Path, options: ReadOptions) -> VideoReader:
     try:
         if path.is_dir():
             files = list_folder(path)
-            return Clip(str(path), lambda: read_folder(files, reading.rate), reading, path, len(files))
+            return VideoReader(str(path), lambda: read_folder(files, options.rate), options, path, len(files))
         if path.is_file():
-            return Clip(str(path), lambda: read_file(path, reading.start), reading, path)
-        found = path.exists()
+            return VideoReader(str(path), lambda: read_file(path, options.start), options, path)
+        exists = path.exists()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{str(path)!r} cannot be read: {reason}; check the path") from error
-    what = "is not a regular file" if found else "does not exist"
+    what = "is not a regular file" if exists else "does not exist"
     raise InputError(f"{path} {what}; give a video file or a folder of frames")
 
 
-def _selected(length: int, reading: Reading) -> int:
-    """How many of `length` frames at the reading's rate lie in its interval and are not passed over."""
-    times = np.arange(length) / reading.rate
-    end = np.inf if reading.end is None else reading.end
-    inside = int(((times >= reading.start) & (times < end)).sum())
-    return -(-inside // reading.every)
+def _count_selected(length: int, options: ReadOptions) -> int:
+    """How many of `length` frames, at the options' rate, are read."""
+    times = np.arange(length) / options.rate
+    end = np.inf if options.end is None else options.end
+    inside = int(((times >= options.start) & (times < end)).sum())
+    return -(-inside // options.every)

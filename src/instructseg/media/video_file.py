@@ -1,9 +1,10 @@
-"""Video files through PyAV: upright frames with their times, and an honest end where a file is damaged."""
+"""Decode video files with PyAV into upright frames with their times; damage raises an error after the good frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 _MICROSECONDS = 1_000_000
 _GIF_TRAILER = b";"
-_NO_VIDEO_FORMATS = {"tty"}  # FFmpeg draws text files as pictures
+_TEXT_FORMATS = {"tty"}  # FFmpeg renders text files as video
 
 
 def read_file(path: Path, start: float = 0.0) -> Iterator[RawFrame]:
     """Decode the first video stream; with `start` (seconds) decoding begins at a key frame at or before it.
 
-    Times count from the beginning of the file. Raises InputError where the file cannot be decoded any further, or
-    ends before the time its header names; frames up to there have been given.
+    Times are seconds from the beginning of the file. Raises InputError after the last good frame when the file cannot
+    be decoded further or ends before the duration in its header.
     """
     with open_media(path) as container:
         stream = video_stream(container, path)
@@ -40,66 +41,70 @@ def read_file(path: Path, start: float = 0.0) -> Iterator[RawFrame]:
         decoded = _decode(container, stream, path)
         for frame in _all_but_last(decoded) if unfinished else decoded:
             rate = float(stream.average_rate or 25)
-            moment = origin + count / rate if frame.pts is None else float(frame.pts * stream.time_base)
-            yield RawFrame(moment - origin, lambda frame=frame: to_rgb(frame))
-            reached, count = max(reached, moment + 1 / rate), count + 1
+            time = origin + count / rate
+            if frame.pts is not None and stream.time_base is not None:
+                time = float(frame.pts * stream.time_base)
+            yield RawFrame(time - origin, lambda frame=frame: to_rgb(frame))
+            reached, count = max(reached, time + 1 / rate), count + 1
         if unfinished:
-            raise InputError(_broken(path, count, stream, "the end of the file is missing"))
+            raise InputError(_damage(path, count, stream, "the end of the file is missing"))
         _check_end(stream, path, reached, count)
 
 
 @contextmanager
 def open_media(path: Path) -> Iterator[InputContainer]:
-    """A file opened by FFmpeg. Raises InputError when it is not one that can be read."""
+    """A file opened by FFmpeg. Raises InputError when FFmpeg cannot read it."""
     import av
+    from av.error import FFmpegError
 
     if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty (0 bytes); a video was needed")
+        raise InputError(f"{path} is empty (0 bytes); copy the video again")
     try:
         container = av.open(str(path.absolute()), metadata_errors="replace")
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise InputError(
-            f"{path} is not a video that can be read ({error.strerror}), or it was cut off; "
+            f"{path} is not a video that can be read ({error.strerror}), or it is truncated; "
             "copy it again, or convert it to mp4"
         ) from error
     with container:
-        if container.format.name in _NO_VIDEO_FORMATS:
-            raise InputError(f"{path} is a text file; a video was needed")
+        if container.format.name in _TEXT_FORMATS:
+            raise InputError(f"expected a video, got {path}, which is a text file; give a video file")
         yield container
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first video stream that is not a cover picture. Raises InputError when there is none."""
+    """The first video stream that is not a cover image. Raises InputError when there is none."""
     from av.stream import Disposition
 
     if not container.streams:
-        raise InputError(f"{path} has no streams: it was cut off, or never finished; copy it again")
-    moving = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
-    if not moving:
-        kinds = ", ".join(each.type for each in container.streams) or "nothing"
-        raise InputError(f"{path} has no video stream (it holds: {kinds}); give a file with pictures")
-    if moving[0].codec_context is None:
+        raise InputError(f"{path} has no streams: it is truncated or incomplete; copy it again")
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        kinds = ", ".join(stream.type for stream in container.streams)
+        raise InputError(f"{path} has no video stream (its streams: {kinds}); give a video file")
+    if streams[0].codec_context is None:
         raise InputError(f"{path} has a video stream that this FFmpeg cannot decode; convert it to H.264 mp4")
-    return moving[0]
+    return streams[0]
 
 
 def to_rgb(frame: VideoFrame) -> np.ndarray:
-    """A decoded frame as a viewer shows it: RGB uint8 (height, width, 3), upright, on white where transparent."""
+    """A decoded frame as a viewer shows it: RGB uint8 (height, width, 3), upright, transparency blended with white."""
     transparent = any(part.is_alpha for part in frame.format.components)
     pixels = frame.to_ndarray(format="rgba" if transparent else "rgb24")
     return array_to_rgb(_upright(pixels, _display_matrix(frame)))
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """Signs (a, b, c, d) of the display matrix: shown x = a x + c y, shown y = b x + d y; y points down."""
+    """Signs (a, b, c, d) of the display matrix: displayed x = a x + c y, displayed y = b x + d y; y points down."""
     from av.sidedata.sidedata import Type
 
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    # The stub of PyAV knows strings as keys only; the container also takes members of Type.
+    data = frame.side_data.get(Type.DISPLAYMATRIX)  # pyright: ignore[reportCallIssue, reportArgumentType]
     if data is None:
         return 1, 0, 0, 1
     matrix = np.frombuffer(data, dtype=np.int32, count=9)
     a, b, c, d = (int(value) for value in np.sign(matrix[[0, 1, 3, 4]]))
-    if abs(a * d - b * c) != 1 or a * b != 0:  # sheared, or turned by no multiple of 90 degrees: shown as stored
+    if abs(a * d - b * c) != 1 or a * b != 0:  # not a rotation by a multiple of 90 degrees: displayed as stored
         return 1, 0, 0, 1
     return a, b, c, d
 
@@ -112,58 +117,56 @@ def _upright(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarra
 
 
 def _seek(container: InputContainer, seconds: float) -> None:
-    """Go to a key frame before `seconds`; a format that cannot seek is read from where it stands."""
-    import av
+    """Go to a key frame before `seconds`; a format without seeking is read from its beginning."""
+    from av.error import FFmpegError
 
-    with suppress(av.FFmpegError):
+    with suppress(FFmpegError):
         container.seek(int(seconds * _MICROSECONDS))
 
 
 def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
-    """Frames up to the first that is broken; leading frames that refer to missing ones are passed over."""
-    import av
+    """Frames up to the first damaged one; leading frames whose references are missing are skipped."""
+    from av.error import FFmpegError, InvalidDataError
 
     count = 0
     for packet in container.demux(stream):
         try:
             if packet.is_corrupt:
-                raise av.InvalidDataError(0, "a frame's data are incomplete")
+                raise InvalidDataError(0, "the data of a frame are incomplete")
             frames = [frame for frame in packet.decode() if not frame.is_corrupt]
-        except av.FFmpegError as error:
-            last = [frame for frame in _held_back(stream) if frame.pts != packet.pts]
-            yield from last
-            raise InputError(_broken(path, count + len(last), stream, error.strerror)) from error
+        except FFmpegError as error:
+            delayed = [frame for frame in _delayed_frames(stream) if frame.pts != packet.pts]
+            yield from delayed
+            reason = error.strerror or str(error)
+            raise InputError(_damage(path, count + len(delayed), stream, reason)) from error
         yield from frames
         count += len(frames)
 
 
 def _all_but_last(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """A cut GIF's last frame is half a picture, and nothing in it says so."""
-    held = next(frames, None)
-    for frame in frames:
-        yield held
-        held = frame
+    """The last frame of a truncated GIF is incomplete, and nothing in it says so."""
+    return (frame for frame, _ in pairwise(frames))
 
 
-def _held_back(stream: VideoStream) -> list[VideoFrame]:
-    """Frames that the decoder had not given out yet when a later packet broke."""
-    import av
+def _delayed_frames(stream: VideoStream) -> list[VideoFrame]:
+    """Frames that the decoder had not returned yet when a later packet was damaged."""
+    from av.error import FFmpegError
 
-    with suppress(av.FFmpegError):
+    with suppress(FFmpegError):
         return [frame for frame in stream.decode(None) if not frame.is_corrupt]
     return []
 
 
 def _check_end(stream: VideoStream, path: Path, reached: float, count: int) -> None:
-    """A file may end early without an error of the decoder: compare with the duration its header names (seconds)."""
+    """Compare the time that was reached (seconds) with the header: a file may end early without a decoder error."""
     if not count:
-        raise InputError(_broken(path, 0, stream, "nothing can be decoded"))
-    named = _duration(stream)
-    if named is None:
+        raise InputError(_damage(path, 0, stream, "nothing can be decoded"))
+    duration = _duration(stream)
+    if duration is None:
         return
-    missing = named + _origin(stream) - reached
-    if missing > max(0.02 * named, 2.5 / float(stream.average_rate or 25)):
-        raise InputError(_broken(path, count, stream, f"the last {missing:.1f} s are missing"))
+    missing = duration + _stream_start(stream) - reached
+    if missing > max(0.02 * duration, 2.5 / float(stream.average_rate or 25)):
+        raise InputError(_damage(path, count, stream, f"the last {missing:.1f} s are missing"))
 
 
 def _last_bytes(path: Path, count: int = 8) -> bytes:
@@ -173,7 +176,8 @@ def _last_bytes(path: Path, count: int = 8) -> bytes:
 
 
 def _duration(stream: VideoStream) -> float | None:
-    if stream.duration:
+    """Seconds that the header names, None where it names none."""
+    if stream.duration and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     tag = stream.metadata.get("DURATION", "")  # Matroska, WebM: "00:00:02.040000000"
     try:
@@ -183,13 +187,13 @@ def _duration(stream: VideoStream) -> float | None:
     return 3600 * hours + 60 * minutes + seconds
 
 
-def _origin(stream: VideoStream) -> float:
-    return float((stream.start_time or 0) * stream.time_base)
+def _stream_start(stream: VideoStream) -> float:
+    return float((stream.start_time or 0) * (stream.time_base or 0))
 
 
-def _broken(path: Path, count: int, stream: VideoStream, reason: str) -> str:
-    claimed = f" (its header says {stream.frames})" if stream.frames > count else ""
+def _damage(path: Path, count: int, stream: VideoStream, reason: str) -> str:
+    declared = f" (its header says {stream.frames})" if stream.frames > count else ""
     return (
-        f"{path} has {count} decodable frames{claimed} and breaks off there: {reason}; "
+        f"{path} has {count} decodable frames{declared} and breaks off there: {reason}; "
         "copy it again, or re-encode it: ffmpeg -i in.mp4 -c:v libx264 out.mp4"
     )

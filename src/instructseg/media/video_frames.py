@@ -1,4 +1,4 @@
-"""Frames that are not in a video file: folders, images in memory, cameras."""
+"""Frames from sources other than video files: folders, images in memory, cameras."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.media.image import ImageSource, load_image
+from instructseg.media.image import ImageInput, load_image
 from instructseg.media.sources import expand_photos
 
 
 @dataclass(frozen=True)
 class RawFrame:
-    """A frame that is decoded when `load` is called; `time` in seconds, `name` where the source has one."""
+    """A frame that is decoded when `load` is called; `time` in seconds, `name` is empty where the source has none."""
 
     time: float
     load: Callable[[], np.ndarray]
@@ -30,39 +30,39 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def read_folder(files: list[Path], rate: float) -> Iterator[RawFrame]:
-    """The images of a folder as frames, `rate` a second, named by their stems where these differ."""
-    alone = len({path.stem for path in files}) == len(files)
+    """The images of a folder as frames, `rate` per second, named by their stems if these are unique."""
+    unique = len({path.stem for path in files}) == len(files)
     for position, path in enumerate(files):
-        yield RawFrame(position / rate, lambda path=path: load_image(path), path.stem if alone else path.name)
+        yield RawFrame(position / rate, lambda path=path: load_image(path), path.stem if unique else path.name)
 
 
-def read_images(images: Iterable[ImageSource], rate: float) -> Iterator[RawFrame]:
-    """Images as frames, `rate` a second; a bad one is named by its number."""
+def read_images(images: Iterable[ImageInput], rate: float) -> Iterator[RawFrame]:
+    """Images as frames, `rate` per second; errors name the number of the image."""
     for position, image in enumerate(images):
         yield RawFrame(position / rate, lambda image=image, position=position: _load(image, position))
 
 
 def read_camera(number: int) -> Iterator[RawFrame]:
-    """Frames of a camera as they come, until it stops or the reader does; times count from the first frame."""
+    """Frames of a camera as they arrive, until it stops or iteration ends; times count from the first frame."""
     import cv2
 
     camera = cv2.VideoCapture(number)
     try:
         if not camera.isOpened():
-            raise InputError(f"camera {number} cannot be opened; check that it is connected and not used elsewhere")
-        began = None
+            raise InputError(f"camera {number} cannot be opened; check that it is connected and not in use")
+        started = None
         while True:
             good, picture = camera.read()
             now = time.monotonic()
             if not good:
                 return
-            began = now if began is None else began
-            yield RawFrame(now - began, lambda picture=picture: np.ascontiguousarray(picture[..., ::-1]))
+            started = now if started is None else started
+            yield RawFrame(now - started, lambda picture=picture: np.ascontiguousarray(picture[..., ::-1]))
     finally:
         camera.release()
 
 
-def _load(image: ImageSource, position: int) -> np.ndarray:
+def _load(image: ImageInput, position: int) -> np.ndarray:
     try:
         return load_image(image)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The sound of one file, laid under another: copied as it is where mp4 can hold it, else encoded as AAC."""
+"""Copy the sound of one file into another: unchanged where mp4 can hold its codec, else re-encoded as AAC."""
 
 from __future__ import annotations
 
@@ -6,96 +6,133 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from instructseg.errors import InputError
 from instructseg.media.video_file import open_media
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
+    from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
 
 _MICROSECONDS = 1_000_000
-_COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
+_COPYABLE = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 
 
-class Sound:
-    """The first audio stream of a file from `begin` seconds on, muxed piece by piece as the pictures advance."""
+class Sound(Protocol):
+    """The sound of a clip, written little by little as the frames are."""
+
+    def copy_until(self, time: float) -> None:
+        """Write the sound before `time` (seconds in the source)."""
+
+    def finish(self) -> None:
+        """Write what the encoder has buffered."""
+
+
+def open_sound(path: Path, target: OutputContainer, begin: float, opened: ExitStack) -> Sound | None:
+    """The first audio stream of a file from `begin` (seconds) on; None where there is none that can be read.
+
+    `opened` closes the file in the end.
+    """
+    try:
+        source = opened.enter_context(open_media(path)) if path.is_file() else None
+    except InputError:
+        return None
+    if source is None or not source.streams.audio or source.streams.audio[0].codec_context is None:
+        return None
+    if source.streams.audio[0].codec_context.name in _COPYABLE:
+        return _CopiedSound(source, target, begin)
+    return _EncodedSound(source, target, begin)
+
+
+class _CopiedSound:
+    """Packets of the source with their times shifted by `begin`."""
+
+    def __init__(self, source: InputContainer, target: OutputContainer, begin: float):
+        self._origin, self._begin, self._target = _start_time(source), begin, target
+        self._stream = target.add_stream_from_template(source.streams.audio[0])
+        _seek(source, begin + self._origin if begin > 0 else None)
+        self._packets = _audio_packets(source)
+        self._next = next(self._packets, None)
+
+    def copy_until(self, time: float) -> None:
+        while self._next is not None and _seconds(self._next) - self._origin < time:
+            if _seconds(self._next) - self._origin >= self._begin:
+                self._write(self._next)
+            self._next = next(self._packets, None)
+
+    def finish(self) -> None:
+        """Nothing is buffered."""
+
+    def _write(self, packet: Packet) -> None:
+        packet.pts = packet.dts = _shifted(packet, self._begin + self._origin)
+        packet.stream = self._stream
+        self._target.mux(packet)
+
+
+class _EncodedSound:
+    """Decoded audio with its times shifted by `begin`, encoded as AAC in mono or stereo."""
 
     def __init__(self, source: InputContainer, target: OutputContainer, begin: float):
         import av
 
-        stream = source.streams.audio[0]
-        self._origin = (source.start_time or 0) / _MICROSECONDS
-        self._begin, self._target = begin, target
-        self._copied = stream.codec_context.name in _COPIED
-        if self._copied:
-            self._stream = target.add_stream_from_template(stream)
-            self._pieces = self._packets(source)
-        else:
-            rate, layout = stream.codec_context.sample_rate, "mono" if stream.codec_context.channels == 1 else "stereo"
-            self._stream = target.add_stream("aac", rate=rate, layout=layout)
-            self._resampler = av.AudioResampler("fltp", layout, rate)
-            self._pieces = self._frames(source)
-        if begin > 0:
-            with suppress(av.FFmpegError):  # what cannot seek is read from its beginning
-                source.seek(int((begin + self._origin) * _MICROSECONDS))
-        self._waiting: Packet | AudioFrame | None = next(self._pieces, None)
-
-    @classmethod
-    def of(cls, path: Path, target: OutputContainer, begin: float, opened: ExitStack) -> Sound | None:
-        """The sound of a file, which `opened` closes in the end; None where it has none that can be read."""
-        try:
-            source = opened.enter_context(open_media(path)) if path.is_file() else None
-        except InputError:
-            return None
-        if source is None or not source.streams.audio or source.streams.audio[0].codec_context is None:
-            return None
-        return cls(source, target, begin)
+        self._origin, self._begin, self._target = _start_time(source), begin, target
+        codec = source.streams.audio[0].codec_context
+        layout = "mono" if codec.channels == 1 else "stereo"
+        self._stream: AudioStream = target.add_stream("aac", rate=codec.sample_rate, layout=layout)
+        self._resampler = av.AudioResampler("fltp", layout, codec.sample_rate)
+        _seek(source, begin + self._origin if begin > 0 else None)
+        self._frames = _audio_frames(source)
+        self._next = next(self._frames, None)
 
     def copy_until(self, time: float) -> None:
-        """Everything before `time` (seconds in the source) goes into the target."""
-        while self._waiting is not None and self._seconds(self._waiting) < time:
-            self._put(self._waiting)
-            self._waiting = next(self._pieces, None)
+        while self._next is not None and _seconds(self._next) - self._origin < time:
+            if _seconds(self._next) - self._origin >= self._begin:
+                self._next.pts = _shifted(self._next, self._begin + self._origin)
+                self._encode(self._next)
+            self._next = next(self._frames, None)
 
     def finish(self) -> None:
-        """Write out what the encoder still holds."""
-        if not self._copied:
-            self._encode(None)
-            self._target.mux(self._stream.encode(None))
-
-    def _put(self, piece: Packet | AudioFrame) -> None:
-        if self._seconds(piece) < self._begin:
-            return
-        shift = round(Fraction(self._begin + self._origin) / piece.time_base)
-        piece.pts -= shift
-        if self._copied:
-            piece.dts = piece.pts
-            piece.stream = self._stream
-            self._target.mux(piece)
-        else:
-            self._encode(piece)
+        self._encode(None)
+        self._target.mux(self._stream.encode(None))
 
     def _encode(self, frame: AudioFrame | None) -> None:
-        for piece in self._resampler.resample(frame):
-            self._target.mux(self._stream.encode(piece))
+        for resampled in self._resampler.resample(frame):
+            self._target.mux(self._stream.encode(resampled))
 
-    def _seconds(self, piece: Packet | AudioFrame) -> float:
-        return float(piece.pts * piece.time_base) - self._origin
 
-    def _packets(self, source: InputContainer) -> Iterator[Packet]:
-        import av
+def _start_time(source: InputContainer) -> float:
+    return (source.start_time or 0) / _MICROSECONDS
 
-        try:
-            yield from (packet for packet in source.demux(source.streams.audio[0]) if packet.pts is not None)
-        except av.FFmpegError:  # a damaged file: its pictures say so, and the sound ends here
-            return
 
-    def _frames(self, source: InputContainer) -> Iterator[AudioFrame]:
-        import av
+def _seek(source: InputContainer, seconds: float | None) -> None:
+    """Go to `seconds`; a format without seeking is read from its beginning."""
+    from av.error import FFmpegError
 
-        try:
-            yield from (frame for frame in source.decode(source.streams.audio[0]) if frame.pts is not None)
-        except av.FFmpegError:
-            return
+    if seconds is not None:
+        with suppress(FFmpegError):
+            source.seek(int(seconds * _MICROSECONDS))
+
+
+def _audio_packets(source: InputContainer) -> Iterator[Packet]:
+    from av.error import FFmpegError
+
+    with suppress(FFmpegError):  # the sound ends where the file is damaged; its frames raise the error
+        yield from (packet for packet in source.demux(source.streams.audio[0]) if packet.pts is not None)
+
+
+def _audio_frames(source: InputContainer) -> Iterator[AudioFrame]:
+    from av.error import FFmpegError
+
+    with suppress(FFmpegError):
+        yield from (frame for frame in source.decode(source.streams.audio[0]) if frame.pts is not None)
+
+
+def _seconds(piece: Packet | AudioFrame) -> float:
+    return float((piece.pts or 0) * (piece.time_base or 0))
+
+
+def _shifted(piece: Packet | AudioFrame, seconds: float) -> int:
+    """The presentation time of `piece` less `seconds`, in its time base."""
+    return (piece.pts or 0) - round(Fraction(seconds) / (piece.time_base or Fraction(1)))

@@ -1,4 +1,4 @@
-"""Frames with their times -> an mp4 that every player shows, with the sound of the clip they come from."""
+"""Write frames with their times as an mp4 that common players show, with the sound of another file."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from instructseg.errors import InputError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from av import VideoFrame
+
     from instructseg.media.video_sound import Sound
 
-_CLOCK = 90_000  # ticks a second: exact for all usual frame rates
+_CLOCK = 90_000  # ticks per second: exact for all common frame rates
 _QUALITY = {"crf": "20", "preset": "veryfast"}
 
 
 class VideoWriter:
-    """Write RGB frames as H.264 mp4 while they come, at their own times (variable frame rates stay).
+    """Write RGB frames one by one as H.264 mp4, at their own times (variable frame rates are kept).
 
         with VideoWriter(Path("out.mp4"), sound=Path("clip.mp4")) as writer:
             writer.add(image, 0.04)
 
-    The file appears when the block ends well and not at all otherwise. Odd sizes get one more row or column; a frame
-    of another size than the first is fitted into the first's. `rate` says how long the last frame is shown. `sound`:
-    a file whose first audio stream is kept for the time of the frames; a file without one is fine.
+    The file appears when the block ends without an error, and not at all otherwise. Odd sizes get one more row or
+    column; a frame of another size than the first is scaled and padded to the first's size. `rate` (frames per second)
+    sets how long the last frame is shown. `sound`: a file whose first audio stream is copied for the time of the
+    frames; it may have none. Raises InputError when the file cannot be written.
     """
 
     def __init__(self, path: Path, rate: float = 25.0, sound: Path | None = None):
@@ -46,7 +49,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         import av
 
-        with self._refusals():
+        with self._write_errors():
             self._temporary.touch()
             self._container = self._open.enter_context(av.open(str(self._temporary.absolute()), "w", format="mp4"))
         return self
@@ -55,10 +58,9 @@ class VideoWriter:
         """Append RGB uint8 (height, width, 3) shown from `time` (seconds, increasing) on."""
         import av
 
-        with self._refusals():
-            if self._size is None:
-                self._start(image, time)
-            frame = av.VideoFrame.from_ndarray(_fitted(image, self._size), format="rgb24")
+        with self._write_errors():
+            size = self._size or self._start(image, time)
+            frame = av.VideoFrame.from_ndarray(_fitted(image, size), format="rgb24")
             self._last = frame.pts = max(self._last + 1, round((time - self._begin) * _CLOCK))
             frame.time_base = Fraction(1, _CLOCK)
             self._mux(frame)
@@ -70,7 +72,7 @@ class VideoWriter:
     ) -> None:
         complete = kind is None and self._size is not None
         try:
-            with self._refusals():
+            with self._write_errors():
                 if complete:
                     self._finish()
                 self._open.close()
@@ -86,17 +88,18 @@ class VideoWriter:
             self._sound.finish()
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """What the file system or FFmpeg refuses, as one line."""
-        import av
+    def _write_errors(self) -> Iterator[None]:
+        """Turn errors of the file system and of FFmpeg into InputError."""
+        from av.error import FFmpegError
 
         try:
             yield
-        except (av.FFmpegError, OSError) as error:
+        except (FFmpegError, OSError) as error:
             raise InputError(f"{self.path} cannot be written: {error.strerror}; choose another folder") from error
 
-    def _start(self, image: np.ndarray, time: float) -> None:
-        from instructseg.media.video_sound import Sound
+    def _start(self, image: np.ndarray, time: float) -> tuple[int, int]:
+        """Open the streams at the size of the first frame, made even; return that size."""
+        from instructseg.media.video_sound import open_sound
 
         height, width = image.shape[:2]
         self._size, self._begin = (height + height % 2, width + width % 2), time
@@ -105,16 +108,18 @@ class VideoWriter:
         self._stream.pix_fmt, self._stream.options = "yuv420p", dict(_QUALITY)
         self._stream.codec_context.time_base = Fraction(1, _CLOCK)
         if self._sound_path is not None:
-            self._sound = Sound.of(self._sound_path, self._container, time, self._open)
+            self._sound = open_sound(self._sound_path, self._container, time, self._open)
+        return self._size
 
-    def _mux(self, frame: object) -> None:
+    def _mux(self, frame: VideoFrame | None) -> None:
+        """Encode a frame, or with None what the encoder has buffered."""
         for packet in self._stream.encode(frame):
-            packet.duration = round(_CLOCK / self.rate)  # players need it of the last one
+            packet.duration = round(_CLOCK / self.rate)  # players need that of the last frame
             self._container.mux(packet)
 
 
 def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image at `size`: a missing row or column repeats its neighbour, other sizes are centred on black."""
+    """The image at `size`: one missing row or column is repeated, other sizes are scaled and centred on black."""
     missing = size[0] - image.shape[0], size[1] - image.shape[1]
     if all(0 <= gap <= 1 for gap in missing):
         return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")

@@ -12,7 +12,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 from instructseg.model.backbones.efficientnet_lite import EfficientNetLiteConfig
 from instructseg.model.legacy_names import modern_config
-from instructseg.model.references import ReferencePolicy
+from instructseg.types import ReferencePolicy, Selection
 
 
 @strict
@@ -193,7 +193,7 @@ class InstructSegConfig(PreTrainedConfig):
     """Rows of the output embedding. None: the size of the vocabulary."""
     tie_word_embeddings: bool = False
     """The output embedding is the input embedding."""
-    selection: Literal["score", "score_x_quality"] = "score"
+    selection: Selection = "score"
     """Ranking of proposals: by the score, a sigmoid of the similarity with the text, or by the score times the mean
     probability of the mask's foreground ("score_x_quality", as the released evaluators)."""
     score_threshold: float | int = 0.0

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from instructseg.errors import InputError
-
-SELECTIONS = ("score", "score_x_quality")
-"""Ranking by the sigmoid of the text similarity (paper), or by that times the mask quality (released evaluators)."""
+from instructseg.types import SELECTIONS
 
 DUPLICATE_IOU = 0.7
 """A proposal whose IoU with a better one is above this is a near-duplicate."""

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-ReferencePolicy = Literal["nearest", "uniform", "relevant"]
-"""Nearest to the key frame (released), spread over the clip, or most similar to the instruction."""
-
 
 def nearest_references(key: int, count: int, length: int) -> list[int]:
     """The `count` frames nearest to frame `key` in a video of `length` frames, ascending and without the key.

@@ -109,14 +109,14 @@ def test_whole_clips(segmenter, linking):
     frames = pictures(6, 40, 56)
     answer = segmenter.segment_video(frames, TEXTS, linking=linking, threshold=0)
     assert len(answer) == 6 and answer.error is None and answer.source is None
-    assert answer.scores.shape == answer.presence.shape == (6, 2) and answer.found
+    assert answer.scores.shape == answer.present.shape == (6, 2) and answer.found
     assert answer.tasks == (Task.RVOS, Task.RVOS) and answer.model == segmenter.name
-    assert answer.masks(3).shape == (2, 40, 56)
+    assert answer.frames[3].masks.shape == (2, 40, 56)
     if linking != "offline":
         expected = list(segmenter.track(frames, TEXTS, linking=linking, threshold=0))
         for number, result in enumerate(expected):
-            assert (answer.masks(number) == result.masks).all()
-            assert (answer.presence[number] == result.present).all()
+            assert (answer.frames[number].masks == result.masks).all()
+            assert (answer.present[number] == result.present).all()
     one = segmenter.segment_video(frames, TEXTS[0], linking=linking, threshold=0)
     assert one.instructions == (TEXTS[0],)
     assert one.scores[:, 0] == pytest.approx(answer.scores[:, 0], abs=1e-4)
@@ -129,7 +129,7 @@ def test_offline_masks_are_the_candidates_of_the_best_path(tiny):
     answer = tiny.segment_video(frames, TEXTS, threshold=0.0)
     for number, linker in enumerate(tracker.linkers):
         for frame, choice in enumerate(linker.best_path()):
-            assert (seen[frame][number].candidates.mask(choice) == answer.masks(frame)[number]).all()
+            assert (seen[frame][number].candidates.mask(choice) == answer.frames[frame].masks[number]).all()
             assert answer.scores[frame, number] == seen[frame][number].candidates.scores[choice]
 
 
@@ -137,14 +137,14 @@ def test_offline_masks_are_the_candidates_of_the_best_path(tiny):
 def test_absence(tiny, linking):
     frames = pictures(4, 40, 56)
     answer = tiny.segment_video(frames, TEXTS, linking=linking, threshold=1.0)
-    assert not answer.found and not any(answer.masks(number).any() for number in range(4))
+    assert not answer.found and not any(answer.frames[number].masks.any() for number in range(4))
     assert (answer.scores > 0).all()
     model, processor = tiny_model.build()
     model.config.score_threshold = 1.0
     segmenter = Segmenter(model, processor)
     assert not segmenter.segment_video(frames, TEXTS, linking=linking).found
     model.config.video_threshold = 0.0
-    assert segmenter.segment_video(frames, TEXTS, linking=linking).presence.all()
+    assert segmenter.segment_video(frames, TEXTS, linking=linking).present.all()
     assert not segmenter.segment(frames[0], TEXTS[0]).found
 
 
@@ -153,11 +153,12 @@ def test_overlaps_are_parted(tiny):
     same = ["the dog", "the cat"]
     free = tiny.segment_video(frames, same, threshold=0)
     parted = tiny.segment_video(frames, same, threshold=0, exclusive=True)
-    assert all((free.masks(number).sum(0) > 1).any() for number in range(3))
+    assert all((free.frames[number].masks.sum(0) > 1).any() for number in range(3))
     for number in range(3):
-        assert parted.masks(number).sum(0).max() == 1
-        assert (parted.masks(number) == resolve_overlaps(free.masks(number), free.scores[number])).all()
-        assert (parted.masks(number).any(0) == free.masks(number).any(0)).all()
+        assert parted.frames[number].masks.sum(0).max() == 1
+        resolved = resolve_overlaps(free.frames[number].masks, free.scores[number])
+        assert (parted.frames[number].masks == resolved).all()
+        assert (parted.frames[number].masks.any(0) == free.frames[number].masks.any(0)).all()
     causal = list(tiny.track(frames, same, threshold=0, exclusive=True))
     assert all(result.masks.sum(0).max() == 1 for result in causal)
 
@@ -173,7 +174,7 @@ def test_resolve_overlaps_by_hand():
 @pytest.mark.parametrize("references", ["nearest", "uniform", "relevant"])
 def test_short_clips(tiny, length, references):
     answer = tiny.segment_video(pictures(length, 40, 56), TEXTS, references=references, threshold=0)
-    assert len(answer) == length and answer.presence.all()
+    assert len(answer) == length and answer.present.all()
 
 
 def test_sizes_may_change(segmenter, tmp_path):
@@ -230,14 +231,14 @@ def test_nothing_grows_with_the_clip(segmenter, references):
         (lambda s: s.track([tiny_model.photo()], ""), "expected a non-empty instruction"),
         (lambda s: s.segment_video([tiny_model.photo()], ["a dog", " "]), "expected a non-empty instruction"),
         (lambda s: s.open_video("word " * 5000), "5,000"),
-        (lambda s: s.track([], "a dog", linking="offline"), 'expected linking "causal" or "off", got "offline"'),
-        (lambda s: s.open_video("a dog", linking="offline"), 'expected linking "causal" or "off", got "offline"'),
-        (lambda s: s.track([], "a dog", linking="best"), "linking is 'best'; it is one of offline, causal, off"),
-        (lambda s: s.track([], "a dog", references="all"), "references is 'all'; it is one of nearest"),
+        (lambda s: s.track([], "a dog", linking="offline"), 'use "causal" or "off" here, or segment_video'),
+        (lambda s: s.open_video("a dog", linking="offline"), 'use "causal" or "off" here, or segment_video'),
+        (lambda s: s.track([], "a dog", linking="best"), "one of offline, causal, off, got 'best'"),
+        (lambda s: s.track([], "a dog", references="all"), "one of nearest, uniform, relevant, got 'all'"),
         (lambda s: s.track([], "a dog", threshold=2), "expected threshold to be a number in 0..1, got 2"),
-        (lambda s: s.track([], "a dog", key_every=0), "key_every is 0"),
-        (lambda s: s.track([], "a dog", cache_bytes=-1), "cache_bytes is -1"),
-        (lambda s: s.track([], "a dog", every=0), "every is 0"),
+        (lambda s: s.track([], "a dog", key_every=0), "expected key_every to be at least 1 (every frame), got 0"),
+        (lambda s: s.track([], "a dog", cache_bytes=-1), "expected cache_bytes to be at least 0 (no cache), got -1"),
+        (lambda s: s.track([], "a dog", every=0), "expected every to be at least 1 (all frames), got 0"),
         (lambda s: s.track([], "a dog", task="chat"), "got 'chat'"),
         (lambda s: list(s.track([], "a dog")), "has no frames"),
     ],

@@ -1,4 +1,4 @@
-"""A clip's answer and its files."""
+"""A clip's prediction and its files."""
 
 import json
 
@@ -9,9 +9,10 @@ from PIL import Image
 from tiny_clips import encode, pictures
 
 from instructseg.errors import InputError
-from instructseg.inference.video.results import VideoFrameResult, VideoPrediction
+from instructseg.inference.video.frames import StreamedFramePrediction
+from instructseg.inference.video.results import VideoPrediction
 from instructseg.media.masks import rle_to_mask, voc_colormap
-from instructseg.media.video import Reading, open_clip
+from instructseg.media.video import ReadOptions, open_clip
 from instructseg.types import Task
 
 TEXTS = ("the red ball", "the dog")
@@ -25,35 +26,51 @@ def masks_of(number, height=48, width=64):
     return masks
 
 
-def answer(images, source=None, texts=TEXTS, error=None, **reading):
-    """What the engine would say about these frames."""
+def answer(images, source=None, texts=TEXTS, error=None, **options):
+    """What the engine would predict for these frames."""
     frames = []
-    for number, frame in enumerate(open_clip(images if source is None else source, Reading(**reading))):
+    for number, frame in enumerate(open_clip(images if source is None else source, ReadOptions(**options))):
         masks = masks_of(number, *frame.image.shape[:2])[: len(texts)]
         scores = np.linspace(0.9, 0.1, len(texts)).astype(np.float32)
-        result = VideoFrameResult(frame.index, frame.time, frame.name, frame.image, texts, masks, scores)
-        frames.append(result.to_answer())
+        result = StreamedFramePrediction(frame.index, frame.time, frame.name, frame.image, texts, masks, scores)
+        frames.append(result.compress())
     tasks = (Task.RVOS,) * len(texts)
-    return VideoPrediction(texts, tasks, tuple(frames), source and str(source), "fake", error, Reading(**reading))
+    return VideoPrediction(texts, tasks, tuple(frames), source and str(source), "fake", error, ReadOptions(**options))
 
 
 def test_one_frame():
-    result = VideoFrameResult(7, 0.5, "x", pictures(1)[0], TEXTS, masks_of(0), np.array([0.9, 0.1], np.float32))
+    result = StreamedFramePrediction(7, 0.5, "x", pictures(1)[0], TEXTS, masks_of(0), np.array([0.9, 0.1], np.float32))
     assert result.present.tolist() == [True, False]
     drawn = result.overlay()
     assert drawn.shape == (48, 64, 3) and (drawn != result.image).any()
-    back = result.to_answer()
-    assert (back.masks() == result.masks).all() and back.present == (True, False) and back.index == 7
+    back = result.compress()
+    assert (back.masks == result.masks).all() and back.masks.dtype == bool and back.size == result.size == (48, 64)
+    for name in ("index", "time", "name", "instructions"):
+        assert getattr(back, name) == getattr(result, name)
+    assert (back.present == result.present).all() and (back.scores == result.scores).all()
+    assert (back.overlay(result.image) == drawn).all()
+
+
+def test_reprs_are_short():
+    frame = StreamedFramePrediction(7, 0.5, "x", pictures(1)[0], TEXTS, masks_of(0), np.array([0.9, 0.1], np.float32))
+    rest = "index=7, time=0.500, instructions=['the red ball', 'the dog'], present=[True, False], best_score=0.900, "
+    assert repr(frame) == f"StreamedFramePrediction({rest}size=(48, 64))"
+    assert repr(frame.compress()) == f"StoredFramePrediction({rest}size=(48, 64))"
+    assert repr(answer(pictures(4))) == (
+        "VideoPrediction(instructions=['the red ball', 'the dog'], tasks=['rvos', 'rvos'], frames=4, "
+        "frames_with_object=[4, 2], best_score=0.900, size=(48, 64), error=None)"
+    )
+    assert "frames=0" in repr(VideoPrediction(TEXTS, (Task.RVOS, Task.RVOS), ()))
 
 
 def test_what_a_prediction_says():
     prediction = answer(pictures(5))
     assert len(prediction) == 5 and prediction and prediction.found
-    assert prediction.presence.tolist() == [[True, number in (2, 3)] for number in range(5)]
+    assert prediction.present.tolist() == [[True, number in (2, 3)] for number in range(5)]
     assert prediction.scores.shape == (5, 2) and prediction.scores.dtype == np.float32
-    assert all((prediction.masks(number) == masks_of(number)).all() for number in range(5))
+    assert all((prediction.frames[number].masks == masks_of(number)).all() for number in range(5))
     empty = VideoPrediction(TEXTS, (Task.RVOS, Task.RVOS), ())
-    assert empty.presence.shape == empty.scores.shape == (0, 2) and not empty.found and bool(empty)
+    assert empty.present.shape == empty.scores.shape == (0, 2) and not empty.found and bool(empty)
 
 
 def test_json():

@@ -11,32 +11,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from instructseg.errors import InputError
+from instructseg.inference.video.frames import StreamedFramePrediction
 from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.recording import OfflineRecording, OnlineRecording
-from instructseg.inference.video.results import VideoFrameResult, VideoPrediction
+from instructseg.inference.video.results import VideoPrediction
 from instructseg.inference.video.tracker import LoadedModel, Tracker
-from instructseg.media.video import VideoSource, open_clip
+from instructseg.media.video import VideoInput, open_clip
 
 
 def track(
-    loaded: LoadedModel, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions
-) -> Iterator[VideoFrameResult]:
+    loaded: LoadedModel, source: VideoInput, instructions: str | Sequence[str], options: VideoOptions
+) -> Iterator[StreamedFramePrediction]:
     """The result of each frame of a source, in order, while the source is read.
 
     Raises InputError for offline linking, whose results are known only at the end of the clip.
     """
-    if options.linking == "offline":
-        raise InputError(
-            'expected linking "causal" or "off", got "offline", which needs the end of the clip; '
-            "use segment_video for offline linking"
-        )
+    options.resolve_linking(whole_clip=False)
     tracker = Tracker(loaded, instructions, options)
-    clip = open_clip(source, options.reading)
+    clip = open_clip(source, options.read_options)
     return (tracker.result(frame, candidates) for frame, candidates in tracker.run(clip))
 
 
 def segment_video(
-    loaded: LoadedModel, source: VideoSource, instructions: str | Sequence[str], options: VideoOptions,
+    loaded: LoadedModel, source: VideoInput, instructions: str | Sequence[str], options: VideoOptions,
     on_frame: Callable[[], None] | None = None,
 ) -> VideoPrediction:  # fmt: skip
     """The result of a whole clip with run-length masks; `on_frame` is called after each frame.
@@ -45,8 +42,9 @@ def segment_video(
     InputError when no frame can be read.
     """
     tracker = Tracker(loaded, instructions, options)
-    clip = open_clip(source, options.reading)
-    recording = OfflineRecording(tracker) if options.linking == "offline" else OnlineRecording(tracker)
+    clip = open_clip(source, options.read_options)
+    is_offline = options.resolve_linking(whole_clip=True) == "offline"
+    recording = OfflineRecording(tracker) if is_offline else OnlineRecording(tracker)
     reading_error = None
     try:
         for frame, candidates in tracker.run(clip):
@@ -59,5 +57,5 @@ def segment_video(
         reading_error = str(error)
     return VideoPrediction(
         tracker.engine.instructions, tracker.engine.tasks, recording.results(),
-        None if clip.path is None else clip.name, loaded.name, reading_error, options.reading,
+        None if clip.path is None else clip.name, loaded.name, reading_error, options.read_options,
     )  # fmt: skip

@@ -1,66 +1,77 @@
-"""How a clip is read, segmented and followed."""
+"""VideoOptions: how a clip is read, segmented and followed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
 
 from instructseg.errors import InputError
 from instructseg.inference.video.linking import LinkWeights
-from instructseg.inference.video.references import POLICIES
-from instructseg.media.video import Reading
+from instructseg.media.video import ReadOptions
 from instructseg.model.checks import check_limits
-from instructseg.model.references import ReferencePolicy
-from instructseg.types import Task
-
-Linking = Literal["offline", "causal", "off"]
+from instructseg.types import LINKINGS, REFERENCE_POLICIES, Linking, ReferencePolicy, Task
 
 
 @dataclass(frozen=True)
-class VideoOptions(Reading):
-    """How a clip is read, segmented and followed.
+class VideoOptions(ReadOptions):
+    """How a clip is read (see `media.video.ReadOptions`), segmented and followed.
 
-    task: one of the paper's four tasks for all instructions; None tells by each one's form.
-    linking: "offline" follows the path of proposals that is best over the whole clip, "causal" the best one so far,
-        "off" takes each frame's best proposal (released behaviour).
-    threshold: least score of an object that is there; None takes the model's own, 0 always answers. Where objects
-        are followed, the model's `video_contrast` may ask for more: a score not far below those of the best frames.
-    references: which frames the perceiver reads beside a frame: "nearest" (released), "uniform" over the clip, or
-        the most "relevant" to the instruction; None takes the model's own rule. The last two read the clip twice.
-    key_every: the language model runs on every n-th frame only.
-    exclusive: a pixel that several instructions claim goes to the one with the highest score.
-    weights: what linking weighs against a proposal's score; None takes the usual ones.
-    cache_bytes: how much of what is computed may be kept.
-    every, start, end, max_side, rate: see `media.video.Reading`.
+    Raises InputError for values out of range.
     """
 
     task: Task | str | None = None
-    linking: Linking = "offline"
+    """Task of all instructions: "rvos", "reason_vos", or a photo's task ("res", "reason_seg") to segment each frame
+    like a photo. None: by the form of each instruction (a question or a long sentence is reasoning)."""
+    linking: Linking | None = None
+    """How objects are followed from frame to frame, see `types.Linking`: "offline", "causal" or "off" (released
+    behaviour). None: "offline" where the whole clip is read first (`Segmenter.segment_video`), "causal" where frames
+    are answered as they are read (`track`, `open_video`)."""
     threshold: float | None = None
+    """Minimum score of a mask, 0..1; None: the model's own, 0: every frame has a mask. With linking, the model's
+    `video_contrast` may require more: a score that is not far below those of the clip's best frames."""
     references: ReferencePolicy | None = None
+    """Which frames the perceiver reads beside each frame, see `types.ReferencePolicy`: "nearest" (released behaviour),
+    "uniform" or "relevant", which read the clip twice. None: the model's own policy."""
     key_every: int = 1
+    """The language model runs on every n-th frame, at least 1; the frames between reuse its mask queries."""
     exclusive: bool = False
+    """Whether a pixel in the masks of several instructions is kept only in the one with the highest score."""
     cache_bytes: int = 512 * 2**20
+    """Maximum size of cached frame features in bytes, at least 0 (no cache)."""
     weights: LinkWeights | None = None
+    """Weights of linking; None: the default `LinkWeights()`."""
 
     def __post_init__(self) -> None:
-        self._one_of("linking", ("offline", "causal", "off"))
-        if self.references is not None:
-            self._one_of("references", POLICIES)
+        self._check_choice("linking", LINKINGS)
+        self._check_choice("references", REFERENCE_POLICIES)
         check_limits(1, self.threshold)
         if self.key_every < 1:
-            raise InputError(f"key_every is {self.key_every}; 1 (every frame) or more was needed")
+            raise InputError(f"expected key_every to be at least 1 (every frame), got {self.key_every}")
         if self.cache_bytes < 0:
-            raise InputError(f"cache_bytes is {self.cache_bytes}; 0 (keep nothing) or more was needed")
-        super().__post_init__()  # refuses what selects nothing
+            raise InputError(f"expected cache_bytes to be at least 0 (no cache), got {self.cache_bytes}")
+        super().__post_init__()
 
-    def _one_of(self, name: str, known: Sequence[str]) -> None:
-        if getattr(self, name) not in known:
-            raise InputError(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(known)}")
+    def resolve_linking(self, whole_clip: bool) -> Linking:
+        """`linking`, or its default: "offline" where the whole clip is read before the first answer, else "causal".
+
+        Raises InputError for "offline" where frames are answered as they are read.
+        """
+        if self.linking is None:
+            return "offline" if whole_clip else "causal"
+        if self.linking == "offline" and not whole_clip:
+            raise InputError(
+                'linking "offline" needs the whole clip, but frames are answered as they are read; '
+                'use "causal" or "off" here, or segment_video'
+            )
+        return self.linking
 
     @cached_property
-    def reading(self) -> Reading:
-        """The part of the options that says what to read."""
-        return Reading(**{item.name: getattr(self, item.name) for item in fields(Reading)})
+    def read_options(self) -> ReadOptions:
+        """The fields that say which frames are read."""
+        return ReadOptions(**{item.name: getattr(self, item.name) for item in fields(ReadOptions)})
+
+    def _check_choice(self, name: str, known: Sequence[str]) -> None:
+        value = getattr(self, name)
+        if value is not None and value not in known:
+            raise InputError(f"expected {name} to be one of {', '.join(known)}, got {value!r}")

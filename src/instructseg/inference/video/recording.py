@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.inference.video.frames import StoredFramePrediction
 from instructseg.inference.video.linking import ABSENT
-from instructseg.inference.video.results import FrameAnswer
 from instructseg.inference.video.tracker import FrameCandidates, Tracker, resolve_overlaps, selected_score
 from instructseg.media.masks import mask_to_rle, rle_to_mask
 from instructseg.media.video import VideoFrame
@@ -29,7 +29,7 @@ class Recording(ABC):
         """Record the next frame."""
 
     @abstractmethod
-    def results(self) -> tuple[FrameAnswer, ...]:
+    def results(self) -> tuple[StoredFramePrediction, ...]:
         """The result of every frame."""
 
 
@@ -38,15 +38,15 @@ class OnlineRecording(Recording):
 
     def __init__(self, tracker: Tracker):
         super().__init__(tracker)
-        self._results: list[FrameAnswer] = []
+        self._results: list[StoredFramePrediction] = []
 
     def __len__(self) -> int:
         return len(self._results)
 
     def add(self, frame: VideoFrame, candidates: list[FrameCandidates]) -> None:
-        self._results.append(self._tracker.result(frame, candidates).to_answer())
+        self._results.append(self._tracker.result(frame, candidates).compress())
 
-    def results(self) -> tuple[FrameAnswer, ...]:
+    def results(self) -> tuple[StoredFramePrediction, ...]:
         return tuple(self._results)
 
 
@@ -82,14 +82,14 @@ class OfflineRecording(Recording):
         scores = [each.scores for each in ranked]
         self._frames.append(_RecordedFrame(frame.index, frame.time, frame.name, (height, width), rles, scores))
 
-    def results(self) -> tuple[FrameAnswer, ...]:
+    def results(self) -> tuple[StoredFramePrediction, ...]:
         paths = [linker.best_path() for linker in self._tracker.linkers]
         return tuple(
             self._result(frame, selected)
             for frame, selected in zip(self._frames, zip(*paths, strict=True), strict=True)
         )
 
-    def _result(self, frame: _RecordedFrame, selected: tuple[int, ...]) -> FrameAnswer:
+    def _result(self, frame: _RecordedFrame, selected: tuple[int, ...]) -> StoredFramePrediction:
         """The result of one frame; `selected` holds each instruction's candidate, or ABSENT."""
         empty = mask_to_rle(np.zeros(frame.size, dtype=bool))
         rles = [empty if index == ABSENT else own[index] for own, index in zip(frame.rles, selected, strict=True)]
@@ -97,5 +97,8 @@ class OfflineRecording(Recording):
         if self._tracker.options.exclusive:
             masks = np.stack([rle_to_mask(rle) for rle in rles])
             rles = [mask_to_rle(mask) for mask in resolve_overlaps(masks, np.array(scores))]
-        present = tuple(rle["counts"] != empty["counts"] for rle in rles)
-        return FrameAnswer(frame.index, frame.time, frame.name, frame.size, tuple(rles), tuple(scores), present)
+        present = np.array([rle["counts"] != empty["counts"] for rle in rles])
+        return StoredFramePrediction(
+            frame.index, frame.time, frame.name, frame.size, self._tracker.engine.instructions, tuple(rles),
+            np.array(scores, np.float32), present,
+        )  # fmt: skip

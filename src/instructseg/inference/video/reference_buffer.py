@@ -22,13 +22,16 @@ from instructseg.inference.video.references import (
     relevant_references,
     uniform_references,
 )
-from instructseg.media.video import Clip, VideoFrame
-from instructseg.model.references import ReferencePolicy, nearest_references
+from instructseg.media.video import VideoFrame, VideoReader
+from instructseg.model.references import nearest_references
+from instructseg.types import ReferencePolicy
 
 PairedFrame = tuple[VideoFrame, BufferedFrame, ReferenceLookup]
 
 
-def pair_with_references(clip: Clip, engine: VideoEngine, policy: ReferencePolicy, count: int) -> Iterator[PairedFrame]:
+def pair_with_references(
+    clip: VideoReader, engine: VideoEngine, policy: ReferencePolicy, count: int
+) -> Iterator[PairedFrame]:
     """Every frame of a clip with the lookup of its `count` reference frames per instruction.
 
     "uniform" and "relevant" read a clip twice where that is possible. Raises InputError where a damaged clip breaks
@@ -94,7 +97,7 @@ class SampledFrames(ReferenceBuffer):
     def oldest(self) -> int:
         return self._newest
 
-    def sample_clip(self, clip: Clip) -> None:
+    def sample_clip(self, clip: VideoReader) -> None:
         """Draw the sample from the whole clip beforehand; from a damaged clip as far as it can be read."""
         frames, _ = _until_error(clip)
         for number, frame in enumerate(frames):
@@ -123,7 +126,7 @@ class SampledFrames(ReferenceBuffer):
         return relevant_references(relevance, key, self.count)
 
 
-def _pair_with_nearest(clip: Clip, engine: VideoEngine, count: int) -> Iterator[PairedFrame]:
+def _pair_with_nearest(clip: VideoReader, engine: VideoEngine, count: int) -> Iterator[PairedFrame]:
     """Reads ahead until the nearest frames are known; keeps the pixels of at most 2 * count + 1 frames."""
     frames, raise_error = _until_error(clip)
     buffered: dict[int, tuple[VideoFrame, BufferedFrame]] = {}
@@ -142,14 +145,14 @@ def _pair_with_nearest(clip: Clip, engine: VideoEngine, count: int) -> Iterator[
     raise_error()
 
 
-def _pair_with_buffer(clip: Clip, engine: VideoEngine, buffer: ReferenceBuffer) -> Iterator[PairedFrame]:
+def _pair_with_buffer(clip: VideoReader, engine: VideoEngine, buffer: ReferenceBuffer) -> Iterator[PairedFrame]:
     for number, frame in enumerate(clip):
         buffered = BufferedFrame(number, frame.image)
         yield frame, buffered, buffer.push(buffered)
         engine.features.evict_before(buffer.oldest)
 
 
-def _until_error(clip: Clip) -> tuple[Iterator[VideoFrame], Callable[[], None]]:
+def _until_error(clip: VideoReader) -> tuple[Iterator[VideoFrame], Callable[[], None]]:
     """The good frames of a clip, and a function to call after them that raises the error that ended them, if any."""
     errors: list[InputError] = []
 

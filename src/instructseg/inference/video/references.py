@@ -7,11 +7,6 @@ fewer than `count` where there are too few frames, and none for a clip of one fr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
-
-from instructseg.model.references import ReferencePolicy
-
-POLICIES: tuple[str, ...] = get_args(ReferencePolicy)
 
 MAX_SAMPLED_FRAMES = 16
 """Maximum number of frames whose tokens are kept as references for policies that choose from the whole clip."""

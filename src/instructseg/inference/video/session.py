@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from instructseg.errors import InputError
 from instructseg.inference.video.features import BufferedFrame
+from instructseg.inference.video.frames import StreamedFramePrediction
 from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.reference_buffer import make_reference_buffer
-from instructseg.inference.video.results import VideoFrameResult
 from instructseg.inference.video.tracker import LoadedModel, Tracker
-from instructseg.media.image import ImageSource, load_image
+from instructseg.media.image import ImageInput, load_image
 from instructseg.media.video import VideoFrame
 
 
@@ -28,18 +27,14 @@ class VideoSession:
     """
 
     def __init__(self, loaded: LoadedModel, instructions: str | Sequence[str], options: VideoOptions):
-        if options.linking == "offline":
-            raise InputError(
-                'expected linking "causal" or "off", got "offline", which needs the end of the clip; '
-                "use segment_video for offline linking"
-            )
+        options.resolve_linking(whole_clip=False)
         self._tracker = Tracker(loaded, instructions, options)
         self._references = make_reference_buffer(
             self._tracker.engine, self._tracker.reference_policy, loaded.model.config.num_reference_frames
         )
         self._count = 0
 
-    def push(self, image: ImageSource, time: float | None = None) -> VideoFrameResult:
+    def push(self, image: ImageInput, time: float | None = None) -> StreamedFramePrediction:
         """The result of the next frame.
 
         Args:

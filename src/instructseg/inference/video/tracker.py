@@ -23,14 +23,14 @@ from instructseg.inference.arguments import list_texts
 from instructseg.inference.video.candidates import MAX_CANDIDATES, Candidates, rank_candidates
 from instructseg.inference.video.engine import ReferenceLookup, VideoEngine
 from instructseg.inference.video.features import BufferedFrame
+from instructseg.inference.video.frames import StreamedFramePrediction
 from instructseg.inference.video.instructions import choose_video_tasks
 from instructseg.inference.video.linking import ABSENT, PathLinker
 from instructseg.inference.video.optical_flow import OpticalFlow
 from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.reference_buffer import pair_with_references
-from instructseg.inference.video.results import VideoFrameResult
-from instructseg.media.video import Clip, VideoFrame
-from instructseg.model.references import ReferencePolicy
+from instructseg.media.video import VideoFrame, VideoReader
+from instructseg.types import ReferencePolicy
 
 if TYPE_CHECKING:
     from instructseg.model.modeling import InstructSegModel
@@ -83,7 +83,7 @@ class Tracker:
         self.reference_policy: ReferencePolicy = options.references or self.config.reference_policy
         self._optical_flow = OpticalFlow()
 
-    def run(self, clip: Clip) -> Iterator[tuple[VideoFrame, list[FrameCandidates]]]:
+    def run(self, clip: VideoReader) -> Iterator[tuple[VideoFrame, list[FrameCandidates]]]:
         """Every frame of a clip with each instruction's candidates."""
         count = self.config.num_reference_frames
         for frame, buffered, references in pair_with_references(clip, self.engine, self.reference_policy, count):
@@ -106,13 +106,13 @@ class Tracker:
             for each, linker in zip(ranked, self.linkers, strict=True)
         ]
 
-    def result(self, frame: VideoFrame, candidates: list[FrameCandidates]) -> VideoFrameResult:
+    def result(self, frame: VideoFrame, candidates: list[FrameCandidates]) -> StreamedFramePrediction:
         """The selected masks at the frame's own size, and their scores."""
         masks = np.stack([each.mask() for each in candidates])
         scores = np.array([each.score for each in candidates], np.float32)
         if self.options.exclusive:
             masks = resolve_overlaps(masks, scores)
-        return VideoFrameResult(
+        return StreamedFramePrediction(
             frame.index, frame.time, frame.name, frame.image, self.engine.instructions, masks, scores
         )  # fmt: skip
 

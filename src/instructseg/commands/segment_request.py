@@ -1,0 +1,110 @@
+"""What `instructseg segment` does between its options and its output: read each photo or clip, segment it, save it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from instructseg.commands.report import one_line
+from instructseg.errors import InputError, InstructSegError
+from instructseg.media.sources import expand_clips, expand_photos
+from instructseg.types import Linking, Task
+
+if TYPE_CHECKING:
+    from instructseg.inference.prediction import Prediction
+    from instructseg.inference.segmenter import Segmenter
+    from instructseg.inference.video.results import VideoPrediction
+
+_VIDEO_TASKS = {None: None, Task.RES: Task.RVOS, Task.REASON_SEG: Task.REASON_VOS}
+_READ_ALL = {"every": 1, "start": 0.0, "end": None, "max_side": None}
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """The options of one call."""
+
+    instructions: list[str]
+    task: Task | None
+    """A photo's task; clips get the corresponding video task."""
+    max_masks: int
+    threshold: float | None
+    output: Path | None
+    """Folder of the results; None writes no files."""
+    frames: bool
+    """Whether the source is a folder with the frames of one clip."""
+    read_options: dict[str, Any]
+    """Fields of `media.video.ReadOptions`; for clips only."""
+    linking: Linking | None
+
+    def expand(self, source: str) -> tuple[list[Path], bool]:
+        """The files that `source` means, and whether they are clips.
+
+        Raises InputError when there is none, or for options that do not fit.
+        """
+        clips = [Path(source).expanduser()] if self.frames else expand_clips(source)
+        if clips is None:
+            self._refuse_read_options(source)
+            return expand_photos(source), False
+        if self.max_masks > 1:
+            raise InputError("--max-masks is for photos only; give one TEXT for each object of a clip")
+        return clips, True
+
+    def segment_photo(self, segmenter: Segmenter, photo: Path, outcome: Outcome) -> None:
+        """Segment one photo by every instruction; add each result or error to `outcome`."""
+        try:
+            session = segmenter.open(photo)
+        except InstructSegError as error:
+            outcome.add_error(photo, None, error)
+            return
+        for text in self.instructions:
+            try:
+                prediction = session.segment(text, task=self.task, max_masks=self.max_masks, threshold=self.threshold)
+                outcome.add_photo(photo, prediction, self.output)
+            except InstructSegError as error:
+                outcome.add_error(photo, text, error)
+
+    def segment_clip(self, segmenter: Segmenter, clip: Path, outcome: Outcome, on_frame: Callable[[], None]) -> None:
+        """Segment one clip by all instructions at once; add the result and an error, if any, to `outcome`."""
+        options = {**self.read_options, "linking": self.linking, "threshold": self.threshold}
+        try:
+            prediction = segmenter.segment_video(
+                clip, self.instructions, on_frame=on_frame, task=_VIDEO_TASKS[self.task], **options
+            )
+            outcome.add_clip(clip, prediction, self.output)
+        except InstructSegError as error:
+            outcome.add_error(clip, None, error)
+
+    def _refuse_read_options(self, source: str) -> None:
+        given = [name for name, value in self.read_options.items() if value != _READ_ALL[name]]
+        if given:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise InputError(
+                f"{names}: for clips only, and {source} is not a clip; for a folder of frames add --frames"
+            )
+
+
+@dataclass
+class Outcome:
+    """The results and errors of all photos or clips so far, as JSON can hold them."""
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, str | None]] = field(default_factory=list)
+
+    def add_photo(self, photo: Path, prediction: Prediction, output: Path | None) -> None:
+        """Save a prediction, if there is a folder for it, and add it."""
+        files = None if output is None else prediction.save(output).to_dict()
+        self.results.append({"photo": str(photo), **prediction.to_dict(), "files": files})
+
+    def add_clip(self, clip: Path, prediction: VideoPrediction, output: Path | None) -> None:
+        """Save a prediction, if there is a folder for it, and add it; of a damaged clip add the error too."""
+        files = None if output is None else prediction.save(output).to_dict()
+        self.results.append({"clip": str(clip), **prediction.to_dict(), "files": files})
+        if prediction.error is not None:
+            self.add_error(clip, None, InputError(prediction.error))
+
+    def add_error(self, photo: Path | None, instruction: str | None, error: InstructSegError) -> None:
+        """Add an error; `photo` is None for one that stopped the command."""
+        source = None if photo is None else str(photo)
+        self.errors.append({"photo": source, "instruction": instruction, "message": one_line(str(error))})

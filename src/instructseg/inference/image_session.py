@@ -1,0 +1,111 @@
+"""ImageSession: one photo, encoded once, segmented by any number of instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import Cache
+
+from instructseg.inference.arguments import choose_task, list_texts
+from instructseg.inference.chat import PhotoContext, check_question, generate_answer, prefill_photo
+from instructseg.inference.prediction import Prediction
+from instructseg.model.checks import check_limits
+from instructseg.model.modeling import InstructSegModel
+from instructseg.model.outputs import InstructSegOutput, VisualFeatures
+from instructseg.model.processing import InstructSegProcessor
+from instructseg.types import Task
+
+
+class ImageSession:
+    """One photo for several instructions or questions; what depends on the photo alone is computed once and cached.
+
+    Cached are the features of the encoders and of the pixel decoder, and for each task the language model's keys and
+    values of the prompt before the instruction (with the image-first order: of all visual tokens).
+
+    Attributes: `image`: the upright photo, RGB uint8 (height, width, 3). `source`: its path, where known. `model`,
+    `processor`, `model_name`: those of the Segmenter.
+    """
+
+    def __init__(
+        self, model: InstructSegModel, processor: InstructSegProcessor, image: np.ndarray,
+        source: str | None = None, model_name: str | None = None,
+    ):  # fmt: skip
+        self.model, self.processor, self.model_name = model, processor, model_name
+        self.image, self.source = image, source
+        self._visual_features: VisualFeatures | None = None
+        self._prefix_caches: dict[Task, Cache] = {}
+        self._chat_prefix: PhotoContext | None = None
+
+    def __repr__(self) -> str:
+        return f"ImageSession(source={self.source!r}, size={self.image.shape[:2]}, model={self.model_name!r})"
+
+    @overload
+    def segment(
+        self, instruction: str, task: Task | str | None = None, max_masks: int = 1, threshold: float | None = None
+    ) -> Prediction: ...
+    @overload
+    def segment(
+        self, instruction: list[str] | tuple[str, ...], task: Task | str | None = None, max_masks: int = 1,
+        threshold: float | None = None,
+    ) -> list[Prediction]: ...  # fmt: skip
+    def segment(
+        self, instruction: str | Sequence[str], task: Task | str | None = None, max_masks: int = 1,
+        threshold: float | None = None,
+    ) -> Prediction | list[Prediction]:  # fmt: skip
+        """Segment what the instruction names; a list of instructions gives a list of predictions, as single calls do.
+
+        For the arguments and errors see `Segmenter.segment`.
+        """
+        texts = list_texts(instruction)
+        tasks = [choose_task(task, text) for text in texts]
+        check_limits(max_masks, threshold)
+        predictions = [
+            self._segment_one(text, kind, max_masks, threshold) for text, kind in zip(texts, tasks, strict=True)
+        ]
+        return predictions[0] if isinstance(instruction, str) else predictions
+
+    def chat(self, question: str, max_new_tokens: int = 128) -> str:
+        """Answer a question about the photo in words; earlier questions are not part of the prompt."""
+        check_question(self.processor, question, max_new_tokens)
+        if self._chat_prefix is None:
+            with torch.inference_mode():
+                visual = self._visual_features or VisualFeatures(self.model.encode_tokens(*self._pixels()))
+            self._chat_prefix = prefill_photo(self.model, self.processor, visual)
+        return generate_answer(self.model, self.processor, question, max_new_tokens, self._chat_prefix)
+
+    @torch.inference_mode()
+    def _segment_one(self, text: str, task: Task, max_masks: int, threshold: float | None) -> Prediction:
+        layout = self.processor.layout([[text]], [task], [1]).to(self.model.device)
+        reference = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
+        if self._visual_features is None:
+            self._visual_features = self.model.encode_image(*self._pixels())
+        if task not in self._prefix_caches:
+            self._prefix_caches[task] = self.model.read_prefix(layout, self._visual_features)
+        output = self.model.forward_from_features(self._visual_features, layout, reference, prefix=self._prefix_caches[task])
+        return self.to_prediction(output, 0, text, task, max_masks, threshold)
+
+    def _pixels(self) -> tuple[Tensor, Tensor | None]:
+        """The photo prepared for the fine-grained encoder, and for the CLIP-type encoder if there is one."""
+        images = self.processor.prepare_images([self.image]).to(self.model.device, self.model.dtype)
+        assert images.pixel_values is not None  # the fine-grained encoder's, prepared by default
+        return images.pixel_values, images.clip_pixel_values
+
+    def to_prediction(
+        self, output: InstructSegOutput, row: int, instruction: str, task: Task,
+        max_masks: int, threshold: float | None,
+    ) -> Prediction:  # fmt: skip
+        """The prediction for this photo from row `row` of a batch's output, which has one instruction per row."""
+        assert output.mask_logits is not None and output.score_logits is not None  # every forward gives them
+        masks, scores = self.processor.post_process(
+            output.mask_logits[row, 0],
+            output.score_logits[row, 0],
+            self.processor.image_processor.geometry(*self.image.shape[:2]),
+            self.model.config.selection,
+            max_masks,
+            self.model.config.score_threshold if threshold is None else threshold,
+        )
+        return Prediction(self.image, instruction, task, masks, scores, self.source, self.model_name)
