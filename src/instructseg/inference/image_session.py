@@ -85,7 +85,8 @@ class ImageSession:
             self._visual_features = self.model.encode_image(*self._pixels())
         if task not in self._prefix_caches:
             self._prefix_caches[task] = self.model.read_prefix(layout, self._visual_features)
-        output = self.model.forward_from_features(self._visual_features, layout, reference, prefix=self._prefix_caches[task])
+        prefix = self._prefix_caches[task]
+        output = self.model.forward_from_features(self._visual_features, layout, reference, prefix=prefix)
         return self.to_prediction(output, 0, text, task, max_masks, threshold)
 
     def _pixels(self) -> tuple[Tensor, Tensor | None]:
