@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from instructseg.cli import app
 from instructseg.conversion import released
-from instructseg.conversion.convert import BASE_FRESH, convert_base, convert_released, shapes_of
+from instructseg.conversion.convert import BASE_FRESH, convert_base, convert_released
+from instructseg.conversion.fresh import shapes_of
 from instructseg.conversion.reading import WeightFiles
 from instructseg.conversion.rename import check_complete, make_plan
 from instructseg.conversion.writing import write_folder
@@ -118,6 +119,12 @@ def test_a_foreign_model_is_refused(tmp_path):
     save_file({"something": torch.zeros(1)}, file)
     with pytest.raises(CheckpointError, match="give the whole released model"):
         convert_released(file, tmp_path / "out")
+
+
+@pytest.mark.parametrize("part", ["perceiver_config", "text_fusion_config"])
+def test_a_configuration_without_a_released_part_is_refused(source, tmp_path, part):
+    with pytest.raises(CheckpointError, match="expected perceiver_config and text_fusion_config for the released"):
+        convert_released(source, tmp_path / "out", tiny_sources.config(**{part: None}))
 
 
 def test_command(source, tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from instructseg.conversion.rename import Fresh, Ignore, Rename, Split, check_complete, make_plan, with_prefix
+from instructseg.conversion.rename import check_complete, make_plan
+from instructseg.conversion.rules import Fresh, Ignore, Rename, Split, with_prefix
 from instructseg.errors import CheckpointError
 
 RULES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructseg.conversion.rename import Fresh, Ignore, Rename, Rule, Split, with_prefix
+from instructseg.conversion.rules import Fresh, Ignore, Rename, Rule, Split, with_prefix
 
 _BLOCK, _OUR_BLOCK = "layers.{s}.blocks.{b}.", "encoder.layers.{s}.blocks.{b}."
 

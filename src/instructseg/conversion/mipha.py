@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from instructseg.conversion import siglip
-from instructseg.conversion.rename import Ignore, Rename, Rule, with_prefix
+from instructseg.conversion.rules import Ignore, Rename, Rule, with_prefix
 
 ENCODER_SOURCE = "model.vision_tower.vision_model."
 

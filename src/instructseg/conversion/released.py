@@ -6,7 +6,8 @@ import copy
 from collections.abc import Mapping
 
 from instructseg.conversion import mask2former, mipha, siglip
-from instructseg.conversion.rename import Ignore, Rename, Rule, Shape, with_prefix
+from instructseg.conversion.rename import Shape
+from instructseg.conversion.rules import Ignore, Rename, Rule, with_prefix
 from instructseg.errors import CheckpointError
 from instructseg.model.configuration import InstructSegConfig
 

@@ -1,77 +1,24 @@
 """The strict rename engine: no tensor of a source is dropped silently, no tensor of the model is left unfilled.
 
-A table is a list of rules over key patterns, in which `{i}` stands for a number and `*` for the rest of a key. Every
-key of the source must match exactly one rule, and every tensor of the model must be filled by one or be listed as
-`Fresh`. A plan is made from shapes alone, before any weight is read.
+A table is a list of rules (`conversion.rules`). Every key of the source must match exactly one rule, and every tensor
+of the model must be filled by one or be listed as `Fresh`. A plan is made from shapes alone, before any weight is read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from instructseg.conversion.rules import Fresh, Ignore, Rename, Rule, Split
 from instructseg.errors import CheckpointError
 
 Shape = tuple[int, ...]
 MAX_LISTED_PROBLEMS = 8
-
-
-@dataclass(frozen=True)
-class Rename:
-    """One tensor under another name."""
-
-    source: str
-    target: str
-    rows: Literal["same", "first", "extend"] = "same"
-    """"same" keeps all rows; "first" keeps as many as the model has; "extend" appends rows, each the mean of the
-    source's, up to the number the model has."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """One tensor whose rows are split into equal blocks, one per target (fused query, key and value)."""
-
-    source: str
-    targets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Ignore:
-    """A tensor of the source that the model does not use, and why."""
-
-    source: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Fresh:
-    """Tensors of the model that no source fills, and why."""
-
-    target: str
-    reason: str
-
-
-Rule = Rename | Split | Ignore
-
-
-def with_prefix(rules: Iterable[Rule], source: str = "", target: str = "") -> tuple[Rule, ...]:
-    """The same rules for keys that begin with the prefix `source`, and with `target` in the model."""
-
-    def add_prefix(rule: Rule) -> Rule:
-        rule = replace(rule, source=source + rule.source)
-        if isinstance(rule, Rename):
-            return replace(rule, target=target + rule.target)
-        if isinstance(rule, Split):
-            return replace(rule, targets=tuple(target + name for name in rule.targets))
-        return rule
-
-    return tuple(add_prefix(rule) for rule in rules)
 
 
 @dataclass(frozen=True)

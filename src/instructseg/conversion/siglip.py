@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructseg.conversion.rename import Ignore, Rename, Rule, with_prefix
+from instructseg.conversion.rules import Ignore, Rename, Rule, with_prefix
 
 TARGET = "vision_tokens.encoder."
 

@@ -69,11 +69,10 @@ def _check_keys(loading_info: Mapping[str, Any]) -> None:
         "not in the model": loading_info["unexpected_keys"],
         "shape mismatch": shapes,
     }
-    found = [f"{problem}: {_shorten(sorted(keys))}" for problem, keys in problems.items() if keys]
-    if found:
-        raise CheckpointError(
-            f"expected exactly the weights of config.json, got others; {'; '.join(found)}; use both from one training"
-        )
+    differences = [f"{problem}: {_shorten(sorted(keys))}" for problem, keys in problems.items() if keys]
+    if differences:
+        listed = "; ".join(differences)
+        raise CheckpointError(f"expected exactly the weights of config.json, got {listed}; use both from one training")
 
 
 def _shorten(keys: Sequence[str]) -> str:

@@ -64,9 +64,9 @@ class PromptBuilder:
 
         Raises InputError for an instruction that is empty or longer than 512 tokens, ValueError for `Task.CHAT`.
         """
-        words = self.instruction_ids(instruction)
+        ids = self.instruction_ids(instruction)
         spans = self._expand(task, explanation, labels) if explanation else self._cached_template(task, labels)
-        return [replace(span, ids=words) if span.block is Block.INSTRUCTION else span for span in spans]
+        return [replace(span, ids=ids) if span.block is Block.INSTRUCTION else span for span in spans]
 
     def conversation(self, turns: Sequence[tuple[str, str | None]], photo: bool = True) -> list[PromptSpan]:
         """A conversation about one image, or about none (`photo=False`), with labels on the replies.

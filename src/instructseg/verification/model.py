@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from instructseg.conversion import released
-from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
 from instructseg.model.layout import PADDING, PREFIX, Block, Layout, PromptSpan, TokenCounts, build_layout
 from instructseg.model.losses import Criterion, LossWeights, Targets, text_loss
 from instructseg.model.modeling import InstructSegModel, LanguageModelOutput, VisualFeatures
 from instructseg.model.proposals import mask_quality
-from instructseg.verification.modules import gradient_of, one_instruction, perceiver_sizes
+from instructseg.verification.criterion import gradient_of, one_instruction
 from instructseg.verification.prompts import PLACEHOLDER_IDS
 from instructseg.verification.recording import Comparison, RecordedPoints, Recording, load_recorded
+from instructseg.verification.sizes import config_of
 
 RELEASED_WEIGHTS = LossWeights(mask=5.0, dice=5.0, score=2.0, text=1.0)
 WITH_TEXT_LOSS = ("mm_conv", "reason_seg")
@@ -141,9 +140,10 @@ class _Run:
             for row in range(batch)
         ]  # fmt: skip
         config = self.model.config
-        vision = config.vision_config
+        vision, perceiver = config.vision_config, config.perceiver_config
+        assert vision is not None and perceiver is not None  # the released model has both
         image = (vision.image_size // vision.patch_size) ** 2
-        counts = TokenCounts(image, config.perceiver_config.num_latents, config.num_mask_tokens)
+        counts = TokenCounts(image, perceiver.num_latents, config.num_mask_tokens)
         return build_layout([[prompt] for prompt in prompts], [frames] * batch, counts)
 
     def _words(self, row: int) -> list[int]:
@@ -236,30 +236,3 @@ class _Taps:
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:
             handle.remove()
-
-
-def config_of(meta: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> InstructSegConfig:
-    """Our configuration of a recorded model, from its own words for sizes."""
-    text, vision, decoder, head = dict(meta["llm"]), dict(meta["siglip"]), meta["mask_former"], meta["head"]
-    rope = {"rope_theta": text.pop("rope_theta"), "partial_rotary_factor": text.pop("partial_rotary_factor")}
-    layer = vision.pop("mm_vision_select_layer")
-    vision = {key: value for key, value in vision.items() if not key.startswith(("mm_", "vision_model"))}
-    if head["CONVS_DIM"] != decoder["HIDDEN_DIM"]:
-        raise ValueError("the two decoders' widths differ; ours share one")
-    config = InstructSegConfig(
-        text_config={"model_type": "phi", **text, "rope_parameters": {"rope_type": "default", **rope}},
-        vision_config={"model_type": "siglip_vision_model", **vision, "vision_use_head": False},
-        backbone_config={
-            "model_type": "swin", **meta["swin"], "drop_path_rate": 0.0,
-            "out_features": ["stage1", "stage2", "stage3", "stage4"],
-        },
-        perceiver_config={"num_latents": meta["n_temporal_queries"], **perceiver_sizes(meta["ovp"])},
-        text_fusion_config={"hidden_size": meta["vmtf"]["dim"], **perceiver_sizes(meta["vmtf"])},
-        decoder_config={
-            "hidden_size": decoder["HIDDEN_DIM"], "mask_size": head["MASK_DIM"], "num_heads": decoder["NHEADS"],
-            "pixel_layers": head["TRANSFORMER_ENC_LAYERS"], "pixel_ffn_size": meta["pixel_decoder_ffn"],
-            "decoder_layers": decoder["DEC_LAYERS"] - 1, "ffn_size": decoder["DIM_FEEDFORWARD"],
-        },
-        num_mask_tokens=decoder["NUM_OBJECT_QUERIES"], vision_feature_layer=layer,
-    )  # fmt: skip
-    return released.with_released_behaviour(released.with_rows_of(config, shapes))

@@ -58,10 +58,10 @@ def check_data_semantics(tree: dict[str, Any], result: Comparison) -> None:
 def _processor(prompts: dict[str, Any]) -> InstructSegProcessor:
     """A processor whose tokenizer has one id per character, like the recorded one."""
     characters = {chr(word) for recorded in prompts.values() for word in _all_ids(recorded) if 0 <= word < 0x110000}
-    words = {character: ord(character) for character in characters}
+    vocabulary = {character: ord(character) for character in characters}
     special = {SEG_TOKEN: _special(prompts, SEG_TOKEN), END: _special(prompts, END)}
-    words = {word: index for word, index in words.items() if index not in special.values()}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE(words | special, [])), eos_token=END)
+    vocabulary = {token: index for token, index in vocabulary.items() if index not in special.values()}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE(vocabulary | special, [])), eos_token=END)
     tokenizer.add_tokens(SEG_TOKEN, special_tokens=True)
     return InstructSegProcessor.for_config(with_released_behaviour(tiny()), tokenizer)
 

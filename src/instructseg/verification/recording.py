@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from instructseg.conversion.rename import ConversionPlan, Fresh, Rule, check_complete, make_plan
+from instructseg.conversion.rename import ConversionPlan, check_complete, make_plan
+from instructseg.conversion.rules import Fresh, Rule
 from instructseg.errors import CheckpointError
 
 ATOL, RTOL = 2e-5, 1e-4

@@ -11,6 +11,7 @@ import torch
 
 from instructseg.errors import CheckpointError
 from instructseg.verification import modules
+from instructseg.verification.criterion import check_criterion
 from instructseg.verification.metrics import check_metrics
 from instructseg.verification.model import RecordedModel
 from instructseg.verification.prompts import check_data_semantics
@@ -23,7 +24,7 @@ MODULES: dict[str, Callable[[Recording, Comparison], None]] = {
     "msdeform_attn": modules.check_msdeform_attn,
     "pixel_decoder": modules.check_pixel_decoder,
     "predictor": modules.check_predictor,
-    "criterion": modules.check_criterion,
+    "criterion": check_criterion,
     "metrics": check_metrics,
 }
 PROMPTS = "data_semantics.json"
