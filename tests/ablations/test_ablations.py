@@ -22,7 +22,7 @@ from instructseg.cli import app
 from instructseg.commands.reproduce import TABLES, commands, start_of
 from instructseg.errors import InputError, RecipeError
 from instructseg.training.recipe import load_recipe
-from instructseg.training.start import build_model
+from instructseg.training.initial_model import build_model
 from instructseg.types import Expression, Sample, Task
 
 OUT = Path("out")

@@ -10,7 +10,7 @@ from instructseg.data.catalogue.registry import entry
 from instructseg.errors import RecipeError
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
-from instructseg.training.start import build_config
+from instructseg.training.initial_model import build_config
 
 PAPER = Path(__file__).parents[2] / "src" / "instructseg" / "recipes" / "paper.yaml"
 RECIPES = sorted((Path(__file__).parents[2] / "src" / "instructseg" / "recipes").glob("*.yaml"))
@@ -80,27 +80,27 @@ def test_values_and_overrides(recipe):
         ("lora: {rnak: 5}", "unknown key lora.rnak; did you mean rank?"),
         ("loss: {weights: {masks: 5}}", "unknown key loss.weights.masks; did you mean mask?"),
         ("xyz: 5", "unknown key xyz; known keys: output, seed, steps"),
-        ("steps: 1.5", "steps must be int, got 1.5"),
-        ("steps: true", "steps must be int, got True"),
-        ("steps: '5'", "steps must be int, got '5'"),
-        ("steps: null", "steps must be int, got None"),
-        ("learning_rate: fast", "learning_rate must be float, got 'fast'"),
-        ("learning_rate: true", "learning_rate must be float, got True"),
-        ("output: 5", "output must be str, got 5"),
-        ("lora: 5", "lora. must be a section of keys, got 5"),
-        ("lora: {targets: q_proj}", "lora.targets must be a list, got 'q_proj'"),
-        ("data: {coco: {a: b}}", "data.coco must be a list"),
-        ("model: {config: 5}", "model.config must be a section, got 5"),
-        ("model: {init: 5}", "model.init must be str, got 5"),
-        ("data: {sources: [{split: train}]}", "data.sources[0]. needs the key name"),
-        ("data: {sources: [{name: composed, ratio: -1}]}", "the ratio of source composed is -1.0"),
+        ("steps: 1.5", "steps: expected a whole number, got 1.5"),
+        ("steps: true", "steps: expected a whole number, got True"),
+        ("steps: '5'", "steps: expected a whole number, got '5'"),
+        ("steps: null", "steps: expected a whole number, got None"),
+        ("learning_rate: fast", "learning_rate: expected a number, got 'fast'"),
+        ("learning_rate: true", "learning_rate: expected a number, got True"),
+        ("output: 5", "output: expected text, got 5"),
+        ("lora: 5", "lora: expected a section of keys, got 5"),
+        ("lora: {targets: q_proj}", "lora.targets: expected a list, got 'q_proj'"),
+        ("data: {coco: {a: b}}", "data.coco: expected a list"),
+        ("model: {config: 5}", "model.config: expected a section of keys, got 5"),
+        ("model: {init: 5}", "model.init: expected text, got 5"),
+        ("data: {sources: [{split: train}]}", "data.sources[0]: the key name is missing; add it"),
+        ("data: {sources: [{name: composed, ratio: -1}]}", "data.sources[0].ratio: expected greater than or equal to 0, got -1"),
         ("data: {sources: [{name: composed, rato: 2}]}", "unknown key data.sources[0].rato; did you mean ratio?"),
-        ("data: {sources: [composed]}", "data.sources[0]. must be a section of keys, got 'composed'"),
-        ("mixed_precision: no", "mixed_precision must be str, got False; write words such as 'no' in quotes"),
-        ("mixed_precision: bf17", "mixed_precision is 'bf17'; it is one of no, bf16, fp16"),
-        ("accumulate: 0", "accumulate is 0; it must be 1 or more"),
-        ("report: [wandb]", "report names 'wandb'; it may name tensorboard, trackio"),
-        ("- 1\n- 2", "the recipe must be a section of keys"),
+        ("data: {sources: [composed]}", "data.sources[0]: expected a section of keys, got 'composed'"),
+        ("mixed_precision: no", "mixed_precision: expected 'no', 'bf16' or 'fp16', got False; write words such as 'no' in quotes"),
+        ("mixed_precision: bf17", "mixed_precision: expected 'no', 'bf16' or 'fp16', got 'bf17'"),
+        ("accumulate: 0", "accumulate: expected greater than or equal to 1, got 0"),
+        ("report: [wandbb]", "report[0]: expected 'tensorboard', 'wandb', 'trackio'"),
+        ("- 1\n- 2", "the recipe: expected a section of keys, got [1, 2]"),
         ("a: [", "is not valid YAML"),
     ],
 )
@@ -113,10 +113,10 @@ def test_what_does_not_fit_is_named(recipe, text, message):
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("steps", "'steps' is not an override; write key=value"),
+        ("steps", "expected an override key=value, got 'steps'; write it as steps=100"),
         ("stepps=3", "unknown key stepps; did you mean steps?"),
-        ("steps.more=3", "cannot set steps.more: steps is not a section"),
-        ("steps=many", "steps must be int, got 'many'"),
+        ("steps.more=3", "cannot set steps.more: steps is not a section of keys"),
+        ("steps=many", "steps: expected a whole number, got 'many'"),
         ("steps=[", "is not valid YAML"),
     ],
 )
@@ -154,5 +154,5 @@ def test_odd_schedules(warmup, steps):
 def test_an_unknown_score_target_is_refused(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("loss: {score_target: iuo}")
-    with pytest.raises(RecipeError, match=r"score_target is 'iuo'; it is one of matched, iou"):
+    with pytest.raises(RecipeError, match=r"loss\.score_target: expected 'matched', 'iou' or 'present_iou', got 'iuo'"):
         load_recipe(path)

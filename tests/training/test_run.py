@@ -15,9 +15,10 @@ from instructseg.model import configuration
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.training import run as training
-from instructseg.training import start as starting
-from instructseg.training.data.held_out import open_validation
-from instructseg.training.logging.report import RunLog, Window, read_log
+from instructseg.training import initial_model as starting
+from instructseg.training.data.validation_split import open_validation
+from instructseg.training.logging.progress import StepWindow
+from instructseg.training.logging.run_log import RunLog, read_log
 from instructseg.training.recipe import ModelRecipe, Recipe, load_recipe
 
 
@@ -227,7 +228,7 @@ class TestStart:
         init = str(finished.output / "model")
         with pytest.raises(RecipeError, match=r"do not fit model\.config"):
             build(Recipe(model=ModelRecipe(init=init, config={"num_mask_tokens": 7})))
-        with pytest.raises(RecipeError, match=r"model\.fresh names 'perceivers'; it may name language_model, lm_head"):
+        with pytest.raises(RecipeError, match=r"model\.fresh: expected some of language_model, lm_head.*, got 'perceivers'"):
             build(Recipe(model=ModelRecipe(init=init, fresh=("perceivers",))))
 
     @pytest.mark.parametrize(
@@ -238,7 +239,7 @@ class TestStart:
             build(Recipe(model=ModelRecipe(config=changes)))
 
     def test_presets_without_pretrained_parts(self, build):
-        with pytest.raises(RecipeError, match=r"'paper' has no pretrained parts here; use nano or model\.init"):
+        with pytest.raises(RecipeError, match=r"'paper' has no pretrained parts in this package; use nano or set model\.init"):
             build(Recipe(model=ModelRecipe(preset="paper")))
 
     def test_changes_of_the_preset(self, build, monkeypatch):
@@ -265,7 +266,7 @@ class TestReport:
         assert [line["step"] for line in read_log(path)] == [10, 20, 25]
 
     def test_window_means(self):
-        window = Window()
+        window = StepWindow()
         window.add({"a": 1.0, "b": 4.0}, 3)
         window.add({"a": 2.0}, 5)
         assert window.means() == {"a": 1.5, "b": 4.0} and window.instructions == 8 and window.rate > 0

@@ -1,4 +1,4 @@
-"""What a run starts from: a model and its processor, saved or built on pretrained parts."""
+"""The model that a run starts from and its processor: a saved one, or a preset built on pretrained parts."""
 
 from __future__ import annotations
 
@@ -16,25 +16,23 @@ from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.training.recipe import ModelRecipe, Recipe
 
-PRESETS = ("nano", "paper", "tiny")
-
 
 def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """The model to start from: a saved one, or a preset on pretrained parts."""
+    """A saved model, or a preset on pretrained parts. Raises RecipeError for a preset without, and for unfit changes."""
     if recipe.model.init:
-        return _go_on(recipe.model)
+        return _from_saved(recipe.model)
     if recipe.model.preset != "nano":
         raise RecipeError(
-            f"model.preset {recipe.model.preset!r} has no pretrained parts here; use nano or model.init "
-            "(`instructseg convert base` makes the paper's start)"
+            f"model.preset: {recipe.model.preset!r} has no pretrained parts in this package; use nano or set model.init "
+            "(`instructseg convert base` writes the paper's initial weights)"
         )
     from instructseg.conversion.nano_base import build
 
     return build(build_config(recipe.model), recipe.seed)
 
 
-def _go_on(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A saved model with the recipe's changes: weights that still have a place are kept, other parts start anew."""
+def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
+    """A saved model with the recipe's changes: weights that still fit are kept, other modules start fresh."""
     folder = find(recipe.init or "")
     processor = InstructSegProcessor.from_pretrained(folder)
     if not recipe.config:
@@ -47,26 +45,24 @@ def _go_on(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]
             reason = " ".join(str(error).split())
             raise RecipeError(f"the weights of {recipe.init} do not fit model.config: {reason:.300}") from error
         processor = InstructSegProcessor.for_config(config, processor.tokenizer)
-    _start_anew(model, recipe.fresh)
+    _reinitialize(model, recipe.fresh)
     return model, processor
 
 
-def _start_anew(model: InstructSegModel, names: Sequence[str]) -> None:
-    """Fresh weights for these modules, in place; one that the configuration leaves out is passed over."""
-    other = InstructSegModel(model.config) if names else None
+def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:
+    """Fresh weights for these modules, in place; one that the configuration leaves out is skipped."""
+    fresh = InstructSegModel(model.config) if names else None
     for name in names:
-        part = getattr(model, name, "no part")
-        if part is not None and not isinstance(part, nn.Module):
+        module = getattr(model, name, "unknown")
+        if module is not None and not isinstance(module, nn.Module):
             known = ", ".join(child for child, _ in model.named_children())
-            raise RecipeError(f"model.fresh names {name!r}; it may name {known}")
-        if part is not None:
-            part.load_state_dict(getattr(other, name).state_dict())
+            raise RecipeError(f"model.fresh: expected some of {known}, got {name!r}")
+        if module is not None:
+            module.load_state_dict(getattr(fresh, name).state_dict())
 
 
 def build_config(recipe: ModelRecipe) -> InstructSegConfig:
-    """The preset with the recipe's changes. Raises RecipeError for fields or values it cannot have."""
-    if recipe.preset not in PRESETS:
-        raise RecipeError(f"model.preset is {recipe.preset!r}; it is one of {', '.join(PRESETS)}")
+    """The preset with the recipe's changes. Raises RecipeError for unknown fields and unfit values."""
     return _change(getattr(configuration, recipe.preset)().to_dict(), recipe.config)
 
 

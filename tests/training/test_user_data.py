@@ -12,9 +12,9 @@ from instructseg.data.readers.folder import MaskFolder
 from instructseg.errors import RecipeError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training import run as training
-from instructseg.training.data.held_out import open_validation
-from instructseg.training.data.own_data import photos_of, section_of
-from instructseg.training.logging.report import read_log
+from instructseg.training.data.validation_split import open_validation
+from instructseg.training.data.user_data import data_section, find_photos
+from instructseg.training.logging.run_log import read_log
 from instructseg.training.recipe import load_recipe
 
 RECIPE = painted_world.REPOSITORY / "src" / "instructseg" / "recipes" / "finetune.yaml"
@@ -58,14 +58,14 @@ def test_the_fine_tuning_recipe_takes_it(own, tmp_path, form):
 
 def test_the_section_keeps_what_is_no_source(own):
     before = {"root": "old", "coco": [{}], "workers": 7, "compose": {"size": 64}, "sources": [{"name": "revos"}]}
-    section = section_of(str(own / "instances.json"), before)
+    section = data_section(str(own / "instances.json"), before)
     assert section == {
         "workers": 7, "compose": {"size": 64}, "root": str(own),
         "coco": [{"annotations": "instances.json", "images": str(own)}],
     }  # fmt: skip
-    folder = section_of(str(own / "labelme"), None)
+    folder = data_section(str(own / "labelme"), None)
     assert [source["name"] for source in folder["sources"]] == ["composed", "labelme"] and folder["labelme"]
-    prepared = section_of(str(own / "prepared"), {})
+    prepared = data_section(str(own / "prepared"), {})
     assert [source["split"] for source in (*prepared["sources"], *prepared["validation"])] == ["train", "val"]
 
 
@@ -82,7 +82,7 @@ def test_overrides_after_it_change_the_new_section(own):
 
 
 @pytest.mark.parametrize("home", [".", "images", "photos", "val2017", "../images", "../val2017"])
-def test_where_the_photos_of_a_coco_file_are_found(tmp_path, home):
+def test_where_the_find_photos_a_coco_file_are_found(tmp_path, home):
     annotations = tmp_path / "annotations"
     annotations.mkdir()
     photos = annotations / home
@@ -90,21 +90,21 @@ def test_where_the_photos_of_a_coco_file_are_found(tmp_path, home):
     painted_world.paint(photos)
     file = annotations / "instances_val2017.json"
     (photos / "instances.json").rename(file)
-    assert photos_of(file).samefile(photos)
+    assert find_photos(file).samefile(photos)
 
 
 def test_data_that_is_none(tmp_path):
-    with pytest.raises(RecipeError, match=r"nowhere is no data that is known; give a COCO instances file"):
-        section_of(str(tmp_path / "nowhere"), {})
-    with pytest.raises(RecipeError, match="is no data that is known"):
-        section_of(str(tmp_path), {})
+    with pytest.raises(RecipeError, match=r"nowhere: expected a COCO instances file"):
+        data_section(str(tmp_path / "nowhere"), {})
+    with pytest.raises(RecipeError, match="found none of them there"):
+        data_section(str(tmp_path), {})
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(RecipeError, match=r"broken\.json cannot be read as a COCO annotation file"):
-        section_of(str(tmp_path / "broken.json"), {})
+        data_section(str(tmp_path / "broken.json"), {})
     painted_world.paint(tmp_path)
     (tmp_path / "0.png").unlink()
     with pytest.raises(RecipeError, match=r"0\.png, the first photo of .* is in none of .*data\.coco="):
-        section_of(str(tmp_path / "instances.json"), {})
+        data_section(str(tmp_path / "instances.json"), {})
     (tmp_path / "empty.json").write_text('{"images": [], "annotations": [], "categories": []}')
-    with pytest.raises(RecipeError, match=r"empty\.json names no photo"):
-        section_of(str(tmp_path / "empty.json"), {})
+    with pytest.raises(RecipeError, match=r"empty\.json lists no photo"):
+        data_section(str(tmp_path / "empty.json"), {})

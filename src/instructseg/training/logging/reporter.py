@@ -1,4 +1,4 @@
-"""What the first process writes while a run goes on: log lines, tracker figures, curves, sheets of predictions."""
+"""Everything the first process writes during a run: log lines, tracker figures, curves, sheets of predictions."""
 
 from __future__ import annotations
 
@@ -6,56 +6,58 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from instructseg.media.files import make_folder, write_bytes
 from instructseg.training.logging.plots import plot
-from instructseg.training.logging.report import RunLog
-from instructseg.training.logging.sheet import Sheet
-from instructseg.training.logging.trackers import Trackers
+from instructseg.training.logging.prediction_sheet import PredictionSheet
+from instructseg.training.logging.run_log import RunLog
+from instructseg.training.logging.trackers import log_figures, start_trackers
 from instructseg.training.recipe import Recipe
-from instructseg.training.validation import Show
+from instructseg.training.validation import ShowPrediction
 from instructseg.types import Sample
 
 console = Console(stderr=True)
 Scores = dict[str, dict[str, float]]
 
 
-class Reports:
-    """The reports of a run in its output folder, going on after `step`."""
+class Reporter:
+    """Writes the reports of a run that continues after `step` into its output folder."""
 
-    def __init__(self, recipe: Recipe, step: int) -> None:
-        self.output = make_folder(recipe.output)
+    def __init__(self, recipe: Recipe, step: int, accelerator: Accelerator) -> None:
+        self.output, self.accelerator = make_folder(recipe.output), accelerator
         self.log = RunLog(self.output / "log.jsonl", step)
         write_bytes(self.output / "recipe.yaml", recipe.as_yaml().encode())
-        self.trackers = Trackers(recipe.report, self.output, step, recipe.as_tree())
+        start_trackers(accelerator, self.output, step, recipe.as_tree())
 
     def figures(self, step: int, figures: Mapping[str, Any]) -> None:
         """Losses and speeds of the last steps."""
         self.log.write(step=step, **figures)
-        self.trackers.write(step, figures)
+        log_figures(self.accelerator, step, figures)
 
     def validation(
-        self, step: int, instructions: int, samples: Sequence[Sample], score: Callable[[Show], Scores]
+        self, step: int, instructions: int, samples: Sequence[Sample], score: Callable[[ShowPrediction], Scores]
     ) -> None:
-        """Scores by `score`, which hands every answer to what it is given; with a sheet of some answers."""
-        sheet = Sheet(samples)
+        """Scores by `score`, which passes every prediction to its argument; with a sheet of some predictions."""
+        sheet = PredictionSheet(samples)
         scores = score(sheet.show)
         self.log.write(step=step, instructions=instructions, validation=scores)
-        self.trackers.write(step, {"validation": scores})
+        log_figures(self.accelerator, step, {"validation": scores})
         plot(self.log.path, self.output / "curves.png")
         sheet.write(self.output / "sheets" / f"step_{step:06d}.jpg")
         kinds = {kind: round(values["miou"], 3) for kind, values in scores.items() if "miou" in values}
         console.print(f"step {step}: validation mIoU {json.dumps(kinds)}")
 
     def close(self) -> None:
-        self.trackers.close()
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
 
 
 def print_groups(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> None:
-    """Which parameters train and which do not: their number by group."""
+    """Which parameters are trained and which are frozen: their number by group."""
     table = Table("parameters", "tensors", "values")
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     for group, names in groups.items():

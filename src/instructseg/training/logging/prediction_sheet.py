@@ -1,4 +1,4 @@
-"""Sample predictions at every validation: truth and answer side by side, as one picture."""
+"""Sample predictions at every validation: ground truth and prediction side by side, in one picture."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ PAIRS = 8
 COLUMNS = 4
 
 
-class Sheet:
-    """Collects answers of `PAIRS` samples, spread evenly over the validation set, of each another expression."""
+class PredictionSheet:
+    """Collects predictions for `PAIRS` samples, evenly spread over the validation set, each for another expression."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        places = np.unique(np.linspace(0, len(samples) - 1, PAIRS).astype(int))
-        self.wanted = {
-            (samples[at].id, number % len(samples[at].expressions)) for number, at in enumerate(places.tolist())
+        positions = np.unique(np.linspace(0, len(samples) - 1, PAIRS).astype(int))
+        self.pending = {
+            (samples[at].id, number % len(samples[at].expressions)) for number, at in enumerate(positions.tolist())
         }
         self.tiles: list[np.ndarray] = []
         self.captions: list[str] = []
 
-    def show(self, sample: Sample, place: int, answer: np.ndarray | None) -> None:
-        if (sample.id, place) not in self.wanted:
+    def show(self, sample: Sample, index: int, prediction: np.ndarray | None) -> None:
+        """Add the prediction for expression `index` of a sample, if it is one of the selected."""
+        if (sample.id, index) not in self.pending:
             return
-        self.wanted.remove((sample.id, place))
-        expression = sample.expressions[place]
-        for name, mask in (("truth", expression.mask), ("answer", answer)):
+        self.pending.remove((sample.id, index))
+        expression = sample.expressions[index]
+        for name, mask in (("truth", expression.mask), ("prediction", prediction)):
             masks = np.zeros((0, *sample.image.shape[:2]), bool) if mask is None else mask[None]
             self.tiles.append(overlay(sample.image, masks, caption=expression.text))
             self.captions.append(name)
