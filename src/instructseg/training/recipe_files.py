@@ -47,6 +47,11 @@ def find_recipe(name: str | Path) -> Path:
     raise RecipeError(f"there is no recipe {bare!r} among {', '.join(_bare_names())}; {hint}")
 
 
+def recipe_name(path: Path) -> str:
+    """The bare name of a packaged recipe, "paper" for example; other paths as they are."""
+    return path.relative_to(RECIPES).with_suffix("").as_posix() if path.is_relative_to(RECIPES) else str(path)
+
+
 def _packaged() -> dict[str, Path]:
     """Every name of the packaged files; tables and their base have the folder's name in front or, if unique, not."""
     files = {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in RECIPES.rglob("*.yaml")}

@@ -1,8 +1,8 @@
-"""What ablations at nano scale are scored on: photos and composed clips of the held-out share, never trained on.
+"""Scores of ablations at nano scale, on held-out photos and clips composed from them, which are never trained on.
 
-Photos are scored as RefCOCO and ReasonSeg are (cIoU), clips by J and F of their key frame, with ReVOS's parts. Only
-expressions with a target at that moment count, and the best-scored mask is taken whatever threshold a model has: no
-column of the paper is about refusals.
+Photos are scored as RefCOCO and ReasonSeg (cIoU), clips by J and F of their key frame, split as ReVOS. Only
+expressions with a target in the key frame count, and the mask with the best score is taken at any threshold: no column
+of the paper is about expressions without a target.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.synthesis.composer import Composer, validation_set
 from instructseg.training.data.collate import Collator
 from instructseg.training.data.photos import compose_config, open_photos
-from instructseg.training.data.sources import Composed
+from instructseg.training.data.sources import ComposedSource
 from instructseg.training.recipe import DataRecipe, Recipe
 from instructseg.training.validation import validate
 from instructseg.types import Sample, Task
 
 SEED, BATCH = 1000, 4
-ELSEWHERE = 0.1  # of a target's pixels: from so many others of its noun on, another such thing is visible
+DISTRACTOR_SHARE = 0.1  # area of other objects of the target's noun, relative to the target, from which they count
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Calling it with a model's folder and its recipe gives the scores, 0..1, by names that begin with what is asked.
+class ValidationScorer:
+    """Calling it with a model's folder and its recipe returns the scores, 0..1, by name ("referring photos cIoU").
 
-    Besides "scores" there is "expressions": how many each is the mean of.
-    `photos` and `clips`: how many, half of each referring and half reasoning. They do not depend on the model, the
-    run's seed or its share of the sources; clips with more reference frames show the same motion at more moments.
+    Besides "scores" it returns "expressions", the number of expressions that each score is the mean of. The samples do
+    not depend on the model, the run's seed or its sources; clips with more reference frames show the same motion at
+    more moments.
     """
 
     photos: int
+    """Number of photos, half referring and half reasoning."""
     clips: int
+    """Number of clips, half referring and half reasoning."""
 
     def __call__(self, folder: Path, recipe: Recipe) -> Mapping[str, Mapping[str, float]]:
         model, processor = InstructSegModel.from_pretrained(folder), InstructSegProcessor.from_pretrained(folder)
@@ -49,48 +51,48 @@ class HeldOut:
         model.backbone.to(memory_format=torch.channels_last)
         model.config.score_threshold = 0.0
         collate, bf16 = Collator(processor, mask_stride=recipe.loss.mask_stride), recipe.mixed_precision == "bf16"
-        answers = Answers()
+        scores = ScoreCollector()
         references = model.config.num_reference_frames
-        for samples in (held_out_photos(recipe.data, self.photos), held_out_clips(recipe.data, self.clips, references)):
-            validate(model, collate, samples, BATCH, bf16, answers.add)
-        return {"scores": answers.scores(), "expressions": answers.counts()}
+        for samples in (validation_photos(recipe.data, self.photos), validation_clips(recipe.data, self.clips, references)):
+            validate(model, collate, samples, BATCH, bf16, scores.add)
+        return {"scores": scores.compute(), "expressions": scores.counts()}
 
 
-def held_out_photos(data: DataRecipe, most: int) -> list[Sample]:
-    """Photos as they are, half with referring expressions and half with questions, evenly from all there are.
+def validation_photos(data: DataRecipe, limit: int) -> list[Sample]:
+    """Held-out photos, half with referring expressions and half with questions, evenly spaced.
 
     Raises DataError when the held-out photos support none of one kind.
     """
     natural = validation_set(open_photos(data, validation=True), compose_config(data), seed=0)
-    chosen = []
+    selected = []
     for task in (Task.RES, Task.REASON_SEG):
         fitting = [sample for sample in natural if sample.task is task]
         if not fitting:
             raise DataError(f"none of the held-out photos supports {task.value}; raise data.validation_percent")
-        places = np.linspace(0, len(fitting) - 1, min(len(fitting), most // 2)).round().astype(int)
-        chosen += [fitting[at] for at in places]
-    return chosen
+        indices = np.linspace(0, len(fitting) - 1, min(len(fitting), limit // 2)).round().astype(int)
+        selected += [fitting[index] for index in indices]
+    return selected
 
 
-def held_out_clips(data: DataRecipe, most: int, references: int) -> list[Sample]:
+def validation_clips(data: DataRecipe, limit: int, references: int) -> list[Sample]:
     """Clips composed from held-out photos by a seed of their own, half referring and half reasoning.
 
-    A clip of which nothing that is asked for can be seen in the key frame is passed over.
+    A clip without any target in its key frame is skipped. `references` is T_r.
     """
     composer = Composer(open_photos(data, validation=True), compose_config(data), seed=SEED)
     clips = []
     for task in (Task.RVOS, Task.REASON_VOS):
-        source = Composed(composer, references + 1, task)
-        shown = (
-            clip for clip in map(source.sample, count()) if any(each.mask is not None for each in clip.expressions)
+        source = ComposedSource(composer, references + 1, task)
+        with_target = (
+            clip for clip in map(source.sample, count()) if any(item.mask is not None for item in clip.expressions)
         )
-        clips += islice(shown, most // 2)
+        clips += islice(with_target, limit // 2)
     return clips
 
 
-def only_motion_tells(sample: Sample, place: int) -> bool:
-    """Whether an expression is about motion and the key frame shows something else of the target's noun."""
-    expression = sample.expressions[place]
+def needs_motion(sample: Sample, index: int) -> bool:
+    """Whether an expression is about motion and the key frame shows another object of the target's noun."""
+    expression = sample.expressions[index]
     if expression.kind != "motion" or expression.mask is None or sample.regions is None:
         return False
     inside, around = (
@@ -98,44 +100,46 @@ def only_motion_tells(sample: Sample, place: int) -> bool:
         for part in (expression.mask, ~expression.mask)
     )
     noun = int(inside.argmax())
-    return bool(around[noun] > ELSEWHERE * inside[noun])
+    return bool(around[noun] > DISTRACTOR_SHARE * inside[noun])
 
 
 @dataclass
-class Answers:
-    """Collects answers to both kinds of visuals and both kinds of questions."""
+class ScoreCollector:
+    """Collects predictions for photos and clips, referring and reasoning."""
 
     photos: ExpressionScores = field(default_factory=ExpressionScores)
     clips: ClipScores = field(default_factory=ClipScores)
 
-    def add(self, sample: Sample, place: int, answer: np.ndarray | None) -> None:
-        expression, asked = sample.expressions[place], "reasoning" if sample.task.is_reasoning else "referring"
+    def add(self, sample: Sample, index: int, prediction: np.ndarray | None) -> None:
+        """Score the mask predicted for expression `index` of a sample."""
+        expression, kind = sample.expressions[index], "reasoning" if sample.task.is_reasoning else "referring"
         if expression.mask is None:
             return
         if not sample.task.is_video:
-            self.photos.update(asked, answer, expression.mask)
+            self.photos.update(kind, prediction, expression.mask)
             return
         similarity, accuracy = frame_scores(
-            np.zeros_like(expression.mask) if answer is None else answer, expression.mask
+            np.zeros_like(expression.mask) if prediction is None else prediction, expression.mask
         )
-        for kind in (asked, "motion") if only_motion_tells(sample, place) else (asked,):
-            self.clips.add(kind, {"J": similarity, "F": accuracy})
+        for group in (kind, "motion") if needs_motion(sample, index) else (kind,):
+            self.clips.add(group, {"J": similarity, "F": accuracy})
 
-    def scores(self) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:
+        """Scores 0..1 by name."""
         return dict(self._scores())
 
     def counts(self) -> dict[str, int]:
-        """How many expressions were scored, by what is asked."""
-        photos = {f"{asked} photos": len(unions) for asked, unions in self.photos.unions.items()}
+        """Number of expressions scored, by kind and visual."""
+        photos = {f"{kind} photos": len(unions) for kind, unions in self.photos.unions.items()}
         return photos | {f"{kind} clips": len(rows) for kind, rows in self.clips.rows.items()}
 
     def _scores(self) -> Iterator[tuple[str, float]]:
         photos = self.photos.compute()
-        for asked in ("referring", "reasoning"):
-            yield f"{asked} photos cIoU", photos[asked]["ciou"]
-            yield f"{asked} photos mIoU", photos[asked]["miou"]
+        for kind in ("referring", "reasoning"):
+            yield f"{kind} photos cIoU", photos[kind]["ciou"]
+            yield f"{kind} photos mIoU", photos[kind]["miou"]
         means = {kind: {name: _mean(rows, name) for name in ("J", "F")} for kind, rows in self.clips.rows.items()}
-        parts = [means[asked] for asked in ("referring", "reasoning")]
+        parts = [means[kind] for kind in ("referring", "reasoning")]
         means["all"] = {name: sum(part[name] for part in parts) / 2 for name in ("J", "F")}  # as ReVOS's overall
         for kind, mean in means.items():
             yield f"{kind} clips J", mean["J"]
