@@ -77,7 +77,9 @@ def test_runs_of_different_lengths_are_not_compared(output):
 
 def test_runs_from_different_weights_are_not_compared(output):
     finish(output, "more", 1, 0.3, start="others")
-    with pytest.raises(DataError, match=r"table0\.jsonl cannot be compared: 10 .* from others, 10 .* from parts; give each"):
+    with pytest.raises(
+        DataError, match=r"table0\.jsonl cannot be compared: 10 .* from others, 10 .* from parts; give each"
+    ):
         write_report("table0", TABLE, output)
 
 

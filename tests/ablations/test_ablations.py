@@ -22,8 +22,8 @@ from instructseg.ablations.scoring import ValidationScorer, needs_motion, valida
 from instructseg.cli import app
 from instructseg.commands.reproduce import TABLES, commands, start_of
 from instructseg.errors import InputError, RecipeError
-from instructseg.training.recipe import load_recipe
 from instructseg.training.initial_model import build_model
+from instructseg.training.recipe import load_recipe
 from instructseg.types import Expression, Sample, Task
 
 OUT = Path("out")
@@ -174,7 +174,9 @@ def test_a_run_that_differs_is_not_the_same(interrupted, world, changed):
 
 def test_runs_of_other_settings_are_not_mixed(interrupted, world, tmp_path):
     output = interrupted[0]
-    with pytest.raises(InputError, match=r"table6\.jsonl: row neither, seed 0 holds a run with other settings \(steps\); give other folders"):
+    with pytest.raises(
+        InputError, match=r"table6\.jsonl: row neither, seed 0 holds a run with other settings \(steps\); give"
+    ):
         run(plan(world, output, steps=4))
     with pytest.raises(InputError, match=r"seed0 holds a run with other settings \(steps\); give other folders"):
         run(plan(world, output, steps=4, results=tmp_path))
@@ -337,5 +339,5 @@ def test_figures_that_are_missing(world, tmp_path):
     tree = yaml.safe_load((world / "table6.yaml").read_text())
     tree["rows"][0]["paper"] = [83.3, 50.2, 55.7]
     (tmp_path / "table.yaml").write_text(yaml.safe_dump(tree))
-    with pytest.raises(RecipeError, match="row neither: expected 4 figures of the paper, .*, got 3"):
+    with pytest.raises(RecipeError, match=r"row neither: expected 4 figures of the paper, .*, got 3"):
         load_table(tmp_path / "table.yaml")

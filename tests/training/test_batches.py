@@ -146,7 +146,9 @@ def test_processes_and_pieces_share_a_batch_without_gap_or_overlap(processes, pi
 
 
 def test_a_batch_that_cannot_be_shared_evenly():
-    with pytest.raises(RecipeError, match=r"batch_photos: expected a multiple of 4 \(2 processes, accumulate 2\), got 6"):
+    with pytest.raises(
+        RecipeError, match=r"batch_photos: expected a multiple of 4 \(2 processes, accumulate 2\), got 6"
+    ):
         BatchShare(6, processes=2, micro_batches=2)
 
 

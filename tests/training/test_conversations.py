@@ -98,7 +98,9 @@ def test_turns_that_do_not_fit_are_left_out(made):
     two = Collator(processor)([talk(TURNS[:2])]).inputs.layout.length
     assert Collator(processor, max_tokens=full)([talk(TURNS)]).inputs.layout.length == full
     assert Collator(processor, max_tokens=full - 1)([talk(TURNS)]).inputs.layout.length == two
-    with pytest.raises(DataError, match=r"talk/7: the photo and the first turn take \d+ tokens, more than data\.max_tokens = 9"):
+    with pytest.raises(
+        DataError, match=r"talk/7: the photo and the first turn take \d+ tokens, more than data\.max_tokens = 9"
+    ):
         Collator(processor, max_tokens=9)([talk(TURNS, seed=7)])
 
 

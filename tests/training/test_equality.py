@@ -87,7 +87,9 @@ def test_checkpointed_activations_give_the_same_gradients(world, tmp_path, monke
         run = start(world, tmp_path / way, f"gradient_checkpointing={way}", "lora.dropout=0.2")
         run.optimizer.step = run.optimizer.zero_grad = lambda: None
         mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
-        batches = training.TrainingBatches(mixture, training.Collator(run.processor, location_cells=12), run.share, 0, 10)
+        batches = training.TrainingBatches(
+            mixture, training.Collator(run.processor, location_cells=12), run.share, 0, 10
+        )
         calls.clear()
         run._one_step(batches[0])
         found.append(({name: each.grad for name, each in run.trained.items()}, len(calls)))

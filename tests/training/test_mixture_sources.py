@@ -13,10 +13,10 @@ from instructseg.data.readers.folder import MaskFolder
 from instructseg.data.readers.ref_youtube_vos import RefYoutubeVos
 from instructseg.errors import DataError, InputError, RecipeError
 from instructseg.synthesis.composer import Composer
-from instructseg.training.data.validation_split import open_validation
 from instructseg.training.data.mixture import open_mixture
 from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.data.sources import ClipSource, ComposedSource, ConversationSource, ImageSource, open_source
+from instructseg.training.data.validation_split import open_validation
 from instructseg.training.recipe import DataRecipe, SourceRecipe
 from instructseg.types import Task
 

@@ -5,6 +5,7 @@ import copy
 import pytest
 import tiny_model
 import torch
+import yaml
 
 from instructseg.errors import CheckpointError
 from instructseg.training.distributed.state_managers import ReplicatedState
@@ -81,6 +82,14 @@ def test_changes_of_the_recipe_that_matter():
     assert changed_keys(before, now) == ["lora.rank", "steps"]
     without = Recipe(model=ModelRecipe(config={"perceiver_config": None}))
     assert changed_keys(before, without)[-1] == "model.config.perceiver_config", "none is not the same as unsaid"
+
+
+def test_a_recipe_of_an_older_version():
+    """Keys that are younger count with their defaults; keys that are gone do not stop the comparison."""
+    tree = Recipe().as_tree()
+    del tree["gradient_checkpointing"], tree["loss"]["mask_stride"]
+    assert changed_keys(yaml.safe_dump(tree), Recipe()) == []
+    assert changed_keys(yaml.safe_dump(tree | {"gone": 1}), Recipe(steps=9)) == ["gone", "loss.mask_stride", "steps"]
 
 
 def test_the_model_is_what_a_plain_process_exports():

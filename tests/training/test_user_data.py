@@ -12,8 +12,8 @@ from instructseg.data.readers.folder import MaskFolder
 from instructseg.errors import RecipeError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training import run as training
-from instructseg.training.data.validation_split import open_validation
 from instructseg.training.data.user_data import data_section, find_photos
+from instructseg.training.data.validation_split import open_validation
 from instructseg.training.logging.run_log import read_log
 from instructseg.training.recipe import load_recipe
 

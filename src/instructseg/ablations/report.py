@@ -24,7 +24,9 @@ def read_results(name: str, definition: AblationTable, results: Path) -> dict[st
     return by_row
 
 
-def cells(definition: AblationTable, results: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> dict[str, dict[str, ScoreCell]]:
+def cells(
+    definition: AblationTable, results: Mapping[str, Mapping[int, Mapping[str, Any]]]
+) -> dict[str, dict[str, ScoreCell]]:
     """Row -> column -> cell; scores 0..1 become percent."""
     printed = [column.name for column in definition.columns if column.printed]
     table: dict[str, dict[str, ScoreCell]] = {}

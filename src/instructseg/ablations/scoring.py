@@ -53,7 +53,8 @@ class ValidationScorer:
         collate, bf16 = Collator(processor, mask_stride=recipe.loss.mask_stride), recipe.mixed_precision == "bf16"
         scores = ScoreCollector()
         references = model.config.num_reference_frames
-        for samples in (validation_photos(recipe.data, self.photos), validation_clips(recipe.data, self.clips, references)):
+        photos = validation_photos(recipe.data, self.photos)
+        for samples in (photos, validation_clips(recipe.data, self.clips, references)):
             validate(model, collate, samples, BATCH, bf16, scores.add)
         return {"scores": scores.compute(), "expressions": scores.counts()}
 

@@ -31,18 +31,18 @@ class ScaleName(StrEnum):
 
 def reproduce(
     table: Annotated[str, typer.Argument(metavar="TABLE", help=f"{', '.join(TABLES)}, or a .yaml file like theirs.")],
-    scale: Annotated[ScaleName, typer.Option(help="paper needs GPUs, the paper's datasets and its initial weights.")] = (
+    scale: Annotated[ScaleName, typer.Option(help="paper: needs GPUs, its datasets and initial weights.")] = (
         ScaleName.NANO
     ),
     data: Annotated[Path, typer.Option(metavar="ROOT", help="The folder that holds the datasets.")] = Path("data"),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds 0, 1, ...")] = 3,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps of every run, instead of the table's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of every run, instead of the table's.")] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for weights and logs of the runs of all tables.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the weights and logs of all runs.")
     ] = Path("runs/ablations"),
     results: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for the results, a TABLE.jsonl and TABLE.md each. [default: DIR/results]"),
+        typer.Option(metavar="DIR", help="Folder for TABLE.jsonl and TABLE.md. [default: results in -o]"),
     ] = None,
     rows: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
 ) -> None:
@@ -85,7 +85,7 @@ def _scorer(plan: AblationPlan, data: Path) -> Score:
     if not torch.cuda.is_available():
         for line in commands(plan, data):
             typer.echo(line)
-        raise InputError("expected a GPU for the paper's scale, found none; run the commands above on a machine with one")
+        raise InputError("expected a GPU for the paper's scale, found none; run the commands above where there is one")
     names = _benchmarks(plan)
     return lambda model, recipe: _evaluated(model, names, data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,13 +19,13 @@ from instructseg.training.recipe import ModelRecipe, Recipe
 
 
 def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A saved model, or a preset on pretrained parts. Raises RecipeError for a preset without, and for unfit changes."""
+    """A saved model, or a preset on pretrained parts. Raises RecipeError for a preset without and for unfit changes."""
     if recipe.model.init:
         return _from_saved(recipe.model)
     if recipe.model.preset != "nano":
         raise RecipeError(
-            f"model.preset: {recipe.model.preset!r} has no pretrained parts in this package; use nano or set model.init "
-            "(`instructseg convert base` writes the paper's initial weights)"
+            f"model.preset: {recipe.model.preset!r} has no pretrained parts in this package; use nano or set "
+            "model.init (`instructseg convert base` writes the paper's initial weights)"
         )
     from instructseg.conversion.nano_base import build
 
@@ -74,10 +75,15 @@ def _change(tree: dict[str, Any], changes: dict[str, Any]) -> InstructSegConfig:
         raise RecipeError(f"model.config does not fit the model: {' '.join(str(error).split())}") from error
 
 
+def _hint(key: str, tree: dict[str, Any]) -> str:
+    near = difflib.get_close_matches(key, tree, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
     for key, value in changes.items():
         if key not in tree:
-            raise RecipeError(f"model.config.{key} is not a field of the model's configuration")
+            raise RecipeError(f"model.config.{key} is not a field of the model's configuration{_hint(key, tree)}")
         if isinstance(value, dict) and isinstance(tree[key], dict):
             _merge(tree[key], value)
         else:

@@ -36,7 +36,7 @@ class ModelRecipe:
     fresh: tuple[str, ...] = ()
     """Modules of a saved model whose weights are initialized anew, e.g. [perceiver]."""
     train: tuple[str, ...] = ()
-    """Modules trained in full, e.g. [mask_decoder]. Empty: all but the encoders and the language model (section 3.1)."""
+    """Modules trained in full, e.g. [mask_decoder]. Empty: all but encoders and language model (section 3.1)."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,7 +67,7 @@ class SourceRecipe:
     root: str = ""
     """Folder of the dataset, relative to data.root. Empty: data.root itself."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Options of the dataset's reader. Composed sources have one, the task they are restricted to: {task: reason_seg}."""
+    """Options of the dataset's reader. Composed sources have one, the task to restrict them to: {task: reason_seg}."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -115,8 +115,8 @@ class LossRecipe:
     importance: float = Field(0.75, ge=0, le=1)
     """Share of the points, 0 to 1, selected by uncertainty; the others are drawn uniformly."""
     score_target: Literal["matched", "iou", "present_iou"] = "matched"
-    """Target of a proposal's score. "matched": 1 if matched to a target (released code). "iou": its IoU with the target.
-    "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none."""
+    """Target of a proposal's score. "matched": 1 if matched to a target (released code). "iou": its IoU with the
+    target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none."""
     mask_stride: int = Field(1, ge=1)
     """Mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution."""
 

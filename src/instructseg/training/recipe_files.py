@@ -37,7 +37,7 @@ def find_recipe(name: str | Path) -> Path:
         return path
     if bare in packaged and (old_spelling or path.suffix != ".yaml"):
         return packaged[bare]
-    if path.is_file():
+    if path.exists():
         return path
     if path.suffix or len(path.parts) > 1:
         hint = f"; did you mean the packaged recipe {path.stem}?" if path.stem in packaged else ""

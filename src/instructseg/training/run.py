@@ -86,7 +86,8 @@ class Run:
                 waited = time.perf_counter() - start
                 losses, instructions = self._one_step(micro_batches)
                 self.progress.seconds += time.perf_counter() - start - waited
-                self.progress.step, self.progress.instructions = self.step + 1, self.progress.instructions + instructions
+                self.progress.step += 1
+                self.progress.instructions += instructions
                 window.add(losses, instructions, self.recipe.batch_photos, waited)
                 bar.update(line, completed=self.step)
                 if self.step % LOG_EVERY == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,10 +87,8 @@ def changed_keys(before: str, now: Recipe) -> list[str]:
     `before` is the recipe as YAML. Keys that it lacks because they are younger count with their defaults.
     """
     tree = yaml.safe_load(before)
-    try:
+    with suppress(RecipeError):  # a recipe with keys that no longer exist is compared as it is
         tree = parse_recipe(tree).as_tree()
-    except RecipeError:  # of a version with keys that are gone: compared as it is
-        pass
     old, new = _flatten(tree), _flatten(yaml.safe_load(now.as_yaml()))
     absent = object()
     names = [name for name in old | new if old.get(name, absent) != new.get(name, absent)]

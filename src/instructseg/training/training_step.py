@@ -58,8 +58,8 @@ class TrainingStep:
         if not torch.isfinite(loss):
             names = ", ".join(sample.id for sample in batch.samples)
             raise InputError(
-                f"expected a finite loss, got {loss.item()} at step {step} on the samples {names}; check them, or lower "
-                "learning_rate"
+                f"expected a finite loss, got {loss.item()} at step {step} on the samples {names}; check them, "
+                "or lower learning_rate"
             )
         # accelerate averages gradients over micro-batches and processes; the loss of a batch is the sum of its parts.
         self.accelerator.backward(loss * (self.recipe.accumulate * self.accelerator.num_processes))

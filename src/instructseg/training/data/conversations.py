@@ -13,9 +13,7 @@ from instructseg.model.processing import InstructSegProcessor, ModelInputs
 from instructseg.types import Sample
 
 
-def prepare_conversations(
-    processor: InstructSegProcessor, samples: Sequence[Sample], max_tokens: int
-) -> ModelInputs:
+def prepare_conversations(processor: InstructSegProcessor, samples: Sequence[Sample], max_tokens: int) -> ModelInputs:
     """Photos and conversations about them; there are no reference frames and no mask tokens.
 
     Later turns that exceed `max_tokens` are left out. Raises DataError when not even the first one fits.

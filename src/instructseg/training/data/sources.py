@@ -169,8 +169,7 @@ def open_reader(recipe: SourceRecipe, data: DataRecipe) -> Sequence[Sample]:
 def own_data_split(
     reader: Sequence[Sample], recipe: SourceRecipe, data: DataRecipe, validation: bool
 ) -> Sequence[Sample]:
-    """The training or the validation share of your own data (split "all"); datasets with published splits as they are.
-    """
+    """The training or the validation share of your own data (split "all"); other datasets as they are."""
     photo_id = getattr(reader, "photo_id", None)
     if recipe.split != "all" or photo_id is None:
         return reader
