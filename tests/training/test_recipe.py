@@ -208,7 +208,8 @@ class TestFindRecipe:
     @pytest.mark.parametrize(
         "name, file",
         [("nano", "nano.yaml"), ("finetune", "finetune.yaml"), ("paper", "paper.yaml"),
-         ("recipes/nano.yaml", "nano.yaml"), ("table6", "ablations/table6.yaml"), ("ablations/nano", "ablations/nano.yaml"),
+         ("recipes/nano.yaml", "nano.yaml"), ("table6", "ablations/table6.yaml"),
+         ("ablations/nano", "ablations/nano.yaml"),
          ("recipes/ablations/table9.yaml", "ablations/table9.yaml"), ("accelerate/ddp", "accelerate/ddp.yaml"),
          ("recipes/accelerate/fsdp2.yaml", "accelerate/fsdp2.yaml")],
     )  # fmt: skip
