@@ -23,7 +23,7 @@ class Fixed:
 
     def __init__(self, scores, threshold=0.0, selection="score", logits=(4.0, 4.0)):
         self.scores, self.config = torch.tensor(scores), SimpleNamespace(selection=selection, score_threshold=threshold)
-        self.logits = logits  # of the pixels of each mask; outside it -4
+        self.logits = logits  # of the pixels inside each mask; outside it their negative
         self.modes = []
 
     def eval(self):
@@ -34,8 +34,8 @@ class Fixed:
 
     def __call__(self, pixel_values, layout, **_):
         assert self.modes[-1] == "eval" and not torch.is_grad_enabled()
-        masks = [torch.from_numpy(mask[::4, ::4]).float() for mask in (LEFT, RIGHT)]
-        masks = torch.stack([mask * (4 + inside) - 4 for mask, inside in zip(masks, self.logits, strict=True)])
+        masks = [torch.from_numpy(mask[::4, ::4]).float() * 2 - 1 for mask in (LEFT, RIGHT)]
+        masks = torch.stack([mask * logit for mask, logit in zip(masks, self.logits, strict=True)])
         shape = (*layout.expression_mask.shape, -1)
         return SimpleNamespace(mask_logits=masks.expand(*shape, -1, -1), score_logits=self.scores.expand(shape))
 

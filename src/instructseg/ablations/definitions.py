@@ -27,9 +27,9 @@ class AblationScale:
     """Path of the recipe, relative to the table's file."""
     set: dict[str, Any] = field(default_factory=dict)
     """Keys of the recipe, e.g. model.init, and their values in all rows."""
-    photos: int = Field(0, ge=0)
+    photos: int = Field(default=0, ge=0)
     """Number of held-out photos that are scored; half of them with referring, half with reasoning expressions."""
-    clips: int = Field(0, ge=0)
+    clips: int = Field(default=0, ge=0)
     """Number of composed clips of held-out photos that are scored; half referring, half reasoning."""
 
 

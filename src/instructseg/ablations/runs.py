@@ -50,8 +50,8 @@ def run_table(plan: AblationPlan, score: Score, start: Start, facts: Mapping[str
             if result:
                 plan.table_results.append(run.row.name, run.seed, result)
                 shutil.rmtree(Path(run.recipe.output) / "checkpoints", ignore_errors=True)  # several model sizes
-        report = write_report(plan.path.stem, plan.table, plan.results)
-    return report
+        write_report(plan.path.stem, plan.table, plan.results)
+    return write_report(plan.path.stem, plan.table, plan.results)
 
 
 def _planned(plan: AblationPlan, row: AblationRow, seed: int, start: Start) -> PlannedRun:

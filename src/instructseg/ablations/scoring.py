@@ -46,8 +46,9 @@ class ValidationScorer:
     """Number of clips, half referring and half reasoning."""
 
     def __call__(self, folder: Path, recipe: Recipe) -> Mapping[str, Mapping[str, float]]:
-        model, processor = InstructSegModel.from_pretrained(folder), InstructSegProcessor.from_pretrained(folder)
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        model, processor = InstructSegModel.from_pretrained(str(folder)), InstructSegProcessor.from_pretrained(folder)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model.to(device)  # pyright: ignore[reportArgumentType] transformers wraps `to` without its self
         model.backbone.to(memory_format=torch.channels_last)
         model.config.score_threshold = 0.0
         collate, bf16 = Collator(processor, mask_stride=recipe.loss.mask_stride), recipe.mixed_precision == "bf16"

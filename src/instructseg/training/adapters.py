@@ -52,7 +52,7 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
     from peft import LoraConfig, PeftConfig, inject_adapter_in_model, set_peft_model_state_dict
 
     try:
-        config = PeftConfig.from_pretrained(directory)
+        config = PeftConfig.from_pretrained(str(directory))
         state = load_file(directory / WEIGHTS)
         parts = load_file(directory / PARTS) if (directory / PARTS).is_file() else {}
     except (OSError, ValueError, KeyError, SafetensorError) as error:

@@ -43,11 +43,11 @@ class ModelRecipe:
 class LoraRecipe:
     """Low-rank adaptation of the language model. The released code uses rank 8 on queries and values."""
 
-    rank: int = Field(8, ge=1)
+    rank: int = Field(default=8, ge=1)
     """Rank of the adapters, 1 or more."""
-    alpha: int = Field(16, ge=1)
+    alpha: int = Field(default=16, ge=1)
     """Scale of the adapters: their output is multiplied by alpha / rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability, 0 to below 1, of dropping an input of an adapter during training."""
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     """Names of the linear layers of the language model that get an adapter."""
@@ -62,7 +62,7 @@ class SourceRecipe:
     `instructseg data list`."""
     split: str = "train"
     """Split of the dataset. "all": data without a published split, whose validation share is left out."""
-    ratio: float = Field(1.0, ge=0)
+    ratio: float = Field(default=1.0, ge=0)
     """Share of the batches, relative to the other sources, 0 or more and exact. 0 leaves the source out."""
     root: str = ""
     """Folder of the dataset, relative to data.root. Empty: data.root itself."""
@@ -90,15 +90,15 @@ class DataRecipe:
     """The mixture. Empty: composed photos alone."""
     validation: tuple[SourceRecipe, ...] = ()
     """Sources that are scored in addition to the validation share of the training sources."""
-    validation_percent: int = Field(20, ge=0, le=100)
+    validation_percent: int = Field(default=20, ge=0, le=100)
     """Percentage of the photos, 0 to 100, that is held out for validation."""
     compose: dict[str, Any] = field(default_factory=dict)
     """Fields of `synthesis.composer.ComposeConfig`."""
-    expressions: int = Field(4, ge=1)
+    expressions: int = Field(default=4, ge=1)
     """Maximum number of expressions per sample of a dataset; composed samples follow compose.expressions_per_photo."""
-    max_tokens: int = Field(2048, ge=1)
+    max_tokens: int = Field(default=2048, ge=1)
     """Maximum length of a conversation in tokens, image included; later turns are left out."""
-    workers: int = Field(1, ge=0)
+    workers: int = Field(default=1, ge=0)
     """Number of processes that load data. 0: the training process loads it itself."""
 
 
@@ -108,16 +108,16 @@ class LossRecipe:
 
     weights: LossWeights = field(default_factory=LossWeights)
     """Weight of each loss term."""
-    num_points: int = Field(12544, ge=1)
+    num_points: int = Field(default=12544, ge=1)
     """Points per mask on which mask losses and matching costs are computed (112 x 112 in the released code)."""
-    oversample: float = Field(3.0, ge=1)
+    oversample: float = Field(default=3.0, ge=1)
     """Points drawn per point kept when the most uncertain ones are selected, 1 or more."""
-    importance: float = Field(0.75, ge=0, le=1)
+    importance: float = Field(default=0.75, ge=0, le=1)
     """Share of the points, 0 to 1, selected by uncertainty; the others are drawn uniformly."""
     score_target: Literal["matched", "iou", "present_iou"] = "matched"
     """Target of a proposal's score. "matched": 1 if matched to a target (released code). "iou": its IoU with the
     target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none."""
-    mask_stride: int = Field(1, ge=1)
+    mask_stride: int = Field(default=1, ge=1)
     """Mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution."""
 
 
@@ -129,33 +129,33 @@ class Recipe:
     """Folder for checkpoints, logs and the trained model. A run started again in the same folder resumes."""
     seed: int = 0
     """Seed of weights, data and augmentation."""
-    steps: int = Field(2000, ge=1)
+    steps: int = Field(default=2000, ge=1)
     """Number of optimizer steps."""
-    batch_photos: int = Field(4, ge=1)
+    batch_photos: int = Field(default=4, ge=1)
     """Samples per step (photos, clips or conversations) with all their expressions, over all processes together."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     """Micro-batches into which each process splits its share of a batch; saves memory, the result stays the same."""
     gradient_checkpointing: bool = False
     """Recompute the language model's activations in the backward pass instead of storing them: less memory, slower."""
-    learning_rate: float = Field(4e-5, ge=0)
+    learning_rate: float = Field(default=4e-5, ge=0)
     """Peak learning rate of AdamW, after the warm-up and before the cosine decay."""
-    warmup_steps: int = Field(100, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
     """Steps over which the learning rate rises linearly from 0."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay of AdamW."""
-    clip_norm: float = Field(1.0, ge=0)
+    clip_norm: float = Field(default=1.0, ge=0)
     """Maximum norm of the gradient; larger ones are scaled down."""
-    ema_decay: float = Field(0.0, ge=0, le=1)
+    ema_decay: float = Field(default=0.0, ge=0, le=1)
     """Decay per step, 0 to 1, of the moving average of the weights, which is validated and exported. 0: no average."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     """Precision of the forward pass; weights stay float32."""
-    threads: int = Field(0, ge=0)
+    threads: int = Field(default=0, ge=0)
     """CPU threads of torch. 0: torch's default."""
-    checkpoint_minutes: float = Field(3.0, ge=0)
+    checkpoint_minutes: float = Field(default=3.0, ge=0)
     """Minutes between checkpoints. 0: one after every step."""
-    validate_every: int = Field(250, ge=1)
+    validate_every: int = Field(default=250, ge=1)
     """Steps between validations; the last step is always validated."""
-    validation_photos: int = Field(0, ge=0)
+    validation_photos: int = Field(default=0, ge=0)
     """Approximate number of validation samples per source. 0: all."""
     report: tuple[Tracker, ...] = ()
     """Experiment trackers to use besides log.jsonl, e.g. [tensorboard]."""

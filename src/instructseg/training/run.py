@@ -111,7 +111,7 @@ class Run:
         use_loss(self.model, recipe.loss)
         if recipe.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
-        self.model.to(self.accelerator.device).train()  # pyright: ignore[reportArgumentType] transformers wraps `to`
+        self.model.to(self.accelerator.device).train()  # pyright: ignore[reportArgumentType] transformers wraps `to` without its self
         if not self.accelerator.is_fsdp2:  # which accepts contiguous parameters only
             self.model.backbone.to(memory_format=torch.channels_last)
 

@@ -38,5 +38,7 @@ def open_accelerator(recipe: Recipe) -> Accelerator:
     )
     if accelerator.distributed_type is DistributedType.DEEPSPEED:  # it requires the size, and no loader tells it
         size = recipe.batch_photos // (accelerator.num_processes * recipe.accumulate)
-        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = size
+        plugin = accelerator.state.deepspeed_plugin
+        assert plugin is not None
+        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = size
     return accelerator
