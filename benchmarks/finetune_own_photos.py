@@ -32,9 +32,9 @@ from instructseg.evaluation.provenance import hash_files, machine, versions
 from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import Segmenter
 from instructseg.synthesis.composer import validation_set
-from instructseg.training.data.held_out import open_validation
-from instructseg.training.data.photos import Photos, compose_config, open_photos
-from instructseg.training.logging.report import read_log
+from instructseg.training.data.validation_split import open_validation
+from instructseg.training.data.photos import SelectedPhotos, compose_config, open_photos
+from instructseg.training.logging.run_log import read_log
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.types import InstancePhoto, Sample
 
@@ -52,10 +52,10 @@ LEAST_SHARE = 0.005  # of the photo: less of a thing is asked about neither way
 REMEMBERED = 30  # samples of each data set to score what was known before
 
 
-def unseen_photos(data: Path, dataset: str) -> Photos:
+def unseen_photos(data: Path, dataset: str) -> SelectedPhotos:
     """The photos of one data set ("ccp" or "coco") that recipes/nano.yaml never trains on."""
     photos = open_photos(load_recipe(RECIPES / "nano.yaml", [f"data.root={data}"]).data, validation=True)
-    return Photos([(reader, at) for reader, at in photos.entries if reader.photo_id(at).startswith(f"{dataset}/")])
+    return SelectedPhotos([(reader, at) for reader, at in photos.entries if reader.photo_id(at).startswith(f"{dataset}/")])
 
 
 def write_folder(photos: Sequence[InstancePhoto], folder: Path) -> None:
@@ -97,7 +97,7 @@ def remembered(data: Path, held_back: Sequence[str]) -> list[Sample]:
     for dataset in ("coco", "ccp"):
         photos = unseen_photos(data, dataset)
         entries = [each for each in photos.entries if dataset == "coco" or _stem(*each) in held_back]
-        natural = validation_set(Photos(entries), config, seed=0)
+        natural = validation_set(SelectedPhotos(entries), config, seed=0)
         samples += natural[:: max(1, len(natural) // REMEMBERED)]
     return samples
 

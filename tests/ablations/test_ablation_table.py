@@ -1,22 +1,28 @@
 """The table of an ablation against means and spreads computed by hand."""
 
-import json
 import math
+import subprocess
+import sys
 
+import painted_world
 import pytest
 
-from instructseg.ablations.definitions import Ablation, Row, Scale
-from instructseg.ablations.order import Cell, compare, verdict
-from instructseg.ablations.results import read_row, result_path, write_result
-from instructseg.ablations.table import Column, write_table
+from instructseg.ablations.agreement import ScoreCell, compare_order, verdict
+from instructseg.ablations.definitions import AblationRow, AblationScale, AblationTable, ScoreColumn
+from instructseg.ablations.report import cells, read_results, write_report
+from instructseg.ablations.results import TableResults, of_row
 from instructseg.errors import DataError
 
-ABLATION = Ablation(
-    "Table 0: one thing",
-    Scale("nano.yaml"),
-    Scale("paper.yaml"),
-    (Column("RefCOCO", "photos cIoU", "refcoco/val: ciou"), Column("motion", "motion J&F", printed=False)),
-    (Row("without it", {"It": False}, (80.0,)), Row("with", {"It": True}, (81.5,)), Row("more", {"It": 2}, (83.0,))),
+TABLE = AblationTable(
+    "Table 0: one module",
+    AblationScale("nano.yaml"),
+    AblationScale("paper.yaml"),
+    (ScoreColumn("RefCOCO", "photos cIoU", "refcoco/val: ciou"), ScoreColumn("motion", "motion J&F", printed=False)),
+    (
+        AblationRow("without it", {"It": False}, (80.0,)),
+        AblationRow("with", {"It": True}, (81.5,)),
+        AblationRow("more", {"It": 2}, (83.0,)),
+    ),
     note="A note.",
 )
 
@@ -24,7 +30,7 @@ ABLATION = Ablation(
 def finish(output, row, seed, photos, motion=0.5, **other):
     scores = {"photos cIoU": photos} | ({} if motion is None else {"motion J&F": motion})
     result = {"scores": scores, "steps": 10, "scale": "nano", "start": "parts", "recipe": {}} | other
-    write_result(result_path(output, "table0", row, seed), result)
+    TableResults(output, "table0").append(row, seed, result)
 
 
 @pytest.fixture
@@ -38,9 +44,9 @@ def output(tmp_path):
 
 
 def test_means_and_spreads(output):
-    text = write_table("table0", ABLATION, output).read_text()
+    text = write_report("table0", TABLE, output).read_text()
     lines = text.splitlines()
-    assert lines[0] == "# Table 0: one thing" and lines[2].startswith("7 finished runs at nano scale, 10 steps each.")
+    assert lines[0] == "# Table 0: one module" and lines[2].startswith("7 finished runs at nano scale, 10 steps each.")
     assert lines[4:9] == [
         "| It | RefCOCO | motion | seeds |",
         "| --- | ---: | ---: | ---: |",
@@ -49,58 +55,102 @@ def test_means_and_spreads(output):
         "| 2 | 31.0 (83.0) | 50.0 | 1 |",
     ]
     assert "- RefCOCO: measured here as photos cIoU." in lines and lines[-1] == "A note."
-    rows = json.loads((output / "table0.json").read_text())["rows"]
-    assert rows[0]["seeds"] == [0, 1, 2] and rows[0]["name"] == "without it"
-    cell = rows[1]["columns"]["RefCOCO"]
-    assert cell["paper"] == 81.5 and cell["values"] == pytest.approx([30, 31, 35])
-    assert cell["mean"] == pytest.approx(32) and cell["spread"] == pytest.approx(math.sqrt(7))
-    assert rows[2]["columns"]["motion"]["spread"] is None and rows[2]["columns"]["motion"]["paper"] is None
+    results = read_results("table0", TABLE, output)
+    assert list(results["without it"]) == [0, 1, 2]
+    table = cells(TABLE, results)
+    cell = table["with"]["RefCOCO"]
+    assert cell.paper == 81.5 and cell.values == pytest.approx([30, 31, 35])
+    assert cell.mean == pytest.approx(32) and cell.spread == pytest.approx(math.sqrt(7))
+    assert table["more"]["motion"].spread is None and table["more"]["motion"].paper is None
 
 
 def test_a_table_with_nothing_finished(tmp_path):
-    text = write_table("table0", ABLATION, tmp_path).read_text()
+    text = write_report("table0", TABLE, tmp_path).read_text()
     assert "0 finished runs" in text and "|  | - (80.0) | - | 0 |" in text
 
 
 def test_runs_of_different_lengths_are_not_compared(output):
     finish(output, "more", 1, 0.3, steps=20)
     with pytest.raises(DataError, match="cannot be compared: 10 steps at nano scale from parts, 20 steps at nano sc"):
-        write_table("table0", ABLATION, output)
+        write_report("table0", TABLE, output)
 
 
 def test_runs_from_different_weights_are_not_compared(output):
     finish(output, "more", 1, 0.3, start="others")
-    with pytest.raises(DataError, match=r"table0 cannot be compared: 10 .* from others, 10 .* from parts; give each"):
-        write_table("table0", ABLATION, output)
+    with pytest.raises(
+        DataError, match=r"table0\.jsonl cannot be compared: 10 .* from others, 10 .* from parts; give each"
+    ):
+        write_report("table0", TABLE, output)
 
 
 def test_a_score_that_could_not_be_measured(output):
     """No expression of a kind among those asked: the other runs' mean stands, the row without any has none."""
     finish(output, "more", 0, 0.31, motion=None)
-    assert "| 2 | 31.0 (83.0) | - | 1 |" in write_table("table0", ABLATION, output).read_text()
+    assert "| 2 | 31.0 (83.0) | - | 1 |" in write_report("table0", TABLE, output).read_text()
 
 
 def test_rows_whose_names_begin_alike(output):
     finish(output, "with-1", 0, 0.9)
     finish(output, "with 2", 0, 0.9)
-    assert list(read_row(output, "table0", "with")) == [0, 1, 2] and list(read_row(output, "table0", "with 2")) == [0]
+    results = TableResults(output, "table0").read()
+    assert list(of_row(results, "with")) == [0, 1, 2] and list(of_row(results, "with 2")) == [0]
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    results = TableResults(tmp_path / "new", "table0")
+    assert results.read() == {} and results.find("a b", 0) is None
+    results.append("a b", 0, {"scores": {"x": 0.1}})
+    results.append("a b", 1, {"scores": {"x": 0.2}})
+    results.append("a b", 0, {"scores": {"x": 0.3}})
+    assert results.read() == {("a b", 0): {"scores": {"x": 0.3}}, ("a b", 1): {"scores": {"x": 0.2}}}
+    assert len(results.path.read_text().splitlines()) == 3
+
+
+def test_a_line_that_a_kill_cut_off_is_written_again(output):
+    results = TableResults(output, "table0")
+    before = results.read()
+    text = results.path.read_text()
+    results.path.write_text(text[: len(text) // 2])
+    remaining = results.read()
+    assert 0 < len(remaining) < len(before) and all(before[run] == result for run, result in remaining.items())
+    for (row, seed), result in before.items():
+        if (row, seed) not in remaining:
+            results.append(row, seed, result)
+    assert results.read() == before and results.path.read_text() == text
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from instructseg.ablations.results import TableResults
+for seed in range(20):
+    TableResults(Path(sys.argv[1]), "table0").append(sys.argv[2], seed, {"scores": "x" * 20000})
+"""
+
+
+def test_several_processes_append_to_one_file(tmp_path):
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    writers = [subprocess.Popen([*command, row], env=painted_world.environment()) for row in ("a", "b")]
+    assert [writer.wait(200) for writer in writers] == [0, 0]
+    assert set(TableResults(tmp_path, "table0").read()) == {(row, seed) for row in "ab" for seed in range(20)}
 
 
 def test_a_damaged_result(output):
-    result_path(output, "table0", "with", 1).write_text("{")
-    with pytest.raises(DataError, match=r"table0/with-1\.json is damaged .* delete it"):
-        write_table("table0", ABLATION, output)
+    path = TableResults(output, "table0").path
+    path.write_text("{\n" + path.read_text())
+    with pytest.raises(DataError, match=r"table0\.jsonl, line 1 is damaged .* delete the line"):
+        write_report("table0", TABLE, output)
 
 
 def rows(*cells):
-    return {name: Cell(values, paper) for name, values, paper in cells}
+    return {name: ScoreCell(values, paper) for name, values, paper in cells}
 
 
 def test_pairs_of_rows_against_the_paper():
     """b - a = 10, standard error sqrt(4/3 + 4/3) = 1.63: beyond 2 of them. c - b = -1, error 1.63: not. c - a = 9."""
-    order = compare(rows(("a", (20, 22, 24), 50.0), ("b", (30, 32, 34), 51.0), ("c", (29, 31, 33), 53.0)))
-    assert (order.agree, order.disagree, order.surely, order.surely_not) == (2, 1, 2, 0)
-    pairs = {(low, high): (ours, error, paper) for low, high, ours, error, paper in order.differences}
+    order = compare_order(rows(("a", (20, 22, 24), 50.0), ("b", (30, 32, 34), 51.0), ("c", (29, 31, 33), 53.0)))
+    assert (order.agree, order.disagree, order.agree_significantly, order.disagree_significantly) == (2, 1, 2, 0)
+    pairs = {(pair.worse, pair.better): (pair.ours, pair.error, pair.paper) for pair in order.differences}
     assert pairs["a", "b"] == pytest.approx((10, math.sqrt(8 / 3), 1)) and pairs["b", "c"][0] == -1
     assert pairs["a", "c"] == pytest.approx((9, math.sqrt(8 / 3), 3))
 
@@ -124,5 +174,5 @@ def test_no_verdict_beyond_what_was_measured():
         "1 of 1 pairs of rows are ordered as in the paper; too few seeds for a spread."
     )
     assert verdict("X", rows(("a", (20.0,), 50.0), ("b", (), 51.0))) == "X: nothing to compare yet."
-    assert compare(rows(("a", (20, 21), 50.0), ("b", (22, 23), 50.0))).differences == (), "equal in the paper"
-    assert compare(rows(("a", (20, 21), 50.0), ("b", (22, 23), None))).differences == (), "no figure of the paper"
+    assert compare_order(rows(("a", (20, 21), 50.0), ("b", (22, 23), 50.0))).differences == (), "equal in the paper"
+    assert compare_order(rows(("a", (20, 21), 50.0), ("b", (22, 23), None))).differences == (), "no figure of the paper"

@@ -14,15 +14,16 @@ from painted_world import REPOSITORY
 from typer.testing import CliRunner
 
 from instructseg.ablations import runs as ablation_runs
-from instructseg.ablations.definitions import Plan, load_ablation
-from instructseg.ablations.results import find_same, told
+from instructseg.ablations.definitions import load_table
+from instructseg.ablations.plan import AblationPlan
+from instructseg.ablations.results import TableResults, find_same, recorded_recipe
 from instructseg.ablations.runs import run_table
-from instructseg.ablations.score import HeldOut, held_out_clips, held_out_photos, only_motion_tells
+from instructseg.ablations.scoring import ValidationScorer, needs_motion, validation_clips, validation_photos
 from instructseg.cli import app
 from instructseg.commands.reproduce import TABLES, commands, start_of
 from instructseg.errors import InputError, RecipeError
+from instructseg.training.initial_model import build_model
 from instructseg.training.recipe import load_recipe
-from instructseg.training.start import build_model
 from instructseg.types import Expression, Sample, Task
 
 OUT = Path("out")
@@ -63,12 +64,12 @@ def world(tmp_path_factory):
 def plan(world, output, seeds=1, rows=(), steps=STEPS, table="table6", results=None):
     path = world / f"{table}.yaml"
     common = (f"data.root={world}", f"steps={steps}")
-    return Plan(path, load_ablation(path), "nano", output, results or output / "results", seeds, common, rows)
+    return AblationPlan(path, load_table(path), "nano", output, results or output / "results", seeds, common, rows)
 
 
 def run(planned, start=start_of):
     said = []
-    table = run_table(planned, HeldOut(2, 4), start, {"machine": "here"}, said.append)
+    table = run_table(planned, ValidationScorer(2, 4), start, {"machine": "here"}, said.append)
     return table, said
 
 
@@ -90,17 +91,17 @@ def interrupted(world, tmp_path_factory):
         patch.setattr(ablation_runs.Run, "_one_step", step)
         with pytest.raises(KeyboardInterrupt):
             run(plan(world, output))
-    before = {path: path.read_bytes() for path in output.glob("results/table6/*.json")}
+    before = (output / "results" / "table6.jsonl").read_text()
     early = (output / "results" / "table6.md").read_text()
     return output, run(plan(world, output)), before, early
 
 
 def test_an_interrupted_table_goes_on_where_it_was(interrupted):
     output, (table, said), before, early = interrupted
-    assert {path.name for path in before} == {"neither-0.json", "OVP-0.json"}
-    assert all(path.read_bytes() == content for path, content in before.items())
+    assert [json.loads(line)["row"] for line in before.splitlines()] == ["neither", "OVP"]
+    assert (output / "results" / "table6.jsonl").read_text().startswith(before)
     assert [line.split(":")[0] for line in said] == ["row VMTF, seed 0", "row both, seed 0"]
-    results = [json.loads(path.read_text()) for path in output.glob("results/table6/*.json")]
+    results = list(TableResults(output / "results", "table6").read().values())
     assert len(results) == 4 and [result["resumed_at"] for result in results].count(1) == 1
     assert "2 finished runs" in early and "4 finished runs at nano scale, 3 steps each" in table.read_text()
     assert not list(output.rglob("checkpoints")) and len(list(output.rglob("model.safetensors"))) == 4
@@ -109,7 +110,7 @@ def test_an_interrupted_table_goes_on_where_it_was(interrupted):
 def test_an_interrupted_run_is_scored_as_one_that_was_not(interrupted, world, tmp_path):
     run(plan(world, tmp_path, rows=("VMTF",)))
     first, second = (
-        json.loads((folder / "results/table6/VMTF-0.json").read_text()) for folder in (interrupted[0], tmp_path)
+        TableResults(folder / "results", "table6").find("VMTF", 0) for folder in (interrupted[0], tmp_path)
     )
     assert first["scores"] == second["scores"] and (first["resumed_at"], second["resumed_at"]) == (1, 0)
     assert len(first["scores"]) >= 13 and all(0 <= score <= 1 for score in first["scores"].values())
@@ -134,8 +135,9 @@ def test_a_finished_table_is_only_written_again(interrupted, world):
 def test_results_alone_are_enough_to_go_on(interrupted, world, tmp_path):
     """On another machine, where the weights and logs of the runs are not, and the data lies elsewhere."""
     results = shutil.copytree(interrupted[0] / "results", tmp_path / "results")
-    (results / "table6" / "both-0.json").unlink()
-    assert str(world / "instances.json") not in (results / "table6" / "neither-0.json").read_text()
+    lines = (results / "table6.jsonl").read_text().splitlines(keepends=True)
+    (results / "table6.jsonl").write_text("".join(line for line in lines if json.loads(line)["row"] != "both"))
+    assert str(world / "instances.json") not in (results / "table6.jsonl").read_text()
     moved = shutil.copytree(world, tmp_path / "moved")
     planned = replace(plan(world, tmp_path / "runs", results=results), common=(f"data.root={moved}", f"steps={STEPS}"))
     table, said = run(planned)
@@ -147,10 +149,10 @@ def test_the_same_run_of_another_table_is_taken_over(interrupted, world, tmp_pat
     results = shutil.copytree(interrupted[0] / "results", tmp_path / "results")
     planned = plan(world, tmp_path, rows=("4", "0"), table="table7")
     table, said = run(planned)
-    same = "row 4, seed 0: the same run as table6/both-0, whose result is taken over"
+    same = "row 4, seed 0: the same run as table6/both-0, whose result is copied"
     assert said[1:] == [same] and said[0].startswith("row 0, seed 0: 3 steps in ")
-    taken, own = (json.loads((results / name).read_text()) for name in ("table7/4-0.json", "table6/both-0.json"))
-    assert taken.pop("taken_over") == "table6/both-0" and taken == own
+    copied, own = TableResults(results, "table7").find("4", 0), TableResults(results, "table6").find("both", 0)
+    assert copied.pop("taken_over") == "table6/both-0" and copied == own
     assert "2 finished runs" in table.read_text() and run(planned)[1] == []
 
 
@@ -160,7 +162,7 @@ def test_the_same_run_of_another_table_is_taken_over(interrupted, world, tmp_pat
 def test_a_run_that_differs_is_not_the_same(interrupted, world, changed):
     results, settings = interrupted[0] / "results", {"scale": "nano", "scored": [2, 4]}
     planned = plan(world, Path("elsewhere"))
-    both = planned.ablation.rows[3]
+    both = planned.table.rows[3]
     recipe = planned.recipe(both, 0)
     settings["start"] = start_of(recipe)
     assert find_same(results, replace(recipe, threads=7), settings)[0] == "table6/both-0"
@@ -172,12 +174,14 @@ def test_a_run_that_differs_is_not_the_same(interrupted, world, changed):
 
 def test_runs_of_other_settings_are_not_mixed(interrupted, world, tmp_path):
     output = interrupted[0]
-    with pytest.raises(InputError, match=r"neither-0.json is of a run of other settings \(steps\); give other folders"):
+    with pytest.raises(
+        InputError, match=r"table6\.jsonl: row neither, seed 0 holds a run with other settings \(steps\); give"
+    ):
         run(plan(world, output, steps=4))
-    with pytest.raises(InputError, match=r"seed0 holds a run of other settings \(steps\); give other folders"):
+    with pytest.raises(InputError, match=r"seed0 holds a run with other settings \(steps\); give other folders"):
         run(plan(world, output, steps=4, results=tmp_path))
     other = plan(world, output)
-    other = replace(other, ablation=replace(other.ablation, nano=replace(other.ablation.nano, clips=6)))
+    other = replace(other, table=replace(other.table, nano=replace(other.table.nano, clips=6)))
     with pytest.raises(InputError, match=r"other settings \(scored\)"):
         run(other)
     with pytest.raises(InputError, match=r"other settings \(start\)"):
@@ -185,7 +189,7 @@ def test_runs_of_other_settings_are_not_mixed(interrupted, world, tmp_path):
 
 
 def test_the_start_is_told_by_the_weights(world, tmp_path):
-    recipe = plan(world, tmp_path).recipe(plan(world, tmp_path).ablation.rows[0], 0)
+    recipe = plan(world, tmp_path).recipe(plan(world, tmp_path).table.rows[0], 0)
     copied = shutil.copytree(world / "tiny", tmp_path / "tiny")
 
     def start(folder):
@@ -206,9 +210,9 @@ def test_a_row_that_is_none(world, tmp_path):
 def test_held_out_samples_are_those_of_held_out_photos_and_do_not_change(world):
     data = load_recipe(world / "recipe.yaml", [f"data.root={world}"]).data
     other = replace(data, sources=data.sources[:1])
-    few, many = held_out_clips(data, 6, 4), held_out_clips(other, 6, 8)
+    few, many = validation_clips(data, 6, 4), validation_clips(other, 6, 8)
     assert [clip.task for clip in few] == 3 * [Task.RVOS] + 3 * [Task.REASON_VOS]
-    none = held_out_clips(data, 6, 0)
+    none = validation_clips(data, 6, 0)
     for four, eight, key in zip(few, many, none, strict=True):
         assert (len(four.frames), len(eight.frames), len(key.frames)) == (5, 9, 1)
         assert all((frame == same).all() for frame, same in zip(four.frames, eight.frames[::2], strict=True))
@@ -216,13 +220,13 @@ def test_held_out_samples_are_those_of_held_out_photos_and_do_not_change(world):
         for first, *rest in zip(four.expressions, eight.expressions, key.expressions, strict=True):
             assert all(first.text == each.text and np.array_equal(first.mask, each.mask) for each in rest)
         assert any(each.mask is not None for each in four.expressions)
-    assert len({clip.key for clip in held_out_clips(data, 20, 4)}) > 1, "any moment may be asked about"
-    photos = held_out_photos(data, 2)
+    assert len({clip.key for clip in validation_clips(data, 20, 4)}) > 1, "any moment may be asked about"
+    photos = validation_photos(data, 2)
     assert [photo.task for photo in photos] == [Task.RES, Task.REASON_SEG]
     assert {sample.id.split("/")[1].split("#")[0] for sample in (*few, *photos)} <= {"1", "8", "9"}
 
 
-def test_where_only_motion_tells():
+def test_where_needs_motion():
     """Of two dogs, of the only cat, of all dogs; of what is not about motion; of what cannot be seen."""
     regions = np.array([[-1, 0, 0, -1], [1, 1, 0, 0]], np.int16)  # a cat; a dog on the left, another on the right
     regions = np.where(regions < 0, regions, 1 - regions)
@@ -233,7 +237,7 @@ def test_where_only_motion_tells():
     expressions = tuple(Expression("x", mask, kind) for mask, kind in said)
     picture = np.zeros((2, 4, 3), np.uint8)
     sample = Sample("clip", Task.RVOS, (picture,), expressions, 0, regions, ("cat", "dog"))
-    assert [only_motion_tells(sample, place) for place in range(5)] == [False, False, True, False, False]
+    assert [needs_motion(sample, place) for place in range(5)] == [False, False, True, False, False]
 
 
 class TestShipped:
@@ -242,9 +246,9 @@ class TestShipped:
     @pytest.mark.parametrize("table", TABLES)
     def test_rows_fit_both_recipes(self, table):
         path = FOLDER / f"{table}.yaml"
-        ablation = load_ablation(path)
+        ablation = load_table(path)
         for scale in ("nano", "paper"):
-            planned = Plan(path, ablation, scale, OUT, OUT, 3)
+            planned = AblationPlan(path, ablation, scale, OUT, OUT, 3)
             assert len(planned.runs()) == 3 * len(ablation.rows)
             recipes = [planned.recipe(row, seed) for row, seed in planned.runs()]
             assert len({recipe.output for recipe in recipes}) == len(recipes)
@@ -256,16 +260,16 @@ class TestShipped:
         same = []
         for table, name in (("table6", "both"), ("table7", "4"), ("table8", "both")):
             path = FOLDER / f"{table}.yaml"
-            planned = Plan(path, load_ablation(path), "nano", OUT, OUT, 1, (), (name,))
-            same.append((told(planned.recipe(*planned.runs()[0])), planned.settings()))
+            planned = AblationPlan(path, load_table(path), "nano", OUT, OUT, 1, (), (name,))
+            same.append((recorded_recipe(planned.recipe(*planned.runs()[0])), planned.settings))
         assert same[0] == same[1] == same[2]
 
     @pytest.mark.parametrize("table", TABLES[:3])
     def test_rows_are_models(self, table, world):
         """Every row builds, from a saved model too, with fresh modules that depend on the seed."""
         path = FOLDER / f"{table}.yaml"
-        planned = Plan(path, load_ablation(path), "nano", OUT, OUT, 1, (f"model.init={world / 'tiny'}",))
-        for row in planned.ablation.rows:
+        planned = AblationPlan(path, load_table(path), "nano", OUT, OUT, 1, (f"model.init={world / 'tiny'}",))
+        for row in planned.table.rows:
             recipe = planned.recipe(row, 0)
             recipe = replace(recipe, model=replace(recipe.model, config=dict(recipe.model.config)))
             recipe.model.config.pop("backbone_config")
@@ -282,7 +286,7 @@ class TestShipped:
     def test_the_papers_overall_is_the_mean_of_its_parts(self):
         """A check of the transcription."""
         for table in TABLES:
-            ablation = load_ablation(FOLDER / f"{table}.yaml")
+            ablation = load_table(FOLDER / f"{table}.yaml")
             names = [column.name for column in ablation.columns if column.printed]
             for row in ablation.rows:
                 figures = dict(zip(names, row.paper, strict=True))
@@ -293,7 +297,7 @@ class TestShipped:
 
     def test_the_commands_of_the_papers_scale(self):
         path = FOLDER / "table9.yaml"
-        lines = list(commands(Plan(path, load_ablation(path), "paper", OUT, OUT, 1, ("data.root=d",)), Path("d")))
+        lines = list(commands(AblationPlan(path, load_table(path), "paper", OUT, OUT, 1, ("data.root=d",)), Path("d")))
         assert len(lines) == 10 and lines[0].startswith("instructseg train ") and "revos" not in lines[0]
         assert lines[1].startswith("instructseg evaluate out/table9/image/seed0/model --on refcoco-joined/val ")
         assert " revos/valid --data d -o out/table9/image/seed0/evaluation" in lines[1]
@@ -313,11 +317,11 @@ class TestCommand:
         monkeypatch.chdir(REPOSITORY)
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         result = CliRunner().invoke(app, ["reproduce", "table7", "--scale", "paper", "--seeds", "1"])
-        assert result.exit_code == 1 and result.stdout.count("recipes/paper.yaml ") == 3
-        assert "needs a GPU and none is here" in result.stderr
+        assert result.exit_code == 1 and result.stdout.count("instructseg train paper ") == 3
+        assert "expected a GPU for the paper's scale, found none" in result.stderr
 
     @pytest.mark.parametrize(
-        "name, said", [("table5", "there is no table 'table5'"), ("none.yaml", "none.yaml cannot be read")]
+        "name, said", [("table5", "there is no table 'table5'"), ("none.yaml", "the recipe none.yaml does not exist")]
     )
     def test_tables_that_are_none(self, name, said):
         result = CliRunner().invoke(app, ["reproduce", name])
@@ -326,12 +330,14 @@ class TestCommand:
 
 def test_a_source_to_leave_out_that_is_none(world):
     planned = plan(world, Path("out"))
-    row = replace(planned.ablation.rows[0], without={"nano": ["refcoco"]})
+    row = replace(planned.table.rows[0], without={"nano": ["refcoco"]})
     with pytest.raises(RecipeError, match="'refcoco' is no source of the recipe; it has res, reason_seg, rvos"):
         planned.recipe(row, 0)
 
 
-def test_figures_that_are_missing(world):
-    ablation = load_ablation(world / "table6.yaml")
-    with pytest.raises(RecipeError, match="row neither has 3 figures of the paper for 4 columns"):
-        replace(ablation, rows=(replace(ablation.rows[0], paper=(83.3, 50.2, 55.7)),))
+def test_figures_that_are_missing(world, tmp_path):
+    tree = yaml.safe_load((world / "table6.yaml").read_text())
+    tree["rows"][0]["paper"] = [83.3, 50.2, 55.7]
+    (tmp_path / "table.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(RecipeError, match=r"row neither: expected 4 figures of the paper, .*, got 3"):
+        load_table(tmp_path / "table.yaml")

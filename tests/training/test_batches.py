@@ -13,9 +13,9 @@ import torch
 
 from instructseg.errors import RecipeError
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.training.data.batches import Share, TrainingBatches
+from instructseg.training.data.batches import BatchShare, TrainingBatches
 from instructseg.training.data.collate import BACKGROUND, Collator
-from instructseg.training.data.photos import Photos, compose_config, open_photos
+from instructseg.training.data.photos import SelectedPhotos, compose_config, open_photos
 from instructseg.training.recipe import DataRecipe
 from instructseg.types import Expression, Sample, Task
 
@@ -76,13 +76,14 @@ def test_where_answers_are_in_the_reference_frames():
     here, gone = corner(40, 56), np.zeros((40, 56), bool)
     told = (Expression("the dog", here, masks=(gone, here, here)), Expression("the cat", here), Expression("it", None))
     clip = Sample("coco/1", Task.RVOS, frames, told, key=1)
-    located = Collator(processor, locate=4)([clip]).targets.localization
+    located = Collator(processor, location_cells=4)([clip]).targets.localization
     assert located.shape == (1, 3, 2, 4, 4)
     assert not located[0, 0, 0].any(), "known not to be in the first frame"
     expected = processor.image_processor.prepare_mask(here).float().unflatten(1, (4, -1)).unflatten(0, (4, -1))
     torch.testing.assert_close(located[0, 0, 1], expected.mean((1, 3)))
     assert (located[0, 1:] == -1).all()
-    still = Collator(processor, locate=4)([Sample("coco/2", Task.RES, frames[:1], told[1:])]).targets.localization
+    photo = Sample("coco/2", Task.RES, frames[:1], told[1:])
+    still = Collator(processor, location_cells=4)([photo]).targets.localization
     assert still.shape == (1, 2, 1, 4, 4)
     torch.testing.assert_close(still[0, 0, 0], expected.mean((1, 3)))
     assert not still[0, 1].any(), "what is not in a photo is nowhere in it"
@@ -128,7 +129,7 @@ class Numbers:
 
 
 def test_the_place_in_the_data_is_the_step():
-    share = Share(batch=3)
+    share = BatchShare(batch=3)
     batches = TrainingBatches(Numbers(), list, share, first=0, steps=5)
     assert len(batches) == 5
     rest = TrainingBatches(Numbers(), list, share, first=2, steps=5)
@@ -139,24 +140,26 @@ def test_the_place_in_the_data_is_the_step():
 
 @pytest.mark.parametrize("processes, pieces", [(1, 1), (1, 4), (2, 1), (2, 3), (3, 2), (12, 1)])
 def test_processes_and_pieces_share_a_batch_without_gap_or_overlap(processes, pieces):
-    shares = [Share(12, process, processes, pieces) for process in range(processes)]
+    shares = [BatchShare(12, process, processes, pieces) for process in range(processes)]
     drawn = [TrainingBatches(Numbers(), list, share, 0, 1)[0] for share in shares]
     assert all(len(own) == pieces and len({len(piece) for piece in own}) == 1 for own in drawn)
     assert [offset for own in drawn for piece in own for _, offset in piece] == list(range(12))
 
 
 def test_a_batch_that_cannot_be_shared_evenly():
-    with pytest.raises(RecipeError, match=r"batch_photos is 6, which 2 processes with accumulate 2 .* multiple of 4"):
-        Share(6, processes=2, pieces=2)
+    with pytest.raises(
+        RecipeError, match=r"batch_photos: expected a multiple of 4 \(2 processes, accumulate 2\), got 6"
+    ):
+        BatchShare(6, processes=2, micro_batches=2)
 
 
 def test_photos_of_several_readers():
-    photos = Photos([("abc", 2), ("xy", 0)])
+    photos = SelectedPhotos([("abc", 2), ("xy", 0)])
     assert len(photos) == 2 and list(photos) == ["c", "x"]
 
 
 def test_recipes_that_name_no_data_or_unknown_settings():
-    with pytest.raises(RecipeError, match=r"names no data; give data\.coco"):
+    with pytest.raises(RecipeError, match=r"names no data; set data\.coco"):
         open_photos(DataRecipe(), validation=False)
     with pytest.raises(RecipeError, match=r"data\.compose: .*'sise'"):
         compose_config(DataRecipe(compose={"sise": 3}))

@@ -13,7 +13,7 @@ from instructseg.model.layout import IGNORE, Block
 from instructseg.model.losses import LossNormalizers, LossWeights
 from instructseg.training import run as training
 from instructseg.training.data.collate import Collator
-from instructseg.training.logging.report import read_log
+from instructseg.training.logging.run_log import read_log
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import add_lora, choose_trainable
 from instructseg.training.recipe import LoraRecipe, LossRecipe, load_recipe
@@ -61,9 +61,9 @@ def test_the_loss_is_of_the_answers_alone(made):
     samples = [talk(TURNS[:1]), talk(TURNS, seed=1)]
     batch = Collator(processor)(samples)
     assert batch.targets is None
-    loss, parts = Objective(model)(batch.inputs, None, batch.counts, 0)
+    loss, parts = Objective(model)(batch.inputs, None, batch.normalizers, 0)
     sums, counts = zip(*(slow_loss(model, processor, sample) for sample in samples), strict=True)
-    assert batch.counts.labelled_tokens == sum(counts) == (4 + 1) + (4 + 1) + (5 + 1) + (1 + 1)
+    assert batch.normalizers.labelled_tokens == sum(counts) == (4 + 1) + (4 + 1) + (5 + 1) + (1 + 1)
     torch.testing.assert_close(loss, 0.5 * sum(sums) / sum(counts), rtol=1e-5, atol=1e-6)
     assert parts.keys() == {"text"}
 
@@ -73,10 +73,10 @@ def test_pieces_add_up(made):
     collate, samples = Collator(processor), [talk(TURNS[: 1 + seed % 3], seed) for seed in range(4)]
     whole = collate(samples)
     pieces = [collate(samples[:1]), collate(samples[1:])]
-    counts = LossNormalizers(*sum(torch.stack(piece.counts) for piece in pieces))
-    assert counts.labelled_tokens == whole.counts.labelled_tokens and counts.expressions == 4
+    counts = LossNormalizers(*sum(torch.stack(piece.normalizers) for piece in pieces))
+    assert counts.labelled_tokens == whole.normalizers.labelled_tokens and counts.expressions == 4
     objective = Objective(model)
-    once = objective(whole.inputs, None, whole.counts, 0)[0]
+    once = objective(whole.inputs, None, whole.normalizers, 0)[0]
     added = sum(objective(piece.inputs, None, counts, 0)[0] for piece in pieces)
     torch.testing.assert_close(added, once, rtol=1e-5, atol=1e-6)
 
@@ -85,7 +85,7 @@ def test_what_learns_from_a_conversation(made):
     model, processor, groups = made
     batch = Collator(processor)([talk(TURNS)])
     model.train()
-    Objective(model)(batch.inputs, None, batch.counts, 0)[0].backward()
+    Objective(model)(batch.inputs, None, batch.normalizers, 0)[0].backward()
     reached = {name for name, each in model.named_parameters() if each.grad is not None and each.grad.any()}
     assert {name for name in groups["lora"] if "lora_B" in name} <= reached
     assert {name.split(".")[0] for name in reached} == {"language_model", "vision_tokens"}
@@ -97,7 +97,9 @@ def test_turns_that_do_not_fit_are_left_out(made):
     two = Collator(processor)([talk(TURNS[:2])]).inputs.layout.length
     assert Collator(processor, max_tokens=full)([talk(TURNS)]).inputs.layout.length == full
     assert Collator(processor, max_tokens=full - 1)([talk(TURNS)]).inputs.layout.length == two
-    with pytest.raises(DataError, match=r"talk/7: its first turn and the photo take \d+ tokens; data\.max_tokens is 9"):
+    with pytest.raises(
+        DataError, match=r"talk/7: the photo and the first turn take \d+ tokens, more than data\.max_tokens = 9"
+    ):
         Collator(processor, max_tokens=9)([talk(TURNS, seed=7)])
 
 

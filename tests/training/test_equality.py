@@ -10,7 +10,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 
 from instructseg.model.modeling import InstructSegModel
 from instructseg.training import run as training
-from instructseg.training.logging.report import read_log
+from instructseg.training.logging.run_log import read_log
 from instructseg.training.recipe import load_recipe
 
 RECIPES = REPOSITORY / "src" / "instructseg" / "recipes"
@@ -59,7 +59,7 @@ def test_in_pieces(world, tmp_path, extra):
         AcceleratorState._reset_state(True)
         run = start(world, tmp_path / str(pieces), f"accumulate={pieces}", "loss.weights.all_queries=1", extra)
         run.optimizer.step = run.optimizer.zero_grad = lambda: None
-        run.collate = training.Collator(run.processor, locate=12)
+        run.collate = training.Collator(run.processor, location_cells=12)
         mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
         batches = training.TrainingBatches(mixture, run.collate, run.share, 0, 10)
         parts, asked = run._one_step(batches[0])
@@ -87,7 +87,9 @@ def test_checkpointed_activations_give_the_same_gradients(world, tmp_path, monke
         run = start(world, tmp_path / way, f"gradient_checkpointing={way}", "lora.dropout=0.2")
         run.optimizer.step = run.optimizer.zero_grad = lambda: None
         mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
-        batches = training.TrainingBatches(mixture, training.Collator(run.processor, locate=12), run.share, 0, 10)
+        batches = training.TrainingBatches(
+            mixture, training.Collator(run.processor, location_cells=12), run.share, 0, 10
+        )
         calls.clear()
         run._one_step(batches[0])
         found.append(({name: each.grad for name, each in run.trained.items()}, len(calls)))

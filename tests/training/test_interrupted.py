@@ -5,7 +5,7 @@ import json
 import pytest
 from painted_world import REPOSITORY, apart, found, python, weights_of
 
-from instructseg.training.logging.report import read_log
+from instructseg.training.logging.run_log import read_log
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from instructseg.data.readers.folder import MaskFolder
 from instructseg.data.readers.ref_youtube_vos import RefYoutubeVos
 from instructseg.errors import DataError, InputError, RecipeError
 from instructseg.synthesis.composer import Composer
-from instructseg.training.data.held_out import open_validation
 from instructseg.training.data.mixture import open_mixture
 from instructseg.training.data.photos import compose_config, open_photos
-from instructseg.training.data.sources import Clips, Composed, Stills, Talk, open_source
+from instructseg.training.data.sources import ClipSource, ComposedSource, ConversationSource, ImageSource, open_source
+from instructseg.training.data.validation_split import open_validation
 from instructseg.training.recipe import DataRecipe, SourceRecipe
 from instructseg.types import Task
 
@@ -43,14 +43,14 @@ def data(root, *sources, **more):
 
 
 KINDS = {
-    "composed": (SourceRecipe("composed"), Composed),
-    "composed clips": (SourceRecipe("composed_clips"), Composed),
-    "labelme": (SourceRecipe("labelme", "all", root="labelme"), Stills),
-    "folder": (SourceRecipe("folder", "all", root="triples"), Stills),
-    "prepared photos": (SourceRecipe("prepared", "train", root="prepared"), Stills),
-    "prepared clips": (SourceRecipe("prepared", "clips", root="prepared"), Clips),
-    "clips": (SourceRecipe("ref_youtube_vos"), Clips),
-    "talk": (SourceRecipe("llava_instruct", "llava_instruct_150k"), Talk),
+    "composed": (SourceRecipe("composed"), ComposedSource),
+    "composed clips": (SourceRecipe("composed_clips"), ComposedSource),
+    "labelme": (SourceRecipe("labelme", "all", root="labelme"), ImageSource),
+    "folder": (SourceRecipe("folder", "all", root="triples"), ImageSource),
+    "prepared photos": (SourceRecipe("prepared", "train", root="prepared"), ImageSource),
+    "prepared clips": (SourceRecipe("prepared", "clips", root="prepared"), ClipSource),
+    "clips": (SourceRecipe("ref_youtube_vos"), ClipSource),
+    "talk": (SourceRecipe("llava_instruct", "llava_instruct_150k"), ConversationSource),
 }
 
 
@@ -82,7 +82,7 @@ def test_composed_sources_held_to_one_task(root, name):
     for task in (Task.RES, Task.REASON_SEG) if name == "composed" else (Task.RVOS, Task.REASON_VOS):
         source = opened(root, SourceRecipe(name, options={"task": task.value}))
         assert {source.sample(index).task for index in range(8)} == {task}
-    with pytest.raises(RecipeError, match=f"the options of {name} are .*it has one, task: "):
+    with pytest.raises(RecipeError, match=f"source {name}: expected options .task: "):
         opened(root, SourceRecipe(name, options={"task": "chat"}))
     with pytest.raises(RecipeError, match="'tasks': 'res'"):
         opened(root, SourceRecipe(name, options={"tasks": "res"}))
@@ -171,7 +171,7 @@ def test_a_mixture_is_opened_from_a_recipe(root):
         (SourceRecipe("refcoco", "training"), RecipeError, "refcoco has no split 'training'; it has train, val"),
         (SourceRecipe("reason_seg", options={"frst": 1}), RecipeError, "options of source reason_seg do not fit"),
         (SourceRecipe("folder", "all", root="nowhere"), DataError, "nowhere is not a folder"),
-        (SourceRecipe("composed", ratio=0), RecipeError, "all ratios of data.sources are 0"),
+        (SourceRecipe("composed", ratio=0), RecipeError, "data.sources: every ratio is 0"),
     ],
 )
 def test_sources_that_cannot_be_opened(root, tmp_path, recipe, kind, message):

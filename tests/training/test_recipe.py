@@ -1,19 +1,31 @@
 """Recipes: one schema, and errors that name the key."""
 
+import json
 import math
 from collections import Counter
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+import tiny_model
+from typer.testing import CliRunner
 
+import instructseg
+from instructseg.cli import app
 from instructseg.data.catalogue.registry import entry
 from instructseg.errors import RecipeError
+from instructseg.model.losses import LossWeights
+from instructseg.training.initial_model import build_config
+from instructseg.training.objective import use_loss
 from instructseg.training.recipe import Recipe, load_recipe
+from instructseg.training.recipe_checks import json_schema
+from instructseg.training.recipe_files import find_recipe, recipe_name
 from instructseg.training.schedule import learning_rate
-from instructseg.training.start import build_config
 
-PAPER = Path(__file__).parents[2] / "src" / "instructseg" / "recipes" / "paper.yaml"
-RECIPES = sorted((Path(__file__).parents[2] / "src" / "instructseg" / "recipes").glob("*.yaml"))
+FOLDER = Path(instructseg.__file__).parent / "recipes"
+PAPER = FOLDER / "paper.yaml"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
 
 
 @pytest.fixture
@@ -80,27 +92,33 @@ def test_values_and_overrides(recipe):
         ("lora: {rnak: 5}", "unknown key lora.rnak; did you mean rank?"),
         ("loss: {weights: {masks: 5}}", "unknown key loss.weights.masks; did you mean mask?"),
         ("xyz: 5", "unknown key xyz; known keys: output, seed, steps"),
-        ("steps: 1.5", "steps must be int, got 1.5"),
-        ("steps: true", "steps must be int, got True"),
-        ("steps: '5'", "steps must be int, got '5'"),
-        ("steps: null", "steps must be int, got None"),
-        ("learning_rate: fast", "learning_rate must be float, got 'fast'"),
-        ("learning_rate: true", "learning_rate must be float, got True"),
-        ("output: 5", "output must be str, got 5"),
-        ("lora: 5", "lora. must be a section of keys, got 5"),
-        ("lora: {targets: q_proj}", "lora.targets must be a list, got 'q_proj'"),
-        ("data: {coco: {a: b}}", "data.coco must be a list"),
-        ("model: {config: 5}", "model.config must be a section, got 5"),
-        ("model: {init: 5}", "model.init must be str, got 5"),
-        ("data: {sources: [{split: train}]}", "data.sources[0]. needs the key name"),
-        ("data: {sources: [{name: composed, ratio: -1}]}", "the ratio of source composed is -1.0"),
+        ("steps: 1.5", "steps: expected a whole number, got 1.5"),
+        ("steps: true", "steps: expected a whole number, got True"),
+        ("steps: '5'", "steps: expected a whole number, got '5'"),
+        ("steps: null", "steps: expected a whole number, got None"),
+        ("learning_rate: fast", "learning_rate: expected a number, got 'fast'"),
+        ("learning_rate: true", "learning_rate: expected a number, got True"),
+        ("output: 5", "output: expected text, got 5"),
+        ("lora: 5", "lora: expected a section of keys, got 5"),
+        ("lora: {targets: q_proj}", "lora.targets: expected a list, got 'q_proj'"),
+        ("data: {coco: {a: b}}", "data.coco: expected a list"),
+        ("model: {config: 5}", "model.config: expected a section of keys, got 5"),
+        ("model: {init: 5}", "model.init: expected text, got 5"),
+        ("data: {sources: [{split: train}]}", "data.sources[0]: the key name is missing; add it"),
+        (
+            "data: {sources: [{name: composed, ratio: -1}]}",
+            "data.sources[0].ratio: expected greater than or equal to 0, got -1",
+        ),
         ("data: {sources: [{name: composed, rato: 2}]}", "unknown key data.sources[0].rato; did you mean ratio?"),
-        ("data: {sources: [composed]}", "data.sources[0]. must be a section of keys, got 'composed'"),
-        ("mixed_precision: no", "mixed_precision must be str, got False; write words such as 'no' in quotes"),
-        ("mixed_precision: bf17", "mixed_precision is 'bf17'; it is one of no, bf16, fp16"),
-        ("accumulate: 0", "accumulate is 0; it must be 1 or more"),
-        ("report: [wandb]", "report names 'wandb'; it may name tensorboard, trackio"),
-        ("- 1\n- 2", "the recipe must be a section of keys"),
+        ("data: {sources: [composed]}", "data.sources[0]: expected a section of keys, got 'composed'"),
+        (
+            "mixed_precision: no",
+            "mixed_precision: expected 'no', 'bf16' or 'fp16', got False; write words such as 'no' in quotes",
+        ),
+        ("mixed_precision: bf17", "mixed_precision: expected 'no', 'bf16' or 'fp16', got 'bf17'"),
+        ("accumulate: 0", "accumulate: expected greater than or equal to 1, got 0"),
+        ("report: [wandbb]", "report[0]: expected 'tensorboard', 'wandb', 'trackio'"),
+        ("- 1\n- 2", "the recipe: expected a section of keys, got [1, 2]"),
         ("a: [", "is not valid YAML"),
     ],
 )
@@ -113,10 +131,10 @@ def test_what_does_not_fit_is_named(recipe, text, message):
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("steps", "'steps' is not an override; write key=value"),
+        ("steps", "expected an override key=value, got 'steps'; write it as steps=100"),
         ("stepps=3", "unknown key stepps; did you mean steps?"),
-        ("steps.more=3", "cannot set steps.more: steps is not a section"),
-        ("steps=many", "steps must be int, got 'many'"),
+        ("steps.more=3", "cannot set steps.more: steps is not a section of keys"),
+        ("steps=many", "steps: expected a whole number, got 'many'"),
         ("steps=[", "is not valid YAML"),
     ],
 )
@@ -154,5 +172,114 @@ def test_odd_schedules(warmup, steps):
 def test_an_unknown_score_target_is_refused(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("loss: {score_target: iuo}")
-    with pytest.raises(RecipeError, match=r"score_target is 'iuo'; it is one of matched, iou"):
+    with pytest.raises(RecipeError, match=r"loss\.score_target: expected 'matched', 'iou' or 'present_iou', got 'iuo'"):
         load_recipe(path)
+
+
+def test_every_error_has_a_line_of_its_own(recipe):
+    with pytest.raises(RecipeError) as error:
+        recipe("steps: 0\nlora: {rnak: 5}\nloss: {importance: 2}")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3 and [line.split(";")[0] for line in lines] == [
+        "steps: expected greater than or equal to 1, got 0",
+        "unknown key lora.rnak",
+        "loss.importance: expected less than or equal to 1, got 2",
+    ]
+
+
+@pytest.mark.parametrize("text, value", [("1e-4", 1e-4), ("5E3", 5000.0), ("-1e+2", -100.0), ("2.e-1", 0.2)])
+def test_numbers_with_an_exponent(recipe, text, value):
+    """YAML 1.1 takes 1e-4 for text, also inside sections of any keys."""
+    loaded = recipe(f"data: {{compose: {{probability: {text}}}}}", f"model.config.scale={text}")
+    assert loaded.data.compose["probability"] == loaded.model.config["scale"] == value
+
+
+def test_point_sampling_can_be_set(recipe):
+    loss = recipe("loss: {oversample: 2, importance: 0.5}").loss
+    assert (loss.oversample, loss.importance) == (2.0, 0.5)
+    model, _ = tiny_model.build()
+    use_loss(model, loss)
+    assert (model.criterion.oversample, model.criterion.importance) == (2.0, 0.5)
+
+
+class TestFindRecipe:
+    """By bare name, by the old spelling, and by path."""
+
+    @pytest.mark.parametrize(
+        "name, file",
+        [("nano", "nano.yaml"), ("finetune", "finetune.yaml"), ("paper", "paper.yaml"),
+         ("recipes/nano.yaml", "nano.yaml"), ("table6", "ablations/table6.yaml"),
+         ("ablations/nano", "ablations/nano.yaml"),
+         ("recipes/ablations/table9.yaml", "ablations/table9.yaml"), ("accelerate/ddp", "accelerate/ddp.yaml"),
+         ("recipes/accelerate/fsdp2.yaml", "accelerate/fsdp2.yaml")],
+    )  # fmt: skip
+    def test_packaged(self, name, file, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert find_recipe(name) == FOLDER / file
+
+    def test_a_file_wins_only_with_its_suffix(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "recipes").mkdir()
+        for name in ("nano", "nano.yaml", "recipes/nano.yaml", "mine"):
+            (tmp_path / name).write_text("steps: 7")
+        assert find_recipe("nano") == FOLDER / "nano.yaml"
+        assert (
+            load_recipe("nano.yaml").steps == load_recipe("recipes/nano.yaml").steps == load_recipe("mine").steps == 7
+        )
+
+    @pytest.mark.parametrize(
+        "name, message",
+        [
+            ("nanoo", "there is no recipe 'nanoo' among finetune, nano, paper, table6, .*; did you mean nano"),
+            ("xyz", "there is no recipe 'xyz' among .*; give one of them, or the path of a .yaml file"),
+            ("nano.yaml", "the recipe nano.yaml does not exist; did you mean the packaged recipe nano"),
+            ("recipes/none.yaml", "the recipe recipes/none.yaml does not exist"),
+            ("folder/nano.yaml", "the recipe folder/nano.yaml does not exist; did you mean the packaged recipe nano"),
+        ],
+    )
+    def test_none(self, name, message, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(RecipeError, match=message):
+            find_recipe(name)
+
+    def test_the_name_to_print(self):
+        assert recipe_name(FOLDER / "paper.yaml") == "paper" and recipe_name(Path("a/b.yaml")) == "a/b.yaml"
+
+
+def sections(kind=Recipe):
+    """Every section of a recipe."""
+    yield kind
+    for hint in get_type_hints(kind).values():
+        for inner in (hint, *get_args(hint)):
+            if is_dataclass(inner):
+                yield from sections(inner)
+
+
+class TestSchema:
+    def test_the_command_prints_it(self):
+        result = CliRunner().invoke(app, ["train", "--schema"])
+        assert result.exit_code == 0, result.output
+        schema = json.loads(result.stdout)
+        assert schema["properties"]["steps"] == {
+            "default": 2000, "description": "Number of optimizer steps.", "minimum": 1, "title": "Steps",
+            "type": "integer",
+        }  # fmt: skip
+        assert schema["additionalProperties"] is False
+        assert schema["properties"]["mixed_precision"]["enum"] == ["no", "bf16", "fp16"]
+
+    def test_every_key_is_described(self):
+        schema = json_schema(Recipe)
+        described = [
+            schema,
+            *(schema["$defs"][kind.__name__] for kind in set(sections()) if kind not in (Recipe, LossWeights)),
+        ]
+        assert len(described) == 6
+        assert not [name for part in described for name, key in part["properties"].items() if "description" not in key]
+
+    def test_the_command_without_a_recipe(self):
+        result = CliRunner().invoke(app, ["train"])
+        assert result.exit_code == 1 and "expected a recipe, got none" in result.stderr
+
+    def test_the_path_of_a_packaged_file(self):
+        result = CliRunner().invoke(app, ["train", "accelerate/ddp", "--path"])
+        assert result.exit_code == 0 and Path(result.stdout.strip()) == FOLDER / "accelerate" / "ddp.yaml"

@@ -14,10 +14,11 @@ from instructseg.inference.segmenter import Segmenter
 from instructseg.model import presets
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
+from instructseg.training import initial_model as starting
 from instructseg.training import run as training
-from instructseg.training import start as starting
-from instructseg.training.data.held_out import open_validation
-from instructseg.training.logging.report import RunLog, Window, read_log
+from instructseg.training.data.validation_split import open_validation
+from instructseg.training.logging.progress import StepWindow
+from instructseg.training.logging.run_log import RunLog, read_log
 from instructseg.training.recipe import ModelRecipe, Recipe, load_recipe
 
 
@@ -227,7 +228,9 @@ class TestStart:
         init = str(finished.output / "model")
         with pytest.raises(RecipeError, match=r"do not fit model\.config"):
             build(Recipe(model=ModelRecipe(init=init, config={"num_mask_tokens": 7})))
-        with pytest.raises(RecipeError, match=r"model\.fresh names 'perceivers'; it may name language_model, lm_head"):
+        with pytest.raises(
+            RecipeError, match=r"model\.fresh: expected some of language_model, lm_head.*, got 'perceivers'"
+        ):
             build(Recipe(model=ModelRecipe(init=init, fresh=("perceivers",))))
 
     @pytest.mark.parametrize(
@@ -238,7 +241,7 @@ class TestStart:
             build(Recipe(model=ModelRecipe(config=changes)))
 
     def test_presets_without_pretrained_parts(self, build):
-        with pytest.raises(RecipeError, match=r"'paper' has no pretrained parts here; use nano or model\.init"):
+        with pytest.raises(RecipeError, match=r"'paper' has no pretrained parts .*; use nano or set model\.init"):
             build(Recipe(model=ModelRecipe(preset="paper")))
 
     def test_changes_of_the_preset(self, build, monkeypatch):
@@ -249,7 +252,7 @@ class TestStart:
         assert (config.decoder_config.pixel_layers, config.perceiver_config, config.num_mask_tokens) == (1, None, 5)
         assert config.decoder_config.decoder_layers == preset.decoder_config.decoder_layers and seed == 7
         assert config.text_config.hidden_size == preset.text_config.hidden_size
-        with pytest.raises(RecipeError, match="pixel_layer is not a field"):
+        with pytest.raises(RecipeError, match=r"pixel_layer is not a field of .*; did you mean pixel_layers"):
             build(Recipe(model=ModelRecipe(config={"decoder_config": {"pixel_layer": 1}})))
 
 
@@ -265,7 +268,7 @@ class TestReport:
         assert [line["step"] for line in read_log(path)] == [10, 20, 25]
 
     def test_window_means(self):
-        window = Window()
+        window = StepWindow()
         window.add({"a": 1.0, "b": 4.0}, 3)
         window.add({"a": 2.0}, 5)
         assert window.means() == {"a": 1.5, "b": 4.0} and window.instructions == 8 and window.rate > 0

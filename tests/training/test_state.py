@@ -5,9 +5,10 @@ import copy
 import pytest
 import tiny_model
 import torch
+import yaml
 
 from instructseg.errors import CheckpointError
-from instructseg.training.distributed.holders import Whole
+from instructseg.training.distributed.state_managers import ReplicatedState
 from instructseg.training.parameters import MovingAverage
 from instructseg.training.recipe import LoraRecipe, ModelRecipe, Recipe
 from instructseg.training.state import Progress, capture, changed_keys, restore
@@ -38,14 +39,14 @@ def saved(run):
     trained, optimizer, average = run
     progress = Progress(step=3, instructions=17, seconds=4.5)
     progress.window.add({"mask": 2.0}, 1)
-    return copy.deepcopy(capture(Recipe(), progress, average) | Whole(None, optimizer, trained).gather())
+    return copy.deepcopy(capture(Recipe(), progress, average) | ReplicatedState(None, optimizer, trained).gather())
 
 
 def test_everything_comes_back(run):
     trained, optimizer, average = fresh()
     progress, state = Progress(), saved(run)
     restore(state, progress, trained, average)
-    Whole(None, optimizer, trained).put(state)
+    ReplicatedState(None, optimizer, trained).restore(state)
     assert (progress.step, progress.instructions, progress.seconds) == (3, 17, 4.5)
     assert progress.window.means() == {"mask": 2.0}
     assert all(torch.equal(trained[name], run[0][name]) for name in trained)
@@ -61,9 +62,9 @@ def test_everything_comes_back(run):
     [
         ({"names": ("a.weight", "c")}, "1 trained parameters are not in it, first c; 1 of its .* now, first b;"),
         ({"names": ("a.weight",), "shapes": ((3, 2),)}, "does not fit this run: 1 of its parameters .* first b;"),
-        ({"shapes": ((3, 5), (4,))}, r"a\.weight is \(3, 2\) in it and \(3, 5\) now"),
+        ({"shapes": ((3, 5), (4,))}, r"shape mismatch of a\.weight: \(3, 2\) in it, \(3, 5\) now"),
         ({"names": ("b", "a.weight"), "shapes": ((4,), (3, 2))}, "in another order"),
-        ({"averaged": False}, "made with an average of the weights; set ema_decay as it was"),
+        ({"averaged": False}, "made with a moving average of the weights; set ema_decay as it was"),
     ],
 )
 def test_what_does_not_fit_is_named_and_nothing_is_changed(run, changes, message):
@@ -83,6 +84,14 @@ def test_changes_of_the_recipe_that_matter():
     assert changed_keys(before, without)[-1] == "model.config.perceiver_config", "none is not the same as unsaid"
 
 
+def test_a_recipe_of_an_older_version():
+    """Keys that are younger count with their defaults; keys that are gone do not stop the comparison."""
+    tree = Recipe().as_tree()
+    del tree["gradient_checkpointing"], tree["loss"]["mask_stride"]
+    assert changed_keys(yaml.safe_dump(tree), Recipe()) == []
+    assert changed_keys(yaml.safe_dump(tree | {"gone": 1}), Recipe(steps=9)) == ["gone", "loss.mask_stride", "steps"]
+
+
 def test_the_model_is_what_a_plain_process_exports():
     model, _ = tiny_model.build()
-    assert Whole(model, None, {}).export(LoraRecipe()) is model
+    assert ReplicatedState(model, None, {}).export(LoraRecipe()) is model

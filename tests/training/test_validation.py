@@ -21,8 +21,9 @@ class Fixed:
 
     device = torch.device("cpu")
 
-    def __init__(self, scores, threshold=0.0):
-        self.scores, self.config = torch.tensor(scores), SimpleNamespace(selection="score", score_threshold=threshold)
+    def __init__(self, scores, threshold=0.0, selection="score", logits=(4.0, 4.0)):
+        self.scores, self.config = torch.tensor(scores), SimpleNamespace(selection=selection, score_threshold=threshold)
+        self.logits = logits  # of the pixels inside each mask; outside it their negative
         self.modes = []
 
     def eval(self):
@@ -33,7 +34,8 @@ class Fixed:
 
     def __call__(self, pixel_values, layout, **_):
         assert self.modes[-1] == "eval" and not torch.is_grad_enabled()
-        masks = torch.stack([torch.from_numpy(mask[::4, ::4]).float() * 8 - 4 for mask in (LEFT, RIGHT)])
+        masks = [torch.from_numpy(mask[::4, ::4]).float() * 2 - 1 for mask in (LEFT, RIGHT)]
+        masks = torch.stack([mask * logit for mask, logit in zip(masks, self.logits, strict=True)])
         shape = (*layout.expression_mask.shape, -1)
         return SimpleNamespace(mask_logits=masks.expand(*shape, -1, -1), score_logits=self.scores.expand(shape))
 
@@ -77,3 +79,13 @@ def test_scores_below_the_models_threshold_are_no_answer(collate):
 def test_scores_are_also_given_by_dataset(collate):
     scores = validate(Fixed([1.0, -1.0]), collate, samples(2), 2, False)
     assert scores["from coco"]["miou"] == pytest.approx(scores["all"]["miou"]) and scores["from coco"]["count"] == 4
+
+
+@pytest.mark.parametrize("selection, selected", [("score", "left"), ("score_x_quality", "right")])
+def test_the_configured_selection_is_used(collate, selection, selected):
+    """Left has the better score and unsure pixels, right is a little behind with sure ones: as in inference."""
+    model = Fixed([0.3, 0.0], selection=selection, logits=(0.1, 8.0))
+    table = validate(model, collate, samples(), 2, autocast=False)
+    assert {kind: table[kind]["miou"] for kind in ("left", "right")} == {
+        kind: float(kind == selected) for kind in ("left", "right")
+    }

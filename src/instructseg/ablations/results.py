@@ -1,55 +1,95 @@
-"""Finished runs as small files, in one folder for all tables, which a repository can keep.
+"""Results of finished runs: one JSONL file per table, in one folder that a repository can keep.
 
-RESULTS/table6/both-0.json    row "both" of table 6 with seed 0: scores, recipe, time, machine
+RESULTS/table6.jsonl    a line per run: row, seed, scores, recipe, time, machine
 
-A run is told by its recipe and by how it starts and is scored, so one that another table has too is trained once.
+A run is identified by its recipe and by how it starts and is scored, so one that another table has too is trained once.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import os
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from instructseg.errors import DataError
-from instructseg.media.files import make_folder, write_bytes
-from instructseg.training.recipe import Recipe
-from instructseg.training.schema import build
+from instructseg.errors import DataError, InputError
+from instructseg.media.files import make_folder
+from instructseg.training.recipe import Recipe, parse_recipe
 from instructseg.training.state import changed_keys
 
 Result = dict[str, Any]
 
 
-def result_path(results: Path, table: str, row: str, seed: int) -> Path:
-    return results / table / f"{_stem(row)}-{seed}.json"
+@dataclass(frozen=True)
+class TableResults:
+    """The results of one table. Several processes may append to the same file."""
+
+    folder: Path
+    table: str
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.table}.jsonl"
+
+    def read(self) -> dict[tuple[str, int], Result]:
+        """(row, seed) -> result; empty when there is no file. Raises DataError naming a damaged line.
+
+        A last line that a kill cut off is left out; of several lines of one run the last counts.
+        """
+        if not self.path.exists():
+            return {}
+        results = {}
+        for number, text in enumerate(self.path.read_text().splitlines(keepends=True), 1):
+            if not text.endswith("\n"):
+                break
+            try:
+                result = json.loads(text)
+                results[result.pop("row"), result.pop("seed")] = result
+            except (ValueError, KeyError, AttributeError) as error:
+                raise DataError(
+                    f"{self.path}, line {number} is damaged ({error}); delete the line, and the run is repeated"
+                ) from error
+        return results
+
+    def find(self, row: str, seed: int) -> Result | None:
+        """The result of one run, None when it is not finished."""
+        return self.read().get((row, seed))
+
+    def append(self, row: str, seed: int, result: Mapping[str, Any]) -> None:
+        """Add a finished run. Raises InputError when the file cannot be written."""
+        make_folder(self.folder)
+        line = json.dumps({"row": row, "seed": seed, **result}) + "\n"
+        try:
+            with self.path.open("a+b") as file:
+                _lock(file)
+                _drop_unfinished_line(file)
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error.strerror}; free some space") from error
 
 
-def read_result(path: Path) -> Result | None:
-    """A finished run's result, None when there is none. Raises DataError when it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}); delete it, and the run is done again") from error
+def _lock(file: BinaryIO) -> None:
+    """Wait until no other process writes; closing the file releases the lock. Windows has no such locks."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def read_row(results: Path, table: str, row: str) -> dict[int, Result]:
-    """Seed -> result of a row's finished runs. Raises DataError when one is damaged."""
-    name = re.compile(rf"{re.escape(_stem(row))}-(\d+)\.json")
-    seeds = sorted(int(match[1]) for path in (results / table).glob("*.json") if (match := name.fullmatch(path.name)))
-    return {seed: result for seed in seeds if (result := read_result(result_path(results, table, row, seed)))}
+def _drop_unfinished_line(file: BinaryIO) -> None:
+    """Remove what a kill left of a line, so that the next one starts on its own."""
+    file.seek(0)
+    content = file.read()
+    file.truncate(content.rfind(b"\n") + 1)
 
 
-def write_result(path: Path, result: Mapping[str, Any]) -> None:
-    make_folder(path.parent)
-    write_bytes(path, (json.dumps(result, indent=1) + "\n").encode())
-
-
-def told(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as a result keeps it: without the folders of the machine that it ran on."""
+def recorded_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as a result stores it: without the folders of the machine that it ran on."""
     tree = recipe.as_tree()
     return {key: value for key, value in tree.items() if key != "output"} | {
         "data": {key: value for key, value in tree["data"].items() if key != "root"}
@@ -57,19 +97,25 @@ def told(recipe: Recipe) -> dict[str, Any]:
 
 
 def differences(result: Mapping[str, Any], recipe: Recipe, settings: Mapping[str, Any]) -> list[str]:
-    """What a result has other than this run would: keys of the recipe that matter, and of the settings."""
-    then = build(Recipe, result["recipe"])  # with the defaults of keys that are younger than the result
-    return changed_keys(then.as_yaml(), recipe) + [key for key in settings if result.get(key) != settings[key]]
+    """Keys in which a result differs from what this run would give: of the recipe, and of the settings."""
+    before = parse_recipe(result["recipe"])  # with the defaults of keys that are younger than the result
+    return changed_keys(before.as_yaml(), recipe) + [key for key in settings if result.get(key) != settings[key]]
 
 
-def find_same(results: Path, recipe: Recipe, settings: Mapping[str, Any]) -> tuple[str, Result] | None:
-    """A finished run of any table that is this very run, with its name, "table6/both-0" for example."""
-    for path in sorted(results.glob("*/*.json")):
-        result = read_result(path)
-        if result and not differences(result, recipe, settings):
-            return f"{path.parent.name}/{path.stem}", result
+def find_same(folder: Path, recipe: Recipe, settings: Mapping[str, Any]) -> tuple[str, Result] | None:
+    """A finished run of any table that is this very run, with its name, e.g. "table6/both-0"."""
+    for path in sorted(folder.glob("*.jsonl")):
+        results = TableResults(folder, path.stem).read()
+        for (row, seed), result in sorted(results.items(), key=lambda entry: run_name(*entry[0])):
+            if not differences(result, recipe, settings):
+                return f"{path.stem}/{run_name(row, seed)}", result
     return None
 
 
-def _stem(row: str) -> str:
-    return row.replace(" ", "_")
+def run_name(row: str, seed: int) -> str:
+    return f"{row.replace(' ', '_')}-{seed}"
+
+
+def of_row(results: Mapping[tuple[str, int], Result], row: str) -> dict[int, Result]:
+    """Seed -> result of one row, seeds in order."""
+    return {seed: results[name, seed] for name, seed in sorted(results) if name == row}

@@ -1,16 +1,18 @@
-"""The runs of an ablation table in turn: trained, scored and kept as a result, or taken over from another table."""
+"""The runs of an ablation table in turn: trained, scored and recorded, or copied from another table."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from instructseg.ablations.definitions import Plan, Row
-from instructseg.ablations.results import differences, find_same, read_result, told, write_result
-from instructseg.ablations.table import write_table
+from instructseg.ablations.definitions import AblationRow
+from instructseg.ablations.plan import AblationPlan
+from instructseg.ablations.report import write_report
+from instructseg.ablations.results import Result, differences, find_same, recorded_recipe
 from instructseg.errors import InputError
 from instructseg.training.recipe import Recipe
 from instructseg.training.run import Run
@@ -18,72 +20,84 @@ from instructseg.training.state import changed_keys
 
 Say = Callable[[str], None]
 Score = Callable[[Path, Recipe], Mapping[str, Mapping[str, float]]]
-"""A model's folder and its recipe -> {"scores": 0..1 by name}, and what else belongs to them."""
+"""A model's folder and its recipe -> {"scores": 0..1 by name}, and other figures that belong to them."""
 Start = Callable[[Recipe], str]
-"""What tells the weights that a run starts from."""
+"""Identifies the weights that a run starts from."""
 
 
-def run_table(plan: Plan, score: Score, start: Start, facts: Mapping[str, Any], say: Say) -> Path:
-    """Train and score what is not done yet, writing the table after every run; returns the written table's path.
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: its place in the table, its recipe, and the settings that its result must agree with."""
 
-    A run that was cut off goes on where it was; one that another table has finished is taken over. Raises InputError
-    when a run of other settings is in the way.
+    row: AblationRow
+    seed: int
+    recipe: Recipe
+    settings: Mapping[str, Any]
+
+
+def run_table(plan: AblationPlan, score: Score, start: Start, facts: Mapping[str, Any], say: Say) -> Path:
+    """Train and score the runs that are not finished, writing the table after every run; returns the table's path.
+
+    An interrupted run resumes; one that another table has finished is copied. `facts` (machine, versions) are added to
+    every result. Raises InputError when a run with other settings is in the way.
     """
-    todo = []
-    for row, seed in plan.runs():
-        recipe = plan.recipe(row, seed)
-        settings = plan.settings() | {"start": start(recipe)}
-        _check_free(plan.result(row, seed), recipe, settings)
-        todo.append((row, seed, recipe, settings))
-    for row, seed, recipe, settings in todo:
-        path = plan.result(row, seed)
-        if not path.exists():
-            result = _taken_over(plan, row, seed, recipe, settings, say)
-            if result is None:
-                say(f"row {row.name}, seed {seed}: {recipe.steps} steps in {recipe.output}")
-                result = _train_and_score(recipe, score, {**settings, **facts})
+    runs = [_planned(plan, row, seed, start) for row, seed in plan.runs()]
+    for run in runs:
+        _check_free(plan, run)
+    for run in runs:
+        if plan.table_results.find(run.row.name, run.seed) is None:
+            result = _copy_of_same(plan, run, say) or _train_and_score(run, score, facts, say)
             if result:
-                write_result(path, result)
-                shutil.rmtree(Path(recipe.output) / "checkpoints", ignore_errors=True)  # several times the model's size
-        table = write_table(plan.path.stem, plan.ablation, plan.results)
-    return table
+                plan.table_results.append(run.row.name, run.seed, result)
+                shutil.rmtree(Path(run.recipe.output) / "checkpoints", ignore_errors=True)  # several model sizes
+        write_report(plan.path.stem, plan.table, plan.results)
+    return write_report(plan.path.stem, plan.table, plan.results)
 
 
-def _check_free(path: Path, recipe: Recipe, settings: Mapping[str, Any]) -> None:
-    """Raises InputError when a run of other settings, finished or not, stands where this one's is wanted."""
-    result, begun = read_result(path), Path(recipe.output) / "recipe.yaml"
+def _planned(plan: AblationPlan, row: AblationRow, seed: int, start: Start) -> PlannedRun:
+    recipe = plan.recipe(row, seed)
+    return PlannedRun(row, seed, recipe, plan.settings | {"start": start(recipe)})
+
+
+def _check_free(plan: AblationPlan, run: PlannedRun) -> None:
+    """Raises InputError when a run with other settings, finished or not, occupies this one's place."""
+    result, started = plan.table_results.find(run.row.name, run.seed), Path(run.recipe.output) / "recipe.yaml"
     if result:
-        changed = differences(result, recipe, settings)
+        changed, place = differences(result, run.recipe, run.settings), f"{plan.table_results.path}: "
+        place += f"row {run.row.name}, seed {run.seed}"
     else:
-        changed = changed_keys(begun.read_text(), recipe) if begun.exists() else []
+        changed = changed_keys(started.read_text(), run.recipe) if started.exists() else []
+        place = f"{started.parent}"
     if changed:
-        place = f"{path} is of" if result else f"{begun.parent} holds"
-        raise InputError(f"{place} a run of other settings ({', '.join(changed)}); give other folders, or delete it")
+        raise InputError(
+            f"{place} holds a run with other settings ({', '.join(changed)}); give other folders, or delete it"
+        )
 
 
-def _taken_over(
-    plan: Plan, row: Row, seed: int, recipe: Recipe, settings: Mapping[str, Any], say: Say
-) -> dict[str, Any] | None:
-    """The result of the very same run in another table, such as the row that has everything."""
-    found = find_same(plan.results, recipe, settings)
-    if found is None:
+def _copy_of_same(plan: AblationPlan, run: PlannedRun, say: Say) -> Result | None:
+    """The result of the very same run in another table, such as the row with everything."""
+    same = find_same(plan.results, run.recipe, run.settings)
+    if same is None:
         return None
-    name, result = found
-    say(f"row {row.name}, seed {seed}: the same run as {name}, whose result is taken over")
+    name, result = same
+    say(f"row {run.row.name}, seed {run.seed}: the same run as {name}, whose result is copied")
     return result | {"taken_over": name}
 
 
-def _train_and_score(recipe: Recipe, score: Score, about: Mapping[str, Any]) -> dict[str, Any]:
+def _train_and_score(planned: PlannedRun, score: Score, facts: Mapping[str, Any], say: Say) -> Result:
     """The result; empty in a process other than the first."""
+    recipe = planned.recipe
+    say(f"row {planned.row.name}, seed {planned.seed}: {recipe.steps} steps in {recipe.output}")
     run, start = Run(recipe), time.perf_counter()
-    first = run.step
+    first_step = run.step
     model = run.train()
     main, seconds = run.main, run.progress.seconds
-    del run  # its optimizer and gradients are not needed for scoring
-    measured = score(model, recipe)
+    del run  # frees its optimizer and gradients
+    scores = score(model, recipe)
     if not main:
         return {}
     return {
-        **measured, "steps": recipe.steps, "training_seconds": round(seconds, 1), "resumed_at": first,
-        "wall_seconds": round(time.perf_counter() - start, 1), **about, "recipe": told(recipe),
+        **scores, "steps": recipe.steps, "training_seconds": round(seconds, 1), "resumed_at": first_step,
+        "wall_seconds": round(time.perf_counter() - start, 1), **planned.settings, **facts,
+        "recipe": recorded_recipe(recipe),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`instructseg export`: a trained model's folder in, a compact folder to ship out."""
+"""`instructseg export`: a trained model in, a compact one with int8 weights out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from instructseg.commands.report import errors_in_one_line, say
 
 def export(
     source: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, e.g. runs/nano/model.")],
-    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the compact model goes.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write the compact model to.")],
     threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help='Score below which to answer "no target".')
+        float | None, typer.Option(min=0.0, max=1.0, help='Minimum mask score; below it the result is "no target".')
     ] = None,
 ) -> None:
     """Write MODEL with int8 weights, and optionally another score threshold, to DIR."""

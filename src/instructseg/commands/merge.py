@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from instructseg.commands.report import errors_in_one_line, say
+
+if TYPE_CHECKING:
+    from instructseg.model.processing import InstructSegProcessor
 
 
 def merge(
@@ -15,7 +18,7 @@ def merge(
     adapters: Annotated[Path, typer.Argument(metavar="ADAPTERS", help="A folder with adapters in peft's format.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist yet.")],
 ) -> None:
-    """Fold LoRA adapters of the language model into its weights, and put in what was trained in full beside them."""
+    """Merge LoRA adapters into the language model's weights, and restore the modules trained in full with them."""
     with errors_in_one_line():
         from instructseg.conversion.writing import refuse_occupied, write_folder
         from instructseg.inference.segmenter import Segmenter
@@ -29,5 +32,9 @@ def merge(
         merged, config = segmenter.model, segmenter.model.config
         tied = set(merged.all_tied_weights_keys) if config.tie_word_embeddings else set()
         tensors = ((name, tensor) for name, tensor in merged.state_dict().items() if name not in tied)
-        write_folder(destination, config, tensors, segmenter.processor.save_pretrained)
-        say(f"{destination}: {model} with {adapters} folded in")
+        write_folder(destination, config, tensors, lambda folder: _save_processor(segmenter.processor, folder))
+        say(f"{destination}: {model} with {adapters} merged in")
+
+
+def _save_processor(processor: InstructSegProcessor, folder: Path) -> None:
+    processor.save_pretrained(folder)

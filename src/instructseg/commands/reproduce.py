@@ -1,4 +1,4 @@
-"""`instructseg reproduce`: the rows of an ablation table trained and scored, the paper's figures beside ours."""
+"""`instructseg reproduce`: train and score the rows of an ablation table, with the paper's figures beside ours."""
 
 from __future__ import annotations
 
@@ -15,95 +15,97 @@ from instructseg.commands.report import errors_in_one_line, say
 from instructseg.errors import InputError
 
 if TYPE_CHECKING:
-    from instructseg.ablations.definitions import Plan
+    from instructseg.ablations.plan import AblationPlan
     from instructseg.ablations.runs import Score
     from instructseg.training.recipe import Recipe
 
 TABLES = ("table6", "table7", "table8", "table9")
-PACKAGE = Path(__file__).parents[1]
 
 
 class ScaleName(StrEnum):
-    """What is trained: the small model on composed data, or the paper's on its own."""
+    """The training: of the small model on composed data, or of the paper's model on its datasets."""
 
     NANO = "nano"
     PAPER = "paper"
 
 
 def reproduce(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help=f"{', '.join(TABLES)}, or a file of that form.")],
-    scale: Annotated[ScaleName, typer.Option(help="paper needs GPUs, its datasets and its start weights.")] = (
+    table: Annotated[str, typer.Argument(metavar="TABLE", help=f"{', '.join(TABLES)}, or a .yaml file like theirs.")],
+    scale: Annotated[ScaleName, typer.Option(help="paper: needs GPUs, its datasets and initial weights.")] = (
         ScaleName.NANO
     ),
     data: Annotated[Path, typer.Option(metavar="ROOT", help="The folder that holds the datasets.")] = Path("data"),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds 0, 1, ...")] = 3,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of every run instead of the table's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of every run, instead of the table's.")] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Weights and logs of every run, of all tables.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the weights and logs of all runs.")
     ] = Path("runs/ablations"),
     results: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A small file for each finished run, and the tables. [default: -o/results]"),
+        typer.Option(metavar="DIR", help="Folder for TABLE.jsonl and TABLE.md. [default: results in -o]"),
     ] = None,
     rows: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
 ) -> None:
-    """Train and score every row of one of the paper's ablations; TABLE.md has the paper's figures beside ours.
+    """Train and score every row of one of the paper's ablations; TABLE.md shows the paper's figures beside ours.
 
-    Start it again and it goes on where it was, also on another machine that has the --results. A run that another
-    table finished already is taken over. Several may work in the same folders on different --rows: each writes the
-    table of all that is finished.
+    Started again it resumes, also on another machine that has the --results. A run that another table has finished is
+    copied. Several processes may work in the same folders on different --rows; each writes the table of all finished
+    runs.
     """
     with errors_in_one_line():
-        from instructseg.ablations.definitions import Plan, load_ablation
+        from instructseg.ablations.definitions import load_table
+        from instructseg.ablations.plan import AblationPlan
         from instructseg.ablations.runs import run_table
 
         path = find_table(table)
         common = [f"data.root={data}", *([f"steps={steps}"] if steps else [])]
         folders = output, results or output / "results"
-        plan = Plan(path, load_ablation(path), scale.value, *folders, seeds, tuple(common), tuple(rows or ()))
-        written = run_table(plan, _scoring(plan, data), start_of, _facts(), say)
+        plan = AblationPlan(path, load_table(path), scale.value, *folders, seeds, tuple(common), tuple(rows or ()))
+        written = run_table(plan, _scorer(plan, data), start_of, _facts(), say)
         typer.echo(written.read_text())
 
 
 def find_table(name: str) -> Path:
-    """The packaged file of a table of the paper, or a path as it is."""
-    if name not in TABLES:
-        if Path(name).suffix != ".yaml":
-            raise InputError(f"there is no table {name!r}; give {', '.join(TABLES)}, or a file of that form (.yaml)")
-        return Path(name)
-    return PACKAGE / "recipes" / "ablations" / f"{name}.yaml"
+    """The packaged file of a table of the paper, or a path. Raises InputError for a name that is neither."""
+    from instructseg.training.recipe_files import find_recipe
+
+    if name not in TABLES and Path(name).suffix != ".yaml":
+        raise InputError(f"there is no table {name!r}; give {', '.join(TABLES)}, or a .yaml file like theirs")
+    return find_recipe(name)
 
 
-def _scoring(plan: Plan, data: Path) -> Score:
-    """How a run's model is scored. Raises InputError where the paper's scale cannot run, after printing its plan."""
+def _scorer(plan: AblationPlan, data: Path) -> Score:
+    """Scores a run's model. Raises InputError where the paper's scale cannot run, after printing its commands."""
     if plan.scale == ScaleName.NANO:
-        from instructseg.ablations.score import HeldOut
+        from instructseg.ablations.scoring import ValidationScorer
 
-        return HeldOut(plan.ablation.nano.photos, plan.ablation.nano.clips)
+        return ValidationScorer(plan.table.nano.photos, plan.table.nano.clips)
     import torch
 
     if not torch.cuda.is_available():
         for line in commands(plan, data):
             typer.echo(line)
-        raise InputError("the paper's scale needs a GPU and none is here; the commands above are what it would run")
+        raise InputError("expected a GPU for the paper's scale, found none; run the commands above where there is one")
     names = _benchmarks(plan)
     return lambda model, recipe: _evaluated(model, names, data)
 
 
-def commands(plan: Plan, data: Path) -> Iterator[str]:
+def commands(plan: AblationPlan, data: Path) -> Iterator[str]:
     """Each run as the two commands that train and score it."""
+    from instructseg.training.recipe_files import recipe_name
+
     for row, seed in plan.runs():
         overrides = plan.overrides(row, seed)
         folder = plan.recipe(row, seed).output
-        yield shlex.join(["instructseg", "train", str(plan.base()), *overrides])
+        yield shlex.join(["instructseg", "train", recipe_name(plan.base()), *overrides])
         names = _benchmarks(plan)
         yield shlex.join(["instructseg", "evaluate", f"{folder}/model", "--on", *names, "--data", str(data),
                           "-o", f"{folder}/evaluation"])  # fmt: skip
 
 
-def _benchmarks(plan: Plan) -> list[str]:
-    """The benchmarks that the table's columns are read from, each once."""
-    return list(dict.fromkeys(column.paper.partition(": ")[0] for column in plan.ablation.columns if column.paper))
+def _benchmarks(plan: AblationPlan) -> list[str]:
+    """The benchmarks that the table's columns come from, each once."""
+    return list(dict.fromkeys(column.paper.partition(": ")[0] for column in plan.table.columns if column.paper))
 
 
 def _evaluated(model: Path, names: Sequence[str], data: Path) -> Mapping[str, Mapping[str, float]]:
@@ -117,7 +119,7 @@ def _evaluated(model: Path, names: Sequence[str], data: Path) -> Mapping[str, Ma
 
 
 def start_of(recipe: Recipe) -> str:
-    """The weights that a run starts from: a saved model's name and the hash of its files, or "pretrained parts"."""
+    """The initial weights of a run: a saved model's name and the hash of its files, or "pretrained parts"."""
     return _weights(recipe.model.init) if recipe.model.init else "pretrained parts"
 
 

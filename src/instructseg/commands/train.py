@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 from typing import Annotated
 
 import typer
 
 from instructseg.commands.report import errors_in_one_line
+from instructseg.errors import RecipeError
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, e.g. recipes/nano.yaml.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A recipe of the package (nano, finetune, paper) or a .yaml file."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those of the recipe.")
     ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors, and exit.")
+    ] = False,
+    path: Annotated[
+        bool, typer.Option("--path", help="Print the path of RECIPE's file, e.g. of accelerate/ddp, and exit.")
+    ] = False,
 ) -> None:
-    """Train a model from a recipe."""
+    """Train a model from a recipe. Started again it resumes from the last checkpoint."""
     with errors_in_one_line():
+        if schema:
+            typer.echo(_schema())
+            return
+        if recipe is None:
+            raise RecipeError("expected a recipe, got none; write it as: instructseg train nano data.root=DATA")
+        if path:
+            from instructseg.training.recipe_files import find_recipe
+
+            typer.echo(find_recipe(recipe))
+            return
         from instructseg.training.run import train_from_recipe
 
         train_from_recipe(recipe, overrides or [])
+
+
+def _schema() -> str:
+    from instructseg.training.recipe import Recipe
+    from instructseg.training.recipe_checks import json_schema
+
+    return json.dumps(json_schema(Recipe), indent=2)

@@ -1,7 +1,7 @@
 """LoRA adapters of the language model on disk, in peft's own format: other tools read them, and we read theirs.
 
-Beside them may lie the parts of the model that were trained in full, in a file of ours that peft passes over: with both
-a fine-tuned model is its base again plus a few megabytes.
+The modules that were trained in full may lie beside them, in a file of ours that peft ignores. With both, a fine-tuned
+model is its base model plus a few megabytes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ PREFIX = "base_model.model."  # how peft names the model it wraps: here the lang
 
 
 def save_adapters(model: InstructSegModel, directory: Path, base: str | None = None, parts: Sequence[str] = ()) -> None:
-    """Write the adapters that `add_lora` put on; `base` names the model they belong to.
+    """Write the adapters that `add_lora` added; `base` names the model they belong to.
 
-    `parts`: names of parameters outside the language model that were trained in full and are written beside them.
+    `parts`: names of parameters outside the language model that were trained in full; they are written beside them.
     Raises CheckpointError when there are no adapters.
     """
     from peft import get_peft_model_state_dict
 
     configs = getattr(model.language_model, "peft_config", None)
     if not configs:
-        raise CheckpointError("the language model has no adapters to save; they may be merged already")
+        raise CheckpointError("the language model has no adapters to save; save them before `merge_lora`")
     directory.mkdir(parents=True, exist_ok=True)
     config = next(iter(configs.values()))
     config.base_model_name_or_path = base
@@ -45,20 +45,20 @@ def save_adapters(model: InstructSegModel, directory: Path, base: str | None = N
 
 
 def load_adapters(model: InstructSegModel, directory: Path) -> None:
-    """Put saved adapters on a language model that has none, and the parts trained in full with them, in place.
+    """Add saved adapters to a language model that has none, and restore the modules trained with them, in place.
 
     Raises CheckpointError when they cannot be read or do not fit.
     """
     from peft import LoraConfig, PeftConfig, inject_adapter_in_model, set_peft_model_state_dict
 
     try:
-        config = PeftConfig.from_pretrained(directory)
+        config = PeftConfig.from_pretrained(str(directory))
         state = load_file(directory / WEIGHTS)
         parts = load_file(directory / PARTS) if (directory / PARTS).is_file() else {}
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{directory} holds no adapters that can be read: {error}") from error
+        raise CheckpointError(f"{directory} holds no readable adapters: {error}") from error
     if not isinstance(config, LoraConfig):
-        raise CheckpointError(f"{directory} holds {config.peft_type} adapters; only LoRA is merged")
+        raise CheckpointError(f"{directory}: expected LoRA adapters, got {config.peft_type}")
     try:
         inject_adapter_in_model(config, model.language_model)
         state = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
@@ -67,12 +67,12 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
         raise CheckpointError(f"the adapters in {directory} do not fit this language model: {error}") from error
     missing = [key for key in outcome.missing_keys if "lora_" in key]
     if missing or outcome.unexpected_keys:
-        wrong = (missing + outcome.unexpected_keys)[0]
-        raise CheckpointError(f"the adapters in {directory} do not fit this language model, first at {wrong}")
-    _put_parts(model, parts, directory)
+        name = (missing + outcome.unexpected_keys)[0]
+        raise CheckpointError(f"the adapters in {directory} do not fit this language model, first at {name}")
+    _restore_parts(model, parts, directory)
 
 
-def _put_parts(model: InstructSegModel, parts: dict[str, torch.Tensor], directory: Path) -> None:
+def _restore_parts(model: InstructSegModel, parts: dict[str, torch.Tensor], directory: Path) -> None:
     own = dict(model.named_parameters())
     for name, value in parts.items():
         if name not in own or own[name].shape != value.shape:

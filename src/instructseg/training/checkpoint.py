@@ -1,4 +1,4 @@
-"""Training checkpoints: written whole or not at all, the one before kept until the new one stands."""
+"""Training checkpoints: written atomically; the previous one is kept until the new one is complete."""
 
 from __future__ import annotations
 
@@ -17,43 +17,50 @@ LAST, PREVIOUS = "last.pt", "previous.pt"
 
 
 def save(directory: Path, state: dict[str, Any]) -> None:
-    """Write `state` and the random states; a failure (a full disk, a kill) leaves the last good checkpoint."""
+    """Write `state` and the random states; a failure (a full disk, a kill) leaves the last good checkpoint.
+
+    Raises CheckpointError when it cannot be written.
+    """
     unfinished = directory / "unfinished.pt"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
             torch.save(state | {"random": random_states()}, file)
             file.flush()
-            os.fsync(file.fileno())  # a rename must not reach the disk before what it names
+            os.fsync(file.fileno())  # a rename must not reach the disk before the file's content
         if (directory / LAST).exists():
             os.replace(directory / LAST, directory / PREVIOUS)
         os.replace(unfinished, directory / LAST)
     except (OSError, RuntimeError) as error:
         unfinished.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write a checkpoint to {directory}: {error}; the last one is kept") from error
+        raise CheckpointError(
+            f"cannot write a checkpoint to {directory}: {error}; free some space; the last one is kept"
+        ) from error
 
 
 def load(directory: Path) -> dict[str, Any] | None:
     """The newest checkpoint that can be read, or None if there is none; restores the random states.
 
-    Raises CheckpointError when there are checkpoints and none can be read: starting anew would overwrite them.
+    Raises CheckpointError when there are checkpoints and none can be read: starting afresh would overwrite them.
     """
-    found = [directory / name for name in (LAST, PREVIOUS) if (directory / name).exists()]
-    for path in found:
+    existing = [directory / name for name in (LAST, PREVIOUS) if (directory / name).exists()]
+    for path in existing:
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
             continue
         restore_random(state.pop("random"))
         return state
-    if found:
-        names = " and ".join(path.name for path in found)
-        raise CheckpointError(f"{names} in {directory} cannot be read; move them away to start the run anew")
+    if existing:
+        names = " and ".join(path.name for path in existing)
+        raise CheckpointError(f"{names} in {directory} cannot be read; move them away to start the run afresh")
     return None
 
 
 def random_states() -> dict[str, Any]:
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    state = np.random.get_state()
+    assert isinstance(state, tuple)
+    kind, keys, position, has_gauss, gauss = state
     return {
         "torch": torch.get_rng_state(),
         "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),

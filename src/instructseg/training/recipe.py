@@ -1,192 +1,216 @@
-"""What a training run is told: one schema, read from YAML, changed by key=value; unknown keys are refused."""
+"""The recipe of a training run: one schema, read from YAML, changed by key=value; unknown keys are refused."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from instructseg.errors import RecipeError
 from instructseg.model.legacy_names import modern_override, modern_recipe
 from instructseg.model.losses import LossWeights
-from instructseg.training.data.own_data import section_of
-from instructseg.training.schema import build, plain, put
+from instructseg.training.data.user_data import data_section
+from instructseg.training.recipe_checks import STRICT, check
+from instructseg.training.recipe_files import apply_override, find_recipe, read_yaml
 
-TRACKERS = ("tensorboard", "trackio")
-SCORE_TARGETS = ("matched", "iou", "present_iou")
-PRECISIONS = ("no", "bf16", "fp16")
+Tracker = Literal[
+    "tensorboard", "wandb", "trackio", "comet_ml", "aim", "mlflow", "clearml", "dvclive", "swanlab"
+]  # fmt: skip
+"""The experiment trackers that accelerate drives."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ModelRecipe:
-    """`preset`: a preset of `model.configuration` built on pretrained parts; or `init`: a saved model to go on from.
+    """The model to start from, and which of its parts are trained."""
 
-    `init` is a name ("nano"), a folder or a hub id. `config` overrides fields of the preset, nested by part, e.g.
-    {decoder_config: {pixel_layers: 3}}, or of the saved model, whose weights are then kept where they fit; modules it
-    does not have start anew, and so do those named by `fresh`, e.g. [perceiver]. `train`: modules of the model that
-    train in full, e.g. [mask_decoder]; empty: all but the encoders and the language model (section 3.1).
-    """
-
-    preset: str = "nano"
+    preset: Literal["nano", "paper", "tiny"] = "nano"
+    """Preset of `model.configuration` to build on pretrained parts. Ignored when `init` is set."""
     init: str | None = None
+    """Saved model to continue from: a name ("nano"), a folder or a Hugging Face hub id."""
     config: dict[str, Any] = field(default_factory=dict)
+    """Changes to the configuration of the preset or of the saved model, nested as in its config.json, e.g.
+    {decoder_config: {pixel_layers: 3}}. Weights of a saved model are kept where they fit; new modules start fresh."""
     fresh: tuple[str, ...] = ()
+    """Modules of a saved model whose weights are initialized anew, e.g. [perceiver]."""
     train: tuple[str, ...] = ()
+    """Modules trained in full, e.g. [mask_decoder]. Empty: all but encoders and language model (section 3.1)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class LoraRecipe:
-    """Low-rank adaptation of the language model; rank 8 on queries and values in the released code."""
+    """Low-rank adaptation of the language model. The released code uses rank 8 on queries and values."""
 
-    rank: int = 8
-    alpha: int = 16
-    dropout: float = 0.0
+    rank: int = Field(default=8, ge=1)
+    """Rank of the adapters, 1 or more."""
+    alpha: int = Field(default=16, ge=1)
+    """Scale of the adapters: their output is multiplied by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability, 0 to below 1, of dropping an input of an adapter during training."""
     targets: tuple[str, ...] = ("q_proj", "v_proj")
+    """Names of the linear layers of the language model that get an adapter."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SourceRecipe:
-    """One source of the mixture; every batch comes from one source, which gets its `ratio` of all batches exactly.
-
-    `name`: "composed" (photos composed from the instance masks of the data section), "composed_clips" (both may be
-    held to one task by the option `task`, e.g. {task: reason_seg}), or a dataset of
-    `instructseg data list` with its `split`, the `root` it lies below (default: that of the data section) and the
-    `options` of its reader. A ratio of 0 leaves the source out.
-    """
+    """One source of the mixture. Every batch comes from one source."""
 
     name: str
+    """"composed" or "composed_clips" (composed from the instance masks of the data section), or a dataset of
+    `instructseg data list`."""
     split: str = "train"
-    ratio: float = 1.0
+    """Split of the dataset. "all": data without a published split, whose validation share is left out."""
+    ratio: float = Field(default=1.0, ge=0)
+    """Share of the batches, relative to the other sources, 0 or more and exact. 0 leaves the source out."""
     root: str = ""
+    """Folder of the dataset, relative to data.root. Empty: data.root itself."""
     options: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.ratio < 0:
-            raise RecipeError(f"the ratio of source {self.name} is {self.ratio}; it must be 0 or more")
+    """Options of the dataset's reader. Composed sources have one, the task to restrict them to: {task: reason_seg}."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DataRecipe:
-    """Where the data lies and how samples are made from it.
+    """Where the data is and how samples are made from it. Relative paths are relative to `root`.
 
-    Photos with instance masks to compose from: `coco`, list of {annotations, images}; `label_maps`, list of {images,
-    masks, names, prefix}; `labelme`, list of {folder, prefix}. Relative paths are relative to `root`. `compose` holds
-    fields of `ComposeConfig`. `sources` is the mixture; empty: composed photos alone. `validation` lists sources whose
-    first samples are scored beside the composed validation photos.
-    Photos whose id falls in the validation share (`validation_percent`, by a hash of the id) are never trained on, and
-    likewise the samples of your own data (sources whose split is "all").
-    `expressions`: at most so many of a sample of a source that is not composed. `max_tokens`: of a conversation, whose
-    later turns are left out.
+    Photos whose id falls in the validation share (by a hash of the id) are never trained on; the same holds for the
+    samples of your own data (sources whose split is "all").
     """
 
     root: str = "."
+    """Folder that holds the datasets."""
     coco: tuple[dict[str, str], ...] = ()
+    """COCO instance files to compose from: list of {annotations: FILE, images: FOLDER}."""
     label_maps: tuple[dict[str, str], ...] = ()
+    """Label maps to compose from: list of {images: FOLDER, masks: FOLDER, names: FILE, prefix: TEXT}."""
     labelme: tuple[dict[str, str], ...] = ()
+    """LabelMe folders to compose from: list of {folder: FOLDER, prefix: TEXT}."""
     sources: tuple[SourceRecipe, ...] = ()
+    """The mixture. Empty: composed photos alone."""
     validation: tuple[SourceRecipe, ...] = ()
-    validation_percent: int = 20
+    """Sources that are scored in addition to the validation share of the training sources."""
+    validation_percent: int = Field(default=20, ge=0, le=100)
+    """Percentage of the photos, 0 to 100, that is held out for validation."""
     compose: dict[str, Any] = field(default_factory=dict)
-    expressions: int = 4
-    max_tokens: int = 2048
-    workers: int = 1
+    """Fields of `synthesis.composer.ComposeConfig`."""
+    expressions: int = Field(default=4, ge=1)
+    """Maximum number of expressions per sample of a dataset; composed samples follow compose.expressions_per_photo."""
+    max_tokens: int = Field(default=2048, ge=1)
+    """Maximum length of a conversation in tokens, image included; later turns are left out."""
+    workers: int = Field(default=1, ge=0)
+    """Number of processes that load data. 0: the training process loads it itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class LossRecipe:
-    """Weights of the loss parts (Eq. 4) and its point sampling."""
+    """The loss (Eq. 4): weights of its terms, and the points it is computed on."""
 
     weights: LossWeights = field(default_factory=LossWeights)
-    num_points: int = 12544
-    oversample: float = 3.0
-    importance: float = 0.75
-    score_target: str = "matched"
-    mask_stride: int = 1
+    """Weight of each loss term."""
+    num_points: int = Field(default=12544, ge=1)
+    """Points per mask on which mask losses and matching costs are computed (112 x 112 in the released code)."""
+    oversample: float = Field(default=3.0, ge=1)
+    """Points drawn per point kept when the most uncertain ones are selected, 1 or more."""
+    importance: float = Field(default=0.75, ge=0, le=1)
+    """Share of the points, 0 to 1, selected by uncertainty; the others are drawn uniformly."""
+    score_target: Literal["matched", "iou", "present_iou"] = "matched"
+    """Target of a proposal's score. "matched": 1 if matched to a target (released code). "iou": its IoU with the
+    target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none."""
+    mask_stride: int = Field(default=1, ge=1)
+    """Mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution."""
 
-    def __post_init__(self) -> None:
-        if self.mask_stride < 1:
-            raise RecipeError(f"loss.mask_stride is {self.mask_stride}; it must be 1 or more")
-        if self.score_target not in SCORE_TARGETS:
-            wanted = ", ".join(SCORE_TARGETS)
-            raise RecipeError(f"loss.score_target is {self.score_target!r}; it is one of {wanted}")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
-    """A whole run. Times are in steps of one batch of `batch_photos` samples with all their instructions.
-
-    The batch is shared by all processes, and each computes its part in `accumulate` pieces: neither changes what is
-    learned, only the memory and time it takes; nor does `gradient_checkpointing`, which computes the language model's
-    activations a second time instead of keeping them. `report` names trackers besides log.jsonl: tensorboard, trackio.
-    """
+    """A training run. Durations are in optimizer steps, one batch each."""
 
     output: str = "runs/nano"
+    """Folder for checkpoints, logs and the trained model. A run started again in the same folder resumes."""
     seed: int = 0
-    steps: int = 2000
-    batch_photos: int = 4
-    accumulate: int = 1
+    """Seed of weights, data and augmentation."""
+    steps: int = Field(default=2000, ge=1)
+    """Number of optimizer steps."""
+    batch_photos: int = Field(default=4, ge=1)
+    """Samples per step (photos, clips or conversations) with all their expressions, over all processes together."""
+    accumulate: int = Field(default=1, ge=1)
+    """Micro-batches into which each process splits its share of a batch; saves memory, the result stays the same."""
     gradient_checkpointing: bool = False
-    learning_rate: float = 4e-5
-    warmup_steps: int = 100
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    ema_decay: float = 0.0
-    mixed_precision: str = "no"
-    threads: int = 0
-    checkpoint_minutes: float = 3.0
-    validate_every: int = 250
-    validation_photos: int = 0
-    report: tuple[str, ...] = ()
+    """Recompute the language model's activations in the backward pass instead of storing them: less memory, slower."""
+    learning_rate: float = Field(default=4e-5, ge=0)
+    """Peak learning rate of AdamW, after the warm-up and before the cosine decay."""
+    warmup_steps: int = Field(default=100, ge=0)
+    """Steps over which the learning rate rises linearly from 0."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay of AdamW."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Maximum norm of the gradient; larger ones are scaled down."""
+    ema_decay: float = Field(default=0.0, ge=0, le=1)
+    """Decay per step, 0 to 1, of the moving average of the weights, which is validated and exported. 0: no average."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Precision of the forward pass; weights stay float32."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of torch. 0: torch's default."""
+    checkpoint_minutes: float = Field(default=3.0, ge=0)
+    """Minutes between checkpoints. 0: one after every step."""
+    validate_every: int = Field(default=250, ge=1)
+    """Steps between validations; the last step is always validated."""
+    validation_photos: int = Field(default=0, ge=0)
+    """Approximate number of validation samples per source. 0: all."""
+    report: tuple[Tracker, ...] = ()
+    """Experiment trackers to use besides log.jsonl, e.g. [tensorboard]."""
     model: ModelRecipe = field(default_factory=ModelRecipe)
+    """The model to start from."""
     lora: LoraRecipe = field(default_factory=LoraRecipe)
+    """Adapters of the language model."""
     data: DataRecipe = field(default_factory=DataRecipe)
+    """Training and validation data."""
     loss: LossRecipe = field(default_factory=LossRecipe)
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_photos", "accumulate", "validate_every"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        if self.mixed_precision not in PRECISIONS:
-            raise RecipeError(f"mixed_precision is {self.mixed_precision!r}; it is one of {', '.join(PRECISIONS)}")
-        for name in self.report:
-            if name not in TRACKERS:
-                raise RecipeError(f"report names {name!r}; it may name {', '.join(TRACKERS)}")
+    """The loss."""
 
     def as_tree(self) -> dict[str, Any]:
-        return plain(asdict(self))  # type: ignore[return-value]
+        """The resolved recipe, defaults included, as plain dicts and lists."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
 
     def as_yaml(self) -> str:
+        """The resolved recipe as YAML, which `load_recipe` reads back."""
         return yaml.safe_dump(self.as_tree(), sort_keys=False)
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe and apply overrides such as "steps=100" or "data.root=/datasets" (values are YAML).
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply overrides such as "steps=100" or "data.root=/datasets", whose values are YAML.
 
-    A path as the whole data section, "data=my_coco.json", means your own data: see `own_data`.
-    Raises RecipeError naming the key for unknown keys and wrong types.
+    `name` is that of a packaged recipe ("nano") or a path, see `find_recipe`. A path as the whole data section,
+    "data=my_coco.json", stands for your own data, see `data_section`.
+    Raises RecipeError with one line for each key that is unknown or has an unfit value.
     """
-    try:
-        tree = yaml.safe_load(Path(path).read_text()) or {}
-    except FileNotFoundError:
-        raise RecipeError(f"recipe {path} does not exist") from None
-    except OSError as error:
-        raise RecipeError(f"recipe {path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {path} is not valid YAML: {error}") from None
-    tree = _with_todays_names(tree)
+    tree = read_yaml(find_recipe(name))
+    tree = _current_names(tree)
     for override in overrides:
         before = tree.get("data") if isinstance(tree, dict) else None
-        put(tree, modern_override(override))
+        apply_override(tree, modern_override(override))
         if isinstance(tree.get("data"), str):
-            tree["data"] = section_of(tree["data"], before)
-    return build(Recipe, _with_todays_names(tree))
+            tree["data"] = data_section(tree["data"], before)
+    return parse_recipe(tree)
 
 
-def _with_todays_names(tree: Any) -> Any:
+def parse_recipe(tree: object) -> Recipe:
+    """A plain tree as a recipe; keys that older versions of the package used are accepted. Raises RecipeError."""
+    return check(Recipe, _current_names(tree))
+
+
+def _current_names(tree: Any) -> Any:
+    """The tree with old key names replaced by today's. Raises RecipeError where both names are given."""
     try:
         return modern_recipe(tree) if isinstance(tree, dict) else tree
     except ValueError as error:
         raise RecipeError(str(error)) from None
+
+
+def _plain(value: object) -> object:
+    """Tuples as lists, for YAML."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""What a step's number alone decides: its learning rate and its random numbers."""
+"""Learning rate and random seed of a step; both depend on its number alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     """Linear warm-up, then cosine decay to zero (supplement A)."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
-    share = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    progress = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
-    """A step's seed, the same in every process unless one is named: so that a resumed run draws what it would have."""
+    """Seed of a step, so that a resumed run draws the same numbers; equal in all processes unless one is given."""
     return seed * 1_000_003 + step + process * 1_000_000_007

@@ -1,75 +1,91 @@
-"""Score a model on held-out samples while it trains: the chosen mask, and the best of all its masks."""
+"""Validation during training: scores of the selected mask, and of the best of all proposals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from instructseg.evaluation.metrics import ExpressionScores
-from instructseg.model.configuration import InstructSegConfig
-from instructseg.model.modeling import InstructSegModel, InstructSegOutput
+from instructseg.model.modeling import InstructSegOutput
 from instructseg.training.data.collate import Batch, Collator
 from instructseg.types import Sample
 
-Answer = np.ndarray | None
-Show = Callable[[Sample, int, Answer], None]
+Prediction = np.ndarray | None
+ShowPrediction = Callable[[Sample, int, Prediction], None]
+"""Receives a sample, the index of one of its expressions, and the predicted mask, None for "no target"."""
 
 
 @torch.no_grad()
 def validate(
-    model: InstructSegModel, collate: Collator, samples: Sequence[Sample], batch_photos: int, autocast: bool,
-    show: Show = lambda sample, place, answer: None,
+    model: Any, collate: Collator, samples: Sequence[Sample], batch_photos: int, autocast: bool,
+    show: ShowPrediction = lambda sample, index, prediction: None,
 ) -> dict[str, dict[str, float]]:  # fmt: skip
-    """Scores by kind of expression and, under "from coco" and the like, by dataset (the part of ids before the slash).
+    """Scores by kind of expression and, as "from coco" and the like, by dataset.
 
-    Under "best_of_all": the scores of the best proposal of each expression, an upper bound. `show` is told every
-    answer: the sample, the place of the expression in it, and the mask, None for "no target".
+    Under "best_of_all": the scores of the best proposal of each expression, an upper bound. Every prediction is passed
+    to `show`. The mask is selected as in inference, by the model's config.selection and config.score_threshold.
+
+    Args:
+        model: an `InstructSegModel`, or a stand-in with its device, config, eval, train and forward.
+        collate: prepares batches.
+        samples: the validation samples.
+        batch_photos: samples per forward pass.
+        autocast: compute in bfloat16.
+        show: called with every prediction.
     """
-    chosen, best, datasets = ExpressionScores(), ExpressionScores(), ExpressionScores()
-    device = model.device
+    scores, device = _ValidationScores(), model.device
     model.eval()
     for start in range(0, len(samples), batch_photos):
         batch = collate(samples[start : start + batch_photos])
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             output = model(**batch.inputs.to(device).model_kwargs)
-        _score(collate, batch, output, model.config, chosen, best, datasets, show)
+        _score(collate, batch, output, model.config, scores, show)
     model.train()
-    scores = chosen.compute()
-    scores |= {name: values for name, values in datasets.compute().items() if name.startswith("from ")}
-    scores["best_of_all"] = best.compute().get("all", {})
-    return scores
+    return scores.compute()
+
+
+@dataclass
+class _ValidationScores:
+    """Scores of the selected masks by kind and by dataset, and of the best proposals."""
+
+    selected: ExpressionScores = field(default_factory=ExpressionScores)
+    best: ExpressionScores = field(default_factory=ExpressionScores)
+    datasets: ExpressionScores = field(default_factory=ExpressionScores)
+
+    def compute(self) -> dict[str, dict[str, float]]:
+        scores = self.selected.compute()
+        scores |= {name: values for name, values in self.datasets.compute().items() if name.startswith("from ")}
+        return scores | {"best_of_all": self.best.compute().get("all", {})}
 
 
 def _score(
-    collate: Collator,
-    batch: Batch,
-    output: InstructSegOutput,
-    config: InstructSegConfig,
-    scores: ExpressionScores,
-    best: ExpressionScores,
-    datasets: ExpressionScores,
-    show: Show,
-) -> None:
+    collate: Collator, batch: Batch, output: InstructSegOutput, config: Any, scores: _ValidationScores,
+    show: ShowPrediction,
+) -> None:  # fmt: skip
     processor = collate.processor
     restore = processor.image_processor.restore
+    assert output.mask_logits is not None and output.score_logits is not None
     for row, sample in enumerate(batch.samples):
         for column, expression in enumerate(sample.expressions):
             mask_logits, geometry = output.mask_logits[row, column].float(), batch.inputs.geometries[row]
             masks = (restore(mask_logits, geometry) > 0).cpu().numpy()
-            chosen, _ = processor.rank_proposals(
+            ranked, _ = processor.rank_proposals(
                 mask_logits, output.score_logits[row, column], geometry, config.selection, 1, config.score_threshold
             )
-            answer = masks[chosen[0]] if chosen else None
-            show(sample, column, answer)
-            scores.update(expression.kind, answer, expression.mask)
-            datasets.update(f"from {sample.id.split('/')[0]}", answer, expression.mask)
+            prediction = masks[ranked[0]] if ranked else None
+            show(sample, column, prediction)
+            scores.selected.update(expression.kind, prediction, expression.mask)
+            scores.datasets.update(f"from {sample.id.split('/')[0]}", prediction, expression.mask)
             if expression.mask is not None:
-                best.update(expression.kind, _closest(masks, expression.mask), expression.mask)
+                scores.best.update(expression.kind, _best_mask(masks, expression.mask), expression.mask)
 
 
-def _closest(masks: np.ndarray, target: np.ndarray) -> np.ndarray:
-    shared = (masks & target).sum((1, 2))
-    joined = (masks | target).sum((1, 2))
-    return masks[int(np.argmax(shared / np.maximum(joined, 1)))]
+def _best_mask(masks: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The mask with the highest IoU with the target: masks (n, height, width)."""
+    intersection = (masks & target).sum((1, 2))
+    union = (masks | target).sum((1, 2))
+    return masks[int(np.argmax(intersection / np.maximum(union, 1)))]

@@ -1,4 +1,4 @@
-"""The batch of each step, cut into the parts that this process computes one after the other."""
+"""The batch of each step, divided among processes and into the micro-batches that each computes in turn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import signal
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -18,37 +19,43 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which samples of a batch are this process's: `pieces` batches of `size`, one after the other.
+class BatchShare:
+    """Which samples of a batch belong to this process: `micro_batches` of `size` samples each.
 
-    Raises RecipeError when the batch cannot be shared evenly.
+    Raises RecipeError when the batch cannot be divided evenly.
     """
 
     batch: int
+    """Samples per step over all processes."""
     process: int = 0
+    """Index of this process."""
     processes: int = 1
-    pieces: int = 1
+    """Number of processes."""
+    micro_batches: int = 1
+    """Micro-batches per process."""
 
     def __post_init__(self) -> None:
-        if self.batch % (self.processes * self.pieces):
+        parts = self.processes * self.micro_batches
+        if self.batch % parts:
             raise RecipeError(
-                f"batch_photos is {self.batch}, which {self.processes} processes with accumulate {self.pieces} cannot "
-                f"share evenly; give a multiple of {self.processes * self.pieces}"
+                f"batch_photos: expected a multiple of {parts} ({self.processes} processes, accumulate "
+                f"{self.micro_batches}), got {self.batch}"
             )
 
     @property
     def size(self) -> int:
-        return self.batch // (self.processes * self.pieces)
+        return self.batch // (self.processes * self.micro_batches)
 
     def offsets(self) -> list[range]:
-        first = self.process * self.pieces * self.size
-        return [range(first + at * self.size, first + (at + 1) * self.size) for at in range(self.pieces)]
+        """Positions in the batch of each of this process's micro-batches."""
+        first = self.process * self.micro_batches * self.size
+        return [range(first + at * self.size, first + (at + 1) * self.size) for at in range(self.micro_batches)]
 
 
 class TrainingBatches(Dataset):
-    """Item i: this process's share of the batch of step first + i, so the position in the data is the step itself."""
+    """Item i: this process's micro-batches of step first + i, so that the position in the data is the step itself."""
 
-    def __init__(self, mixture: Mixture, collate: Collator, share: Share, first: int, steps: int) -> None:
+    def __init__(self, mixture: Mixture, collate: Collator, share: BatchShare, first: int, steps: int) -> None:
         self.mixture, self.collate, self.share = mixture, collate, share
         self.first, self.steps = first, steps
 
@@ -58,24 +65,25 @@ class TrainingBatches(Dataset):
     def __getitem__(self, index: int) -> tuple[Batch, ...]:
         step = self.first + index
         return tuple(
-            self.collate([self.mixture.sample(step, offset) for offset in piece]) for piece in self.share.offsets()
+            self.collate([self.mixture.sample(step, offset) for offset in offsets]) for offsets in self.share.offsets()
         )
 
 
 def open_loader(batches: TrainingBatches, workers: int) -> DataLoader:
+    """A loader in order, with `workers` processes of one thread each that exit with the trainer."""
     return DataLoader(
-        batches, batch_size=None, shuffle=False, num_workers=workers, collate_fn=_as_it_is,
+        batches, batch_size=None, shuffle=False, num_workers=workers, collate_fn=_unchanged,
         prefetch_factor=4 if workers else None, worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # it draws one number when it starts: not one of the model's, for resuming
+        generator=torch.Generator(),  # a loader draws a number when it starts: not from the stream that is resumed
     )  # fmt: skip
 
 
-def _as_it_is(batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
+def _unchanged(batches: Any) -> Any:
     return batches
 
 
 def _start_worker(_: int) -> None:
-    """One thread, and an end with the process it works for: a killed run would leave its workers asleep for ever."""
+    """One thread; on Linux the worker exits when the trainer is killed, instead of waiting for it forever."""
     torch.set_num_threads(1)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Samples to batches, by the same processor as inference: inputs, and what should be answered."""
+"""Samples to batches: model inputs from the same processor as inference, and targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from instructseg.model.inputs import ModelInputs
 from instructseg.model.layout import IGNORE
 from instructseg.model.losses import LossNormalizers, Targets
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.training.data.conversations import prepare_talk
+from instructseg.training.data.conversations import prepare_conversations
 from instructseg.types import Expression, Sample, Task
 
 BACKGROUND = "background"
@@ -22,9 +22,9 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class Batch:
-    """Model inputs, what should be answered, and the samples themselves for scoring and pictures.
+    """Model inputs, targets, and the samples themselves for scoring and pictures.
 
-    `targets` is None for conversations: what should be written is in the layout's labels.
+    `targets` is None for conversations: the text to predict is in the layout's labels.
     """
 
     inputs: ModelInputs
@@ -32,16 +32,20 @@ class Batch:
     samples: tuple[Sample, ...]
 
     @property
-    def counts(self) -> LossNormalizers:
+    def normalizers(self) -> LossNormalizers:
+        """Per-batch normalizers of the loss terms."""
         return LossNormalizers.of(self.targets, self.inputs.layout.expression_mask, self.inputs.layout.labels)
 
 
 class Collator:
     """Samples of one kind (photos, clips or conversations) to one batch.
 
-    `mask_stride`: 1 gives mask targets of the fine encoder's input size, n averages n x n of their pixels, which costs
-    little where predictions are of a quarter of that size anyway. `max_tokens`: of a conversation's sequence.
-    `locate`: also tell where the answers are in the reference frames, in so many cells a side; 0 does not.
+    Args:
+        processor: prepares images and prompts.
+        stride: input pixels per cell of the pixel classification targets.
+        mask_stride: mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution.
+        max_tokens: maximum length of a conversation's sequence.
+        location_cells: cells per side of the localization targets in the reference frames; 0: no such targets.
     """
 
     def __init__(
@@ -50,15 +54,15 @@ class Collator:
         stride: int = 4,
         mask_stride: int = 1,
         max_tokens: int = 2048,
-        locate: int = 0,
+        location_cells: int = 0,
     ) -> None:
         self.processor, self.mask_stride, self.max_tokens = processor, mask_stride, max_tokens
-        self.locate = locate
+        self.location_cells = location_cells
         self.cells = processor.image_processor.side // stride
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         if samples[0].task is Task.CHAT:
-            return Batch(prepare_talk(self.processor, samples, self.max_tokens), None, tuple(samples))
+            return Batch(prepare_conversations(self.processor, samples, self.max_tokens), None, tuple(samples))
         inputs = self.processor(
             [sample.frames for sample in samples],
             [[expression.text for expression in sample.expressions] for sample in samples],
@@ -67,8 +71,10 @@ class Collator:
         )
         masks, valid = self._masks(samples, inputs.layout.expression_mask.shape[1])
         regions, names, allowed = self._regions(samples)
-        located = self._located(samples, valid.shape[1], inputs.reference_index.shape[1]) if self.locate else None
-        return Batch(inputs, Targets(masks, valid, regions, names, allowed, located), tuple(samples))
+        locations = None
+        if self.location_cells:
+            locations = self._locations(samples, valid.shape[1], inputs.reference_index.shape[1])
+        return Batch(inputs, Targets(masks, valid, regions, names, allowed, locations), tuple(samples))
 
     def _masks(self, samples: Sequence[Sample], width: int) -> tuple[Tensor, Tensor]:
         stride = self.mask_stride
@@ -83,25 +89,29 @@ class Collator:
                     valid[row, column, 0] = bool(masks[row, column].any())
         return masks, valid
 
-    def _located(self, samples: Sequence[Sample], width: int, frames: int) -> Tensor:
-        """Where the answers are in the reference frames; -1 where a frame's truth is not known."""
-        located = torch.full((len(samples), width, frames, self.locate, self.locate), -1.0)
+    def _locations(self, samples: Sequence[Sample], width: int, frames: int) -> Tensor:
+        """Share of each cell of a reference frame that the target covers; -1 where the frame is not annotated.
+
+        Shape: (batch, width, frames, location_cells, location_cells), `width` the maximum number of instructions.
+        """
+        cells = self.location_cells
+        locations = torch.full((len(samples), width, frames, cells, cells), -1.0)
         for row, sample in enumerate(samples):
             for column, expression in enumerate(sample.expressions):
-                for place, mask in enumerate(_reference_masks(sample, expression)):
+                for frame, mask in enumerate(_reference_masks(sample, expression)):
                     if mask is not None:
-                        whole = self.processor.image_processor.prepare_mask(mask)[None].float()
-                        located[row, column, place] = adaptive_avg_pool2d(whole, self.locate)[0]
-        return located
+                        prepared = self.processor.image_processor.prepare_mask(mask)[None].float()
+                        locations[row, column, frame] = adaptive_avg_pool2d(prepared, cells)[0]
+        return locations
 
     def _regions(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
-        """Pixel names of the batch: labels (batch, cells, cells), name ids, and which names may occur in which photo.
+        """Pixel classes of the batch: labels (batch, cells, cells), token ids of the names, and the names per photo.
 
-        Only names of a photo's own dataset compete for its pixels: another dataset's may be there unannotated.
+        Only names of a photo's own dataset compete for its pixels: objects of another's may be unannotated there.
         """
         datasets = [sample.id.split("/")[0] for sample in samples]
-        owned = {(name, data) for sample, data in zip(samples, datasets, strict=True) for name in sample.region_names}
-        pairs = [(BACKGROUND, ""), *sorted(owned)]
+        named = {(name, data) for sample, data in zip(samples, datasets, strict=True) for name in sample.region_names}
+        pairs = [(BACKGROUND, ""), *sorted(named)]
         index = {pair: position for position, pair in enumerate(pairs)}
         labels = torch.zeros(len(samples), self.cells, self.cells, dtype=torch.long)
         for row, (sample, data) in enumerate(zip(samples, datasets, strict=True)):
@@ -110,7 +120,7 @@ class Collator:
                 continue
             table = np.array([index[name, data] for name in sample.region_names] + [0])
             labels[row] = torch.from_numpy(table[_nearest(sample.regions, self.cells)])
-        allowed = torch.tensor([[owner in ("", data) for _, owner in pairs] for data in datasets])
+        allowed = torch.tensor([[dataset in ("", data) for _, dataset in pairs] for data in datasets])
         return labels, self._name_ids([name for name, _ in pairs]), allowed
 
     def _name_ids(self, names: Sequence[str]) -> Tensor:
@@ -120,12 +130,12 @@ class Collator:
 
 
 def _reference_masks(sample: Sample, expression: Expression) -> list[np.ndarray | None]:
-    """The answer in each reference frame, in the processor's order; a photo is its own reference."""
+    """The target in each reference frame, in the processor's order; a photo is its own reference."""
     if len(sample.frames) == 1:
         return [np.zeros(sample.image.shape[:2], bool) if expression.mask is None else expression.mask]
     if expression.masks is None:
         return []
-    return [mask for place, mask in enumerate(expression.masks) if place != sample.key]
+    return [mask for frame, mask in enumerate(expression.masks) if frame != sample.key]
 
 
 def _nearest(labels: np.ndarray, cells: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Conversations as model inputs: the whole of each in one row, labels on what the assistant says (L_t of Eq. 4)."""
+"""Conversations as model inputs: one per row, labels on what the assistant says (L_t of Eq. 4)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Sample
 
 
-def prepare_talk(processor: InstructSegProcessor, samples: Sequence[Sample], max_tokens: int) -> ModelInputs:
-    """Photos and conversations about them; there are no references and no mask tokens.
+def prepare_conversations(processor: InstructSegProcessor, samples: Sequence[Sample], max_tokens: int) -> ModelInputs:
+    """Photos and conversations about them; there are no reference frames and no mask tokens.
 
-    Later turns that do not fit into `max_tokens` are left out. Raises DataError when not even the first one fits.
+    Later turns that exceed `max_tokens` are left out. Raises DataError when not even the first one fits.
     """
-    prompts = [[_fitting(processor, sample, max_tokens)] for sample in samples]
+    prompts = [[_fit_turns(processor, sample, max_tokens)] for sample in samples]
     photos = [check_frame(sample.frames[0]) for sample in samples]
     images = processor.prepare_images(photos)
     assert images.pixel_values is not None
@@ -32,12 +32,16 @@ def prepare_talk(processor: InstructSegProcessor, samples: Sequence[Sample], max
     )
 
 
-def _fitting(processor: InstructSegProcessor, sample: Sample, max_tokens: int) -> list[PromptSpan]:
-    """The prompt of as many turns as fit."""
+def _fit_turns(processor: InstructSegProcessor, sample: Sample, max_tokens: int) -> list[PromptSpan]:
+    """The prompt of as many turns as fit into `max_tokens`."""
     turns = [(turn.text, turn.answer) for turn in sample.expressions]
+    length = 0
     for count in range(len(turns), 0, -1):
         spans = processor.prompts.conversation(turns[:count])
         length = sum(processor.image_tokens if span.block is Block.IMAGE else len(span.ids) for span in spans)
         if length <= max_tokens:
             return spans
-    raise DataError(f"{sample.id}: its first turn and the photo take {length} tokens; data.max_tokens is {max_tokens}")
+    raise DataError(
+        f"{sample.id}: the photo and the first turn take {length} tokens, more than data.max_tokens = {max_tokens}; "
+        "raise data.max_tokens"
+    )

@@ -1,4 +1,4 @@
-"""Which source each step's batch comes from: exact ratios, spread as evenly as can be, without any randomness."""
+"""Which source each step's batch comes from: exact ratios, evenly spread, without randomness."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import numpy as np
 from instructseg.errors import RecipeError
 from instructseg.synthesis.composer import Composer
 from instructseg.training.data.photos import compose_config, open_photos
-from instructseg.training.data.sources import COMPOSED, COMPOSED_CLIPS, Source, open_source
+from instructseg.training.data.sources import COMPOSED_SOURCES, SampleSource, open_source
 from instructseg.training.recipe import DataRecipe, SourceRecipe
 from instructseg.types import Sample
 
 
-def schedule(ratios: Sequence[float], steps: int) -> np.ndarray:
+def schedule_sources(ratios: Sequence[float], steps: int) -> np.ndarray:
     """The source of each step, int (steps,): after any step, each was chosen within 1 of its share of the steps so far.
 
-    Tijdeman's rule for the chairman assignment problem (Discrete Mathematics 32, 1980): of the sources that are owed
-    enough, the one that must come soonest. In whole numbers, so that it is the same on every machine.
+    Tijdeman's rule for the chairman assignment problem (Discrete Mathematics 32, 1980): among the sources with enough
+    credit, the one whose deadline comes first. In integers, so that it is the same on every machine.
     """
     exact = [Fraction(ratio).limit_denominator(10**6) for ratio in ratios]
-    many, spare = len(exact), max(1, 2 * len(exact) - 2)
+    count, spare = len(exact), max(1, 2 * len(exact) - 2)
     unit = math.lcm(*((share / sum(exact)).denominator for share in exact)) * spare
-    weights = [int(share / sum(exact) * unit) for share in exact]  # what a step adds to what a source is owed
-    slack = unit // spare if many > 1 else 0
-    owed, chosen = [0] * many, np.zeros(steps, dtype=np.int64)
+    weights = [int(share / sum(exact) * unit) for share in exact]  # the credit that a source gains per step
+    slack = unit // spare if count > 1 else 0
+    credit, chosen = [0] * count, np.zeros(steps, dtype=np.int64)
     for step in range(steps):
-        owed = [debt + weight for debt, weight in zip(owed, weights, strict=True)]
-        ready = [source for source in range(many) if owed[source] >= slack]
-        best = min(ready, key=lambda source: (unit - slack - owed[source]) / weights[source])
-        owed[best] -= unit
+        credit = [before + weight for before, weight in zip(credit, weights, strict=True)]
+        ready = [source for source in range(count) if credit[source] >= slack]
+        best = min(ready, key=lambda source: (unit - slack - credit[source]) / weights[source])
+        credit[best] -= unit
         chosen[step] = best
     return chosen
 
@@ -40,34 +40,37 @@ def schedule(ratios: Sequence[float], steps: int) -> np.ndarray:
 class Mixture:
     """The samples of each step's batch; `sample(step, offset)` depends on the seed and these two numbers only.
 
-    Batch k of a source holds its samples k * batch ... (k + 1) * batch - 1, so that no sample is skipped or told twice.
+    Batch k of a source holds its samples k * batch ... (k + 1) * batch - 1: none is skipped, none is used twice.
     """
 
     def __init__(
-        self, names: Sequence[str], sources: Sequence[Source], ratios: Sequence[float], batch: int, steps: int
-    ):
+        self, names: Sequence[str], sources: Sequence[SampleSource], ratios: Sequence[float], batch: int, steps: int
+    ) -> None:
         self.names, self.sources, self.batch = tuple(names), tuple(sources), batch
-        self.chosen = schedule(ratios, steps)
-        self.before = np.zeros(steps, dtype=np.int64)  # batches of the same source that came before
+        self.source_of_step = schedule_sources(ratios, steps)
+        self.earlier_batches = np.zeros(steps, dtype=np.int64)  # of the same source
         for source in range(len(self.sources)):
-            mine = np.flatnonzero(self.chosen == source)
-            self.before[mine] = np.arange(len(mine))
+            own_steps = np.flatnonzero(self.source_of_step == source)
+            self.earlier_batches[own_steps] = np.arange(len(own_steps))
 
     def name(self, step: int) -> str:
-        return self.names[self.chosen[step]]
+        return self.names[self.source_of_step[step]]
 
     def sample(self, step: int, offset: int) -> Sample:
-        index = int(self.before[step]) * self.batch + offset
-        return self.sources[self.chosen[step]].sample(index)
+        index = int(self.earlier_batches[step]) * self.batch + offset
+        return self.sources[self.source_of_step[step]].sample(index)
 
 
 def open_mixture(data: DataRecipe, references: int, batch: int, steps: int, seed: int) -> Mixture:
-    """The training data of a recipe; photos to compose from are read once for composed photos and clips."""
-    recipes = [source for source in data.sources or (SourceRecipe(COMPOSED),) if source.ratio > 0]
+    """The training data of a recipe; photos to compose from are read once for composed photos and clips.
+
+    `references` is T_r, `batch` the number of samples per step over all processes. Raises RecipeError and DataError.
+    """
+    recipes = [source for source in data.sources or (SourceRecipe("composed"),) if source.ratio > 0]
     if not recipes:
-        raise RecipeError("all ratios of data.sources are 0; at least one must be above")
+        raise RecipeError("data.sources: every ratio is 0; set at least one above 0")
     composer = None
-    if any(source.name in (COMPOSED, COMPOSED_CLIPS) for source in recipes):
+    if any(source.name in COMPOSED_SOURCES for source in recipes):
         composer = Composer(open_photos(data, validation=False), compose_config(data), seed=seed)
     sources = [open_source(source, data, composer, references, seed) for source in recipes]
     names = [source.name for source in recipes]

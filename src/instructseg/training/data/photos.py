@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from instructseg.data.readers.coco_instances import CocoInstances
 from instructseg.data.readers.label_maps import LabelMaps
@@ -16,49 +17,67 @@ from instructseg.training.recipe import DataRecipe
 from instructseg.types import InstancePhoto
 
 
-class Photos(Sequence[InstancePhoto]):
-    """Chosen photos of several readers, one after the other."""
+class InstanceReader(Protocol):
+    """Photos with instance masks whose ids are known without decoding them."""
 
-    def __init__(self, entries: Sequence[tuple[Sequence[InstancePhoto], int]]):
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> InstancePhoto: ...
+
+    def photo_id(self, index: int, /) -> str: ...
+
+
+class SelectedPhotos(Sequence[InstancePhoto]):
+    """Selected photos of several readers, one after the other: pairs of a reader and an index into it."""
+
+    def __init__(self, entries: Sequence[tuple[Sequence[InstancePhoto] | InstanceReader, int]]) -> None:
         self.entries = list(entries)
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, index: int) -> InstancePhoto:  # type: ignore[override]
+    def __getitem__(self, index: int) -> InstancePhoto:  # pyright: ignore[reportIncompatibleMethodOverride] no slices
         reader, position = self.entries[index]
         return reader[position]
 
 
-def open_photos(recipe: DataRecipe, validation: bool) -> Photos:
-    """The training or the validation photos of every source of the recipe."""
-    side, root = compose_config(recipe).cache_side, Path(recipe.root).expanduser()
-    readers: list = []
-    for at, source in enumerate(recipe.coco):
-        _check_keys(f"data.coco[{at}]", source, {"annotations", "images"})
-        readers.append(CocoInstances(root / source["annotations"], root / source["images"], max_side=side))
-    for at, source in enumerate(recipe.label_maps):
-        _check_keys(f"data.label_maps[{at}]", source, {"images", "masks", "names"}, {"prefix"})
-        names, prefix = json.loads((root / source["names"]).read_text()), source.get("prefix", "labels")
-        folders = root / source["images"], root / source["masks"]
-        readers.append(LabelMaps(*folders, names, max_side=side, prefix=prefix))
-    for at, source in enumerate(recipe.labelme):
-        _check_keys(f"data.labelme[{at}]", source, {"folder"}, {"prefix"})
-        prefix = source.get("prefix", "labelme")
-        readers.append(LabelMePhotos(root / source["folder"], max_side=side, prefix=prefix))
-    if not readers:
-        raise RecipeError("the recipe names no data; give data.coco, data.label_maps, data.labelme or data.sources")
-    return Photos(
+def open_photos(recipe: DataRecipe, validation: bool) -> SelectedPhotos:
+    """The training photos, or the held-out `validation` photos, of every source to compose from.
+
+    Raises RecipeError when the recipe names none, and DataError when one cannot be read.
+    """
+    return SelectedPhotos(
         [
             (reader, index)
-            for reader in readers
+            for reader in _open_readers(recipe)
             for index in range(len(reader))
             if is_validation(reader.photo_id(index), recipe.validation_percent) == validation
         ]
     )
 
 
+def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
+    side, root = compose_config(recipe).cache_side, Path(recipe.root).expanduser()
+    readers: list[InstanceReader] = []
+    for index, source in enumerate(recipe.coco):
+        _check_keys(f"data.coco[{index}]", source, {"annotations", "images"})
+        readers.append(CocoInstances(root / source["annotations"], root / source["images"], max_side=side))
+    for index, source in enumerate(recipe.label_maps):
+        _check_keys(f"data.label_maps[{index}]", source, {"images", "masks", "names"}, {"prefix"})
+        names, prefix = json.loads((root / source["names"]).read_text()), source.get("prefix", "labels")
+        folders = root / source["images"], root / source["masks"]
+        readers.append(LabelMaps(*folders, names, max_side=side, prefix=prefix))
+    for index, source in enumerate(recipe.labelme):
+        _check_keys(f"data.labelme[{index}]", source, {"folder"}, {"prefix"})
+        prefix = source.get("prefix", "labelme")
+        readers.append(LabelMePhotos(root / source["folder"], max_side=side, prefix=prefix))
+    if not readers:
+        raise RecipeError("the recipe names no data; set data.coco, data.label_maps, data.labelme or data.sources")
+    return readers
+
+
 def compose_config(recipe: DataRecipe) -> ComposeConfig:
+    """The composer's settings, from data.compose. Raises RecipeError for an unknown key."""
     try:
         return ComposeConfig(**recipe.compose)
     except TypeError as error:
@@ -66,9 +85,10 @@ def compose_config(recipe: DataRecipe) -> ComposeConfig:
 
 
 def _check_keys(
-    where: str, source: Mapping[str, str], needed: set[str], optional: set[str] | frozenset[str] = frozenset()
+    where: str, source: Mapping[str, str], required: Collection[str], optional: Collection[str] = ()
 ) -> None:
-    missing, unknown = needed - set(source), set(source) - needed - optional
+    known = {*required, *optional}
+    missing, unknown = sorted({*required} - {*source}), sorted({*source} - known)
     if missing or unknown:
-        said = f"lacks {', '.join(sorted(missing))}" if missing else f"has the unknown key {sorted(unknown)[0]}"
-        raise RecipeError(f"{where} {said}; its keys are {', '.join(sorted(needed | optional))}")
+        problem = f"the keys {', '.join(missing)} are missing" if missing else f"unknown key {unknown[0]}"
+        raise RecipeError(f"{where}: {problem}; its keys are {', '.join(sorted(known))}")

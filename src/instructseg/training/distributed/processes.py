@@ -1,4 +1,4 @@
-"""How the processes of a run are joined; `accelerate launch` says how many there are."""
+"""Device, precision and processes of a run; `accelerate launch` decides how many processes there are."""
 
 from __future__ import annotations
 
@@ -6,29 +6,39 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    InitProcessGroupKwargs,
+    ProjectConfiguration,
+)
 
-from instructseg.training.data.sources import COMPOSED, COMPOSED_CLIPS
+from instructseg.training.data.sources import COMPOSED_SOURCES
+from instructseg.training.logging.trackers import check_trackers
 from instructseg.training.recipe import Recipe
 
-# The others wait while the first process validates and writes.
-PATIENCE = timedelta(hours=4)
+TIMEOUT = timedelta(hours=4)  # the other processes wait while the first one validates and writes
 
 
 def open_accelerator(recipe: Recipe) -> Accelerator:
-    """Device, precision and processes of a run."""
-    composed = all(source.name in (COMPOSED, COMPOSED_CLIPS) for source in recipe.data.sources)
-    joined = DistributedDataParallelKwargs(
-        broadcast_buffers=False,  # they are frozen encoders' statistics, equal everywhere
+    """The accelerator of a run, with its trackers. Raises RecipeError for a tracker that is not installed."""
+    check_trackers(recipe.report)
+    composed = all(source.name in COMPOSED_SOURCES for source in recipe.data.sources)
+    ddp = DistributedDataParallelKwargs(
+        broadcast_buffers=False,  # they are statistics of frozen encoders, equal in every process
         find_unused_parameters=not composed,  # a batch of conversations decodes no masks
     )
     accelerator = Accelerator(
         mixed_precision=recipe.mixed_precision,
         cpu=not torch.cuda.is_available(),
         gradient_accumulation_steps=recipe.accumulate,
-        kwargs_handlers=[joined, InitProcessGroupKwargs(timeout=PATIENCE)],
+        log_with=list(recipe.report) or None,
+        project_config=ProjectConfiguration(recipe.output, logging_dir=f"{recipe.output}/tensorboard"),
+        kwargs_handlers=[ddp, InitProcessGroupKwargs(timeout=TIMEOUT)],
     )
-    if accelerator.distributed_type is DistributedType.DEEPSPEED:  # which asks for it; there is no loader to tell it
+    if accelerator.distributed_type is DistributedType.DEEPSPEED:  # it requires the size, and no loader tells it
         size = recipe.batch_photos // (accelerator.num_processes * recipe.accumulate)
-        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = size
+        plugin = accelerator.state.deepspeed_plugin
+        assert plugin is not None
+        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = size
     return accelerator

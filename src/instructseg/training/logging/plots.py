@@ -1,14 +1,14 @@
-"""The curves of a run as a picture, drawn from its log."""
+"""Training curves as a picture, drawn from the log of a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from instructseg.training.logging.report import read_log
+from instructseg.training.logging.run_log import read_log
 
 
 def plot(log: Path, picture: Path) -> None:
-    """Losses by part and validation IoU over the steps, as a PNG."""
+    """Loss terms and validation mIoU over the steps, as a PNG."""
     import matplotlib
 
     matplotlib.use("agg")

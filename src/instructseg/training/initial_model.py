@@ -1,0 +1,90 @@
+"""The model that a run starts from and its processor: a saved one, or a preset built on pretrained parts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+
+from instructseg.errors import RecipeError
+from instructseg.inference.checkpoints import find_checkpoint
+from instructseg.model import presets
+from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.modeling import InstructSegModel
+from instructseg.model.processing import InstructSegProcessor
+from instructseg.training.recipe import ModelRecipe, Recipe
+
+
+def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
+    """A saved model, or a preset on pretrained parts. Raises RecipeError for a preset without and for unfit changes."""
+    if recipe.model.init:
+        return _from_saved(recipe.model)
+    if recipe.model.preset != "nano":
+        raise RecipeError(
+            f"model.preset: {recipe.model.preset!r} has no pretrained parts in this package; use nano or set "
+            "model.init (`instructseg convert base` writes the paper's initial weights)"
+        )
+    from instructseg.conversion.nano_base import build
+
+    return build(build_config(recipe.model), recipe.seed)
+
+
+def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
+    """A saved model with the recipe's changes: weights that still fit are kept, other modules start fresh."""
+    folder = find_checkpoint(recipe.init or "")
+    processor = InstructSegProcessor.from_pretrained(folder)
+    if not recipe.config:
+        model = InstructSegModel.from_pretrained(folder)
+    else:
+        config = _change(InstructSegConfig.from_pretrained(folder).to_dict(), recipe.config)
+        try:
+            model = InstructSegModel.from_pretrained(folder, config=config)
+        except RuntimeError as error:  # sizes that differ
+            reason = " ".join(str(error).split())
+            raise RecipeError(f"the weights of {recipe.init} do not fit model.config: {reason:.300}") from error
+        processor = InstructSegProcessor.for_config(config, processor.tokenizer)
+    _reinitialize(model, recipe.fresh)
+    return model, processor
+
+
+def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:
+    """Fresh weights for these modules, in place; one that the configuration leaves out is skipped."""
+    fresh = InstructSegModel(model.config) if names else None
+    for name in names:
+        module = getattr(model, name, "unknown")
+        if module is not None and not isinstance(module, nn.Module):
+            known = ", ".join(child for child, _ in model.named_children())
+            raise RecipeError(f"model.fresh: expected some of {known}, got {name!r}")
+        if module is not None:
+            module.load_state_dict(getattr(fresh, name).state_dict())
+
+
+def build_config(recipe: ModelRecipe) -> InstructSegConfig:
+    """The preset with the recipe's changes. Raises RecipeError for unknown fields and unfit values."""
+    return _change(getattr(presets, recipe.preset)().to_dict(), recipe.config)
+
+
+def _change(tree: dict[str, Any], changes: dict[str, Any]) -> InstructSegConfig:
+    _merge(tree, changes)
+    try:
+        return InstructSegConfig.from_dict(tree)
+    except (StrictDataclassError, ValueError) as error:
+        raise RecipeError(f"model.config does not fit the model: {' '.join(str(error).split())}") from error
+
+
+def _hint(key: str, tree: dict[str, Any]) -> str:
+    near = difflib.get_close_matches(key, tree, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if key not in tree:
+            raise RecipeError(f"model.config.{key} is not a field of the model's configuration{_hint(key, tree)}")
+        if isinstance(value, dict) and isinstance(tree[key], dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value

@@ -1,0 +1,46 @@
+"""Sample predictions at every validation: ground truth and prediction side by side, in one picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from instructseg.media.files import make_folder, write_bytes
+from instructseg.types import Sample
+from instructseg.visualization import contact_sheet, overlay
+
+PAIRS = 8
+COLUMNS = 4
+
+
+class PredictionSheet:
+    """Collects predictions for `PAIRS` samples, evenly spread over the validation set, each for another expression."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        positions = np.unique(np.linspace(0, len(samples) - 1, PAIRS).astype(int))
+        self.pending = {
+            (samples[at].id, number % len(samples[at].expressions)) for number, at in enumerate(positions.tolist())
+        }
+        self.tiles: list[np.ndarray] = []
+        self.captions: list[str] = []
+
+    def show(self, sample: Sample, index: int, prediction: np.ndarray | None) -> None:
+        """Add the prediction for expression `index` of a sample, if it is one of the selected."""
+        if (sample.id, index) not in self.pending:
+            return
+        self.pending.remove((sample.id, index))
+        expression = sample.expressions[index]
+        for name, mask in (("truth", expression.mask), ("prediction", prediction)):
+            masks = np.zeros((0, *sample.image.shape[:2]), bool) if mask is None else mask[None]
+            self.tiles.append(overlay(sample.image, masks, caption=expression.text))
+            self.captions.append(name)
+
+    def write(self, path: Path) -> None:
+        make_folder(path.parent)
+        buffer = io.BytesIO()
+        Image.fromarray(contact_sheet(self.tiles, COLUMNS, self.captions)).save(buffer, "JPEG", quality=88)
+        write_bytes(path, buffer.getvalue())

@@ -1,0 +1,65 @@
+"""Everything the first process writes during a run: log lines, tracker figures, curves, sheets of predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from instructseg.media.files import make_folder, write_bytes
+from instructseg.training.logging.plots import plot
+from instructseg.training.logging.prediction_sheet import PredictionSheet
+from instructseg.training.logging.run_log import RunLog
+from instructseg.training.logging.trackers import log_figures, start_trackers
+from instructseg.training.recipe import Recipe
+from instructseg.training.validation import ShowPrediction
+from instructseg.types import Sample
+
+console = Console(stderr=True)
+Scores = dict[str, dict[str, float]]
+
+
+class Reporter:
+    """Writes the reports of a run that continues after `step` into its output folder."""
+
+    def __init__(self, recipe: Recipe, step: int, accelerator: Accelerator) -> None:
+        self.output, self.accelerator = make_folder(recipe.output), accelerator
+        self.log = RunLog(self.output / "log.jsonl", step)
+        write_bytes(self.output / "recipe.yaml", recipe.as_yaml().encode())
+        start_trackers(accelerator, self.output, step, recipe.as_tree())
+
+    def figures(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Losses and speeds of the last steps."""
+        self.log.write(step=step, **figures)
+        log_figures(self.accelerator, step, figures)
+
+    def validation(
+        self, step: int, instructions: int, samples: Sequence[Sample], score: Callable[[ShowPrediction], Scores]
+    ) -> None:
+        """Scores by `score`, which passes every prediction to its argument; with a sheet of some predictions."""
+        sheet = PredictionSheet(samples)
+        scores = score(sheet.show)
+        self.log.write(step=step, instructions=instructions, validation=scores)
+        log_figures(self.accelerator, step, {"validation": scores})
+        plot(self.log.path, self.output / "curves.png")
+        sheet.write(self.output / "sheets" / f"step_{step:06d}.jpg")
+        kinds = {kind: round(values["miou"], 3) for kind, values in scores.items() if "miou" in values}
+        console.print(f"step {step}: validation mIoU {json.dumps(kinds)}")
+
+    def close(self) -> None:
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+
+
+def print_groups(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> None:
+    """Which parameters are trained and which are frozen: their number by group."""
+    table = Table("parameters", "tensors", "values")
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    for group, names in groups.items():
+        table.add_row(group, str(len(names)), f"{sum(sizes[name] for name in names):,}")
+    console.print(table)

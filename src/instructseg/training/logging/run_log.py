@@ -1,0 +1,53 @@
+"""The JSONL log of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from instructseg.errors import InputError
+
+
+class RunLog:
+    """Append-only JSONL; lines after the resumed step are removed, so that a log holds every step once.
+
+    Raises InputError when the disk refuses a line; earlier lines stay.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        lines = "".join(json.dumps(line) + "\n" for line in read_log(path) if line["step"] <= step)
+        temporary = path.with_suffix(".tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(lines)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def write(self, **values: Any) -> None:
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(values | {"time": round(time.time(), 1)}) + "\n")
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> InputError:
+        return InputError(f"{self.path} cannot be written: {error.strerror}; free some space and start the run again, "
+                          "it resumes from its last checkpoint")  # fmt: skip
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Lines of a log; a last line that a kill cut off is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines

@@ -1,0 +1,99 @@
+"""Recipe files: where they are, how their YAML is read, and how key=value overrides change them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from instructseg.errors import RecipeError
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+"""The recipes that are part of the package."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that also reads 1e-4 as a number, as YAML 1.2 does; YAML 1.1 takes it for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe: a packaged one by its bare name ("nano", "table6", "accelerate/ddp"), or a path.
+
+    A file wins over a packaged recipe of the same name only if it ends in .yaml. Names may also be spelled with
+    the folder in which they used to be, "recipes/nano.yaml", from anywhere. Raises RecipeError when there is none.
+    """
+    path, packaged = Path(name), _packaged()
+    bare = path.with_suffix("").as_posix().removeprefix("recipes/") if path.suffix == ".yaml" else path.as_posix()
+    old_spelling = path.suffix == ".yaml" and path.parts[0] == "recipes"
+    if path.suffix == ".yaml" and path.exists():
+        return path
+    if bare in packaged and (old_spelling or path.suffix != ".yaml"):
+        return packaged[bare]
+    if path.exists():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        hint = f"; did you mean the packaged recipe {path.stem}?" if path.stem in packaged else ""
+        raise RecipeError(f"the recipe {path} does not exist{hint}")
+    near = difflib.get_close_matches(bare, packaged, n=1)
+    hint = f"did you mean {near[0]}?" if near else "give one of them, or the path of a .yaml file"
+    raise RecipeError(f"there is no recipe {bare!r} among {', '.join(_bare_names())}; {hint}")
+
+
+def recipe_name(path: Path) -> str:
+    """The bare name of a packaged recipe, "paper" for example; other paths as they are."""
+    return path.relative_to(RECIPES).with_suffix("").as_posix() if path.is_relative_to(RECIPES) else str(path)
+
+
+def _packaged() -> dict[str, Path]:
+    """Every name of the packaged files; tables and their base have the folder's name in front or, if unique, not."""
+    files = {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in RECIPES.rglob("*.yaml")}
+    tables = {path.stem: path for path in RECIPES.glob("ablations/table*.yaml")}
+    return files | tables
+
+
+def _bare_names() -> list[str]:
+    return sorted(path.stem for path in [*RECIPES.glob("*.yaml"), *RECIPES.glob("ablations/table*.yaml")])
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file, an empty section for an empty file. Raises RecipeError."""
+    try:
+        return yaml.load(path.read_text(), _Loader) or {}
+    except OSError as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe {path} is not valid YAML: {error}") from None
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Apply an override such as "data.root=/datasets" to a tree in place; the value is YAML. Raises RecipeError."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"expected an override key=value, got {override!r}; write it as steps=100")
+    *sections, last = key.split(".")
+    section: Any = tree
+    for depth, name in enumerate([*sections, last]):
+        if not isinstance(section, dict):
+            where = ".".join(sections[:depth]) or "the recipe"
+            raise RecipeError(f"cannot set {key}: {where} is not a section of keys")
+        if depth < len(sections):
+            section = section.setdefault(name, {})
+    section[last] = _value(override, text)
+
+
+def _value(override: str, text: str) -> Any:
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"the value of {override!r} is not valid YAML: {error}") from None
+    if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
+        return text.strip()  # YAML 1.1 reads the word "no" as false
+    return value
