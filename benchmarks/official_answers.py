@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from instructseg.data.catalogue.questions import ENTRIES
-from instructseg.evaluation.metrics.answers import LETTERS
+from instructseg.evaluation.metrics.answer_text import LETTERS
 from instructseg.evaluation.metrics.choices import ScienceQaScores
 from instructseg.evaluation.metrics.questions import PopeScores
 from instructseg.types import Expression

@@ -19,7 +19,7 @@ import torch
 from instructseg.data.readers.davis2016 import Davis2016
 from instructseg.evaluation.metrics.video import frame_scores
 from instructseg.evaluation.provenance import machine, versions
-from instructseg.evaluation.scoring.clips import AtSize
+from instructseg.evaluation.scoring.clip_scorer import ResizedMasks
 from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.results import VideoPrediction
 from instructseg.types import Sample
@@ -33,7 +33,7 @@ def scores(answer: VideoPrediction, sample: Sample) -> np.ndarray:
     for number, frame in enumerate(answer.frames):
         for mask, expression in zip(answer.masks(number), sample.expressions, strict=True):
             truth = expression.masks[frame.index]
-            rows.append(frame_scores(AtSize([mask], frame.size, truth.shape)[0], truth))
+            rows.append(frame_scores(ResizedMasks([mask], frame.size, truth.shape)[0], truth))
     return np.mean(rows, axis=0)
 
 

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from instructseg.evaluation.metrics.video import frame_scores
-from instructseg.evaluation.scoring.clips import AtSize
+from instructseg.evaluation.scoring.clip_scorer import ResizedMasks
 from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.candidates import Candidates
 from instructseg.inference.video.linking import ABSENT, LinkWeights
@@ -125,7 +125,7 @@ def _ways(
     def scored(number: int, choice: int) -> tuple[float | None, float, float, int]:
         target, many = truth[number], candidates[number]
         own = many.nothing() if choice == ABSENT else many.mask(choice)
-        mask = AtSize([own], own.shape, target.shape)[0]
+        mask = ResizedMasks([own], own.shape, target.shape)[0]
         follows = _follows(mask, [target, other[number]]) if other else 0
         return None if choice == ABSENT else float(many.scores[choice]), *frame_scores(mask, target), follows
 

@@ -36,6 +36,7 @@ ROOMS = {
     "verification": BASE | {"model", "media", "conversion", "evaluation.metrics"},
     "inference": BASE | {"model", "media", "visualization", "conversion"},
     "evaluation": MIDDLE,
+    "evaluation.api": MIDDLE | {"training", "evaluation"},
     "training": MIDDLE,
     "ablations": MIDDLE | {"training", "evaluation"},
 }

@@ -9,7 +9,13 @@ import pytest
 
 from instructseg.data.catalogue.questions import ENTRIES
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.answers import choice_letter, normalise, science_letter, short_answer, yes_or_no
+from instructseg.evaluation.metrics.answer_text import (
+    choice_letter,
+    normalize_answer,
+    science_letter,
+    short_answer,
+    yes_or_no,
+)
 from instructseg.evaluation.metrics.choices import MmBenchScores, ScienceQaScores
 from instructseg.evaluation.metrics.questions import GqaScores, PopeScores, VqaScores
 
@@ -120,7 +126,7 @@ def test_science_qa_of_gpt3(llava, expected):
 )
 def test_normal_form(answer, normal):
     """By the rules of vqaEval.py, read by hand."""
-    assert normalise(answer) == normal
+    assert normalize_answer(answer) == normal
 
 
 @pytest.mark.parametrize(

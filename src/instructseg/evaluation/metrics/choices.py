@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.answers import LETTERS, choice_letter, science_letter
+from instructseg.evaluation.metrics.answer_text import LETTERS, choice_letter, science_letter
 from instructseg.evaluation.metrics.grouped import Details, GroupedScores, unknown
 
 LOWER_GRADES = {f"grade{number}" for number in range(1, 7)}

@@ -12,7 +12,7 @@ from math import fsum
 from typing import Self
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.answers import normalise, short_answer, yes_or_no
+from instructseg.evaluation.metrics.answer_text import normalize_answer, short_answer, yes_or_no
 from instructseg.evaluation.metrics.grouped import Details, GroupedScores, unknown
 
 
@@ -29,8 +29,8 @@ class VqaScores(GroupedScores):
         if not answers:
             raise InputError(f"{unknown('ten human answers')}; score the val split, or upload the answers")
         if len(set(answers)) > 1:
-            answers = [normalise(text) for text in answers]
-        matches = 0 if prediction is None else answers.count(normalise(prediction))
+            answers = [normalize_answer(text) for text in answers]
+        matches = 0 if prediction is None else answers.count(normalize_answer(prediction))
         left = len(answers) - matches
         value = (matches * min(1, (matches - 1) / 3) + left * min(1, matches / 3)) / len(answers)
         kind = details.get("answer_type")

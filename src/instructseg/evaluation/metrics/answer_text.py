@@ -36,7 +36,7 @@ _FULL_STOP = re.compile(r"\.(?!\d)")
 _MOST_STOPS = 32
 
 
-def normalise(answer: str) -> str:
+def normalize_answer(answer: str) -> str:
     """An answer as the official VQA evaluator compares it (https://visualqa.org/evaluation.html, vqaEval.py).
 
     Line breaks are spaces; punctuation goes, leaving a space where it stood between letters; lower case; number words
