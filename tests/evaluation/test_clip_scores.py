@@ -45,7 +45,7 @@ def test_clips_that_do_not_fit_are_refused():
     gt = np.zeros((3, 6, 6), bool)
     with pytest.raises(InputError, match=r"\[2, 3\] frames"):
         clip_scores(gt[:2], gt)
-    with pytest.raises(InputError, match="none of the 2 frames is annotated"):
+    with pytest.raises(InputError, match="at least one annotated frame, got none of 2"):
         clip_scores(None, [None, None])
     with pytest.raises(InputError, match="one shape"):
         clip_scores(gt[:, :4], gt)
@@ -151,7 +151,7 @@ def test_revos_without_foreground_or_second_kind():
     scores = ReVosScores()
     scores.update("referring", masks(rng), masks(rng))
     assert "R" not in scores.compute()["referring"] and "overall" not in scores.compute()
-    with pytest.raises(InputError, match="no foreground"):
+    with pytest.raises(InputError, match="foreground for every annotated frame"):
         scores.update("referring", None, masks(rng), [*masks(rng, 3), None])
 
 

@@ -83,7 +83,7 @@ def test_boundary_and_growth_pixel_by_pixel(size):
         expected = np.zeros(size, bool)
         for row, column in zip(*np.nonzero(slow_boundary(mask)), strict=True):
             expected |= (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
-        assert (unpack(edges.grown(radius), size) == expected).all()
+        assert (unpack(edges.dilate(radius), size) == expected).all()
 
 
 def unpack(bitmap, size):
@@ -109,7 +109,7 @@ def test_rectangles_make_the_disk(radius):
     pixel[radius, radius + 20] = True
     expected = np.zeros(size, bool)
     expected[: 2 * radius + 1, 20 : 2 * radius + 21] = disk
-    assert (unpack(Bitmap.of(pixel).grown(radius), size) == expected).all(), "no gap within a lone pixel's disk"
+    assert (unpack(Bitmap.of(pixel).dilate(radius), size) == expected).all(), "no gap within a lone pixel's disk"
 
 
 def test_tolerance_is_a_share_of_the_diagonal():

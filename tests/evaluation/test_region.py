@@ -109,7 +109,7 @@ def test_an_empty_target_that_is_answered_with_nothing():
 
 
 def test_masks_of_two_sizes_are_refused():
-    with pytest.raises(InputError, match=r"prediction \(2, 3\) and target \(3, 2\); they must have one shape"):
+    with pytest.raises(InputError, match=r"one shape, got prediction \(2, 3\) and target \(3, 2\)"):
         intersection_and_union(np.ones((2, 3), bool), np.ones((3, 2), bool))
 
 

@@ -22,7 +22,8 @@ class SegmenterPredictor:
     """
 
     def __init__(self, segmenter: Segmenter, linking: Linking = "off") -> None:
-        self.segmenter, self.linking = segmenter, linking
+        self.segmenter = segmenter
+        self.linking: Linking = linking
         self._opened: tuple[Sample, ImageSession] | None = None
 
     def segment_image(self, sample: Sample) -> list[MaskPrediction]:

@@ -1,4 +1,4 @@
-"""What an answer in words amounts to: the official VQA normal form, yes or no, the letter of a choice."""
+"""Reading an answer given as text: the official VQA normal form, yes or no, the letter of a choice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ARTICLES = {"a", "an", "the"}
 _NUMBERS = {"none": "0"} | {
     word: str(number) for number, word in enumerate("zero one two three four five six seven eight nine ten".split())
 }
-# The evaluator's contractions, written out. A word that lacks one of the apostrophes gets it back.
+# The official evaluator's contractions. A word that lacks one of the apostrophes gets it back.
 _CONTRACTIONS = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
 how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
@@ -27,20 +27,20 @@ def _lacking_one(word: str) -> list[str]:
     return [word[:place] + word[place + 1 :] for place, letter in enumerate(word) if letter == "'"]
 
 
-# The one exception: the evaluator takes this apostrophe away.
+# The one exception: the evaluator removes this apostrophe.
 _REPAIRS = {short: word for word in _CONTRACTIONS for short in _lacking_one(word)} | {"somebody'd": "somebodyd"}
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
 _FULL_STOP = re.compile(r"\.(?!\d)")
-# The evaluator passes a flag of this value where the count of replacements belongs.
-_MOST_STOPS = 32
+# The evaluator passes a flag of this value where the number of replacements belongs.
+_MAX_STOPS = 32
 
 
 def normalize_answer(answer: str) -> str:
-    """An answer as the official VQA evaluator compares it (https://visualqa.org/evaluation.html, vqaEval.py).
+    """An answer in the form the official VQA evaluator compares (https://visualqa.org/evaluation.html, vqaEval.py).
 
-    Line breaks are spaces; punctuation goes, leaving a space where it stood between letters; lower case; number words
-    up to ten become digits (and "none" 0); articles go; contractions get their apostrophe.
+    Line breaks become spaces; punctuation is removed, or becomes a space between letters; lower case; number words up
+    to ten become digits (and "none" 0); articles are removed; contractions get their apostrophe.
     """
     text = answer.replace("\n", " ").replace("\t", " ").strip()
     return _without_articles(_without_punctuation(text))
@@ -52,7 +52,7 @@ def _without_punctuation(text: str) -> str:
     for mark in _PUNCTUATION:
         at_a_space = f"{mark} " in text or f" {mark}" in text
         bare = bare.replace(mark, "" if at_a_space or thousands else " ")
-    return _FULL_STOP.sub("", bare, count=_MOST_STOPS)
+    return _FULL_STOP.sub("", bare, count=_MAX_STOPS)
 
 
 def _without_articles(text: str) -> str:
@@ -61,24 +61,24 @@ def _without_articles(text: str) -> str:
 
 
 def short_answer(answer: str) -> str:
-    """An answer as LLaVA hands it to GQA's evaluator, which compares letter by letter: lower case, no final stop."""
+    """An answer as LLaVA passes it to GQA's evaluator, which compares exactly: lower case, no final full stop."""
     return answer.strip().rstrip(".").lower()
 
 
 def yes_or_no(answer: str) -> str:
-    """ "no" if "no", "No" or "not" is a word of the first sentence, else "yes": how LLaVA's eval_pope.py reads.
+    """ "no" if "no", "No" or "not" is a word of the first sentence, else "yes", as in LLaVA's eval_pope.py.
 
-    POPE's own evaluator reads the same way. Whatever else is said is a "yes", even nothing.
+    POPE's own evaluator does the same. Any other text is a "yes", even an empty one.
     """
     words = answer.partition(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "no", "not"} & set(words) else "yes"
 
 
 def science_letter(answer: str, choices: int) -> str | None:
-    """The letter that an answer to ScienceQA picks among its first `choices`, None if it picks none of them.
+    """The letter that an answer to ScienceQA picks among the first `choices`, None if it picks none of them.
 
-    As LLaVA's eval_science_qa.py reads: the letter alone, the letter with a full stop and a space in front, or "The
-    answer is" with a letter behind it; a line break is ". ".
+    As in LLaVA's eval_science_qa.py: the letter alone, an initial letter followed by a full stop and a space, or "The
+    answer is" followed by a letter; a line break is read as ". ".
     """
     text = answer.replace("\n", ". ")
     if text.strip() in list(LETTERS):
@@ -92,11 +92,11 @@ def science_letter(answer: str, choices: int) -> str | None:
 
 
 def choice_letter(answer: str, choices: Sequence[str]) -> str | None:
-    """The letter that an answer to MMBench picks: the rules its evaluator tries first (VLMEvalKit's matching).
+    """The letter that an answer to MMBench picks, by the rules its evaluator tries first (VLMEvalKit's matching).
 
-    A letter that is a word of its own and the only one of those; "A" among more than three words may be an article,
-    then, and where no letter stands, the one choice whose text is in the answer, unless that is twice as long as all
-    choices. The official evaluator asks ChatGPT about the rest; here they pick nothing (its "exact matching").
+    The only letter that is a word of its own, unless it is an "A" among more than three words, which may be an article.
+    Otherwise the only choice whose text is in the answer, unless the answer is more than twice as long as all choices.
+    The official evaluator asks ChatGPT about the remaining answers; here they pick nothing (its "exact matching").
     """
     words = re.sub(r"[.()\[\],:;!*#{}]", " ", answer).split()
     letters = [letter for letter, _ in zip(LETTERS, choices, strict=False) if letter in words]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from instructseg.evaluation.scoring.clip_scorer import ClipScorer, ReVosScorer
 from instructseg.evaluation.scoring.question_scorer import QUESTION_SCORERS
 from instructseg.evaluation.scoring.ref_davis_scorer import RefDavisScorer
 from instructseg.evaluation.scoring.region_scorer import RegionScorer
 from instructseg.evaluation.scoring.scorer import Scorer
 
-SCORERS: dict[str, Scorer[object]] = {
+SCORERS: dict[str, Scorer[Any]] = {
     "region": RegionScorer(),
     "released_region": RegionScorer(released=True),
     "clip": ClipScorer(),
