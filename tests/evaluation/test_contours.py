@@ -181,11 +181,11 @@ def test_pairwise_scores_are_objects_by_predictions():
 @pytest.mark.parametrize(
     ("pred", "gt", "words"),
     [
-        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool), "prediction has type uint8"),
-        (np.zeros((4, 4), bool), np.zeros((4, 5), bool), "they must have one shape"),
-        (np.zeros((4, 4), bool), np.zeros((1, 4, 4), bool), "they must have one shape"),
-        (np.zeros((4, 4, 2, 1), bool), np.zeros((4, 4, 2, 1), bool), r"\(frames, height, width\) was needed"),
-        (np.zeros((4, 0), bool), np.zeros((4, 0), bool), r"shape \(4, 0\)"),
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool), "prediction as a bool NumPy array, got uint8"),
+        (np.zeros((4, 4), bool), np.zeros((4, 5), bool), "expected masks of one shape"),
+        (np.zeros((4, 4), bool), np.zeros((1, 4, 4), bool), "expected masks of one shape"),
+        (np.zeros((4, 4, 2, 1), bool), np.zeros((4, 4, 2, 1), bool), r"\(height, width\) or \(frames, height, width\), got"),
+        (np.zeros((4, 0), bool), np.zeros((4, 0), bool), r"got \(4, 0\)"),
     ],
 )
 def test_what_is_no_mask_is_refused(pred, gt, words):

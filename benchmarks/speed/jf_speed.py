@@ -1,8 +1,8 @@
 """How much faster J and F are than the usual toolkit's way, on real masks of 480 rows, and that the values are equal.
 
-    taskset -c 1 python benchmarks/jf_speed.py --data FOLDER [--out docs/results/jf_speed.json]
+    taskset -c 1 python -m benchmarks.speed.jf_speed --data DATA
 
-FOLDER holds davis2016/ and davis_official_results/. Pairs are OSVOS's official masks and the true ones. For matching,
+DATA holds davis2016/ and davis_official_results/. Pairs are OSVOS's official masks and the true ones. For matching,
 three true masks of one frame each of three sequences (taken as objects of one frame) meet the three masks OSVOS made
 for them. The usual way is written here as plainly as toolkits have it: boundary maps of the whole frame, a disk, two
 dilations of the whole frame for every pair. It runs with cv2.dilate (as davis2017-evaluation does) and, on some
@@ -13,7 +13,6 @@ share the core.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -30,10 +29,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.data.readers.frames import read_binary
 from instructseg.evaluation.metrics import frame_scores, pairwise_scores
 
-ROOT = Path(__file__).parents[1]
+MODULE = "benchmarks.speed.jf_speed"
 SEED = 0
 REPEATS = 5
 MATCHED = 3
@@ -52,7 +52,7 @@ def cv2_dilate(boundary: np.ndarray, disk: np.ndarray) -> np.ndarray:
 
 def skimage_dilate() -> Dilate | None:
     try:
-        from skimage.morphology import binary_dilation
+        from skimage.morphology import binary_dilation  # pyright: ignore[reportMissingImports] optional
     except ImportError:
         return None
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -140,36 +140,35 @@ def matching_cases(pairs: dict[str, list], count: int, rng: np.random.Generator)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "jf_speed.json")
-    parser.add_argument("--matchings", type=int, default=100)
-    arguments = parser.parse_args()
+    parser = make_parser(__doc__, "jf_speed.json", data=True)
+    parser.add_argument("--matchings", type=int, default=100, help="number of matching problems (default: 100)")
+    options = parser.parse_args()
     cv2.setNumThreads(1)
     rng = np.random.default_rng(SEED)
-    pairs = real_pairs(arguments.data)
+    pairs = real_pairs(options.data)
     frames = [pair for sequence in pairs.values() for pair in sequence]
-    result = {
-        "command": "taskset -c 1 python benchmarks/jf_speed.py --data FOLDER",
-        "machine": machine(),
-        "seed": SEED, "best_of": REPEATS, "frame_size": list(frames[0][0].shape), "sequences": len(pairs),
-        "one_pair": paired(frames, usual_scores, frame_scores),
-        "three_objects_by_three_proposals": paired(
-            matching_cases(pairs, arguments.matchings, rng), usual_matrix, pairwise_scores
-        ),
+    facts = provenance(MODULE, options, seed=SEED, samples=len(frames)) | {
+        "machine": processor(), "best_of": REPEATS, "frame_size": list(frames[0][0].shape), "sequences": len(pairs)
     }  # fmt: skip
+    result = ResultFile(options.output, facts)
+    parts = {"one_pair": paired(frames, usual_scores, frame_scores)}
+    result.update(parts)
+    cases = matching_cases(pairs, options.matchings, rng)
+    parts["three_objects_by_three_proposals"] = paired(cases, usual_matrix, pairwise_scores)
+    result.update(parts)
     dilate = skimage_dilate()
     if dilate is not None:
         some = [frames[index] for index in rng.choice(len(frames), 10, replace=False)]
-        result["one_pair_by_scikit_image"] = paired(some, lambda *pair: usual_scores(*pair, dilate), frame_scores)
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
-    fast = result["one_pair"]["median_ratio"] >= 4 and result["three_objects_by_three_proposals"]["median_ratio"] >= 10
-    parts = [part for name, part in result.items() if name.startswith(("one", "three"))]
-    sys.exit(not (fast and all(part["largest_difference_of_values"] < 1e-12 for part in parts)))
+        usual = lambda pred, gt: usual_scores(pred, gt, dilate)  # noqa: E731
+        parts["one_pair_by_scikit_image"] = paired(some, usual, frame_scores)
+        result.update(parts)
+    print(json.dumps(result.content, indent=1))
+    fast = parts["one_pair"]["median_ratio"] >= 4 and parts["three_objects_by_three_proposals"]["median_ratio"] >= 10
+    sys.exit(not (fast and all(part["largest_difference_of_values"] < 1e-12 for part in parts.values())))
 
 
-def machine() -> dict:
+def processor() -> dict:
+    """The processor's name and the versions that matter for its speed."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

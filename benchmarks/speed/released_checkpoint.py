@@ -1,6 +1,6 @@
 """A random checkpoint with exactly the names, shapes and types of the authors' released one, at any size.
 
-The real one cannot be had everywhere; this one proves that ours reads every tensor of it, within the memory it may use.
+It tests without the real checkpoint that the conversion reads every tensor, and how much memory that takes.
 """
 
 import json
@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -229,7 +230,8 @@ def write(folder: Path, sizes: Sizes, shard_bytes: int = SHARD_BYTES, seed: int 
 
 def write_shard(file: Path, tensors: Iterator[tuple[str, Tensor]], shapes: dict[str, Shape]) -> None:
     """The safetensors format, streamed: the length of the header, the header, the tensors' bytes."""
-    header, end = {"__metadata__": {"format": "pt"}}, 0
+    header: dict[str, dict[str, Any]] = {"__metadata__": {"format": "pt"}}
+    end = 0
     for key, shape in shapes.items():
         kind, width = ("I64", 8) if key.endswith("index") else ("F16", 2)
         start, end = end, end + math.prod(shape) * width

@@ -1,17 +1,15 @@
-"""Score a model on held-out photos by kind of expression, beside two baselines, and time its answers.
+"""Score a model on held-out photos by kind of expression, beside two baselines, and time its predictions.
 
-    python benchmarks/nano_validation.py --data /path/to/data [--model nano] [--recipe recipes/nano.yaml]
+    python -m benchmarks.scores.nano_validation --data DATA [--model nano] [--recipe FILE]
 
-The photos are those the recipe keeps from training. Baselines: a box in the centre of the photo (half its height and
-width), and a training-free heat map: ImageNet classes named in each grid cell, compared with the instruction's
-words. Writes docs/results/nano_validation.json; with --calibrate the score threshold is the one that answers best.
+The photos are those that the recipe holds out. Baselines: a box in the centre of the photo (half its height and
+width), and a training-free heat map: similarity of the ImageNet classes recognized in each grid cell to the words of
+the instruction. With --calibrate the score threshold is the best one on these photos.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -21,9 +19,8 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union
-from instructseg.evaluation.provenance import hash_files, machine, versions
-from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import ImageSession, Segmenter
 from instructseg.media.image import load_image
 from instructseg.prompts import guess_task
@@ -32,9 +29,8 @@ from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.recipe import load_recipe
 from instructseg.types import Expression, Sample, Task
 
+MODULE = "benchmarks.scores.nano_validation"
 STOP_WORDS = set("a an the in on of to at is are it find segment show where picture photo image please which".split())
-RECIPE = Path(__file__).parents[1] / "src" / "instructseg" / "recipes" / "nano.yaml"
-OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "nano_validation.json"
 
 
 def centre_box(session: ImageSession) -> np.ndarray:
@@ -97,8 +93,10 @@ def _count(record: dict) -> None:
     target = record.pop("target")
     record["absent"] = target is None
     for name, mask in record["ways"].items():
-        mask = np.zeros_like(target) if mask is None and target is not None else mask
-        record["ways"][name] = mask is not None if target is None else intersection_and_union(mask, target)
+        if target is None:
+            record["ways"][name] = mask is not None
+        else:
+            record["ways"][name] = intersection_and_union(np.zeros_like(target) if mask is None else mask, target)
     record["area"] = 0 if target is None else int(target.sum())
 
 
@@ -171,47 +169,29 @@ def timing(segmenter: Segmenter, sample: Sample, repeats: int = 9) -> dict[str, 
     return {"first_instruction_s": float(np.median(first)), "second_instruction_s": float(np.median(second))}
 
 
-def rounded(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--recipe", type=Path, default=RECIPE)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--photos", type=int, default=0, help="score only so many samples (0: all)")
-    parser.add_argument("--calibrate", action="store_true", help="use the score threshold that answers best here")
+    parser = make_parser(__doc__, "nano_validation.json", data=True, model=True, recipe=True)
+    parser.add_argument("--photos", type=int, default=0, help="maximum number of samples, spread evenly (0: all)")
+    parser.add_argument("--calibrate", action="store_true", help="use the score threshold that is best on these photos")
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, [f"data.root={options.data}"])
     samples = validation_set(open_photos(recipe.data, validation=True), compose_config(recipe.data), seed=0)
     if options.photos:
         samples = samples[:: max(1, len(samples) // options.photos)]
-    samples += human_sentences(Path(options.data))
+    samples += human_sentences(options.data)
     segmenter = Segmenter.load(options.model)
+    photos = len({sample.id.rsplit("/", 1)[0] for sample in samples})
+    expressions = sum(len(sample.expressions) for sample in samples)
+    facts = provenance(MODULE, options, seed=0, samples=len(samples), photos=photos, expressions=expressions)
+    result = ResultFile(options.output, facts, digits=4)
     records = gather(segmenter, samples)
     best = best_threshold(records)
     threshold = best["threshold"] if options.calibrate else segmenter.model.config.score_threshold
-    folder = Path(find(options.model))
-    result = {
-        "command": " ".join(["python", "benchmarks/nano_validation.py", *sys.argv[1:]]).replace(options.data, "DATA"),
-        "weights": hash_files(folder.glob("*.safetensors"), folder),
-        "machine": machine(),
-        "versions": versions(),
-        "seed": 0,
-        "photos": len({sample.id.rsplit("/", 1)[0] for sample in samples}),
-        "expressions": len(records),
-        "score_threshold": threshold,
-        "best_threshold": best,
-        "scores": tables(records, threshold),
-        "seconds": timing(segmenter, samples[0]),
-        "parameters": sum(parameter.numel() for parameter in segmenter.model.parameters()),
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(rounded(result), indent=1) + "\n")
+    result.add(score_threshold=threshold, best_threshold=best, scores=tables(records, threshold))
+    result.add(
+        seconds=timing(segmenter, samples[0]),
+        parameters=sum(parameter.numel() for parameter in segmenter.model.parameters()),
+    )
     print(f"written: {options.output}")
 
 

@@ -1,9 +1,9 @@
 """Peak memory of following two instructions through clips of 100 and 1,000 frames, each in a process of its own.
 
-    python benchmarks/video_memory.py [--model nano] [--lengths 100 1000]
+    python -m benchmarks.speed.video_memory [--model nano] [--lengths 100 1000]
 
-The clip is a real mp4 (textured, moving, 240 x 428), read, followed offline with its masks kept, and saved with masks,
-JSON and overlay. Writes docs/results/video_memory.json; the promise is at most 1.1 times the shorter clip's peak.
+The clip is an mp4 file (moving texture, 240 x 428). It is read, segmented with offline linking, and saved with masks,
+JSON and overlay. The longer clip should need at most 1.1 times the memory of the shorter one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import argparse
 import json
 import platform
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,12 +21,14 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.harness import ResultFile, make_parser, provenance, run_stage
+
+MODULE = "benchmarks.speed.video_memory"
 TEXTS = ["the dog", "the red ball on the left"]
-ROOT = Path(__file__).parents[1]
 
 
 def pictures(count: int) -> Iterator[np.ndarray]:
-    """A texture that wanders, with a disc that wanders the other way."""
+    """A moving texture with a disc that moves the opposite way, RGB uint8 (240, 428, 3)."""
     noise = np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8)
     texture = cv2.GaussianBlur(noise, (0, 0), 4)
     for number in range(count):
@@ -58,27 +58,25 @@ def measure(length: int, model: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--lengths", type=int, nargs=2, default=[100, 1000])
+    parser = make_parser(__doc__, "video_memory.json", model=True)
+    parser.add_argument("--lengths", type=int, nargs=2, default=[100, 1000], help="frames of the two clips")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.one, given.model)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one, options.model)))
         return
-    rows = {}
-    for length in given.lengths:
-        command = [sys.executable, __file__, "--model", given.model, "--one", str(length)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        rows[str(length)] = json.loads(done.stdout.splitlines()[-1])
-        print(length, rows[str(length)], flush=True)
-    short, long = (rows[str(length)]["peak_mb"] for length in given.lengths)
-    results = {
-        "model": given.model, "instructions": len(TEXTS), "threads": torch.get_num_threads(),
-        "machine": platform.machine(), "torch": torch.__version__, "frames": rows, "ratio": round(long / short, 3),
+    facts = provenance(MODULE, options, seed=0) | {
+        "model": options.model, "instructions": len(TEXTS), "threads": torch.get_num_threads(),
+        "machine": platform.machine(), "torch": torch.__version__,
     }  # fmt: skip
-    (ROOT / "docs" / "results" / "video_memory.json").write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
+    result, rows = ResultFile(options.output, facts), {}
+    for length in options.lengths:
+        rows[str(length)] = run_stage(MODULE, ["--model", options.model, "--one", str(length)])
+        result.add(frames=rows)
+        print(length, rows[str(length)], flush=True)
+    short, long = (rows[str(length)]["peak_mb"] for length in options.lengths)
+    result.add(ratio=round(long / short, 3))
+    print(json.dumps(result.content, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,18 @@
-"""Two models' answers to ten instructions about photos that training never saw, failures included.
+"""Draw the masks of two models for ten instructions about held-out photos, failures included.
 
-    python benchmarks/before_after.py --before FOLDER --after nano --data /path/to/data [--recipe recipes/nano.yaml]
+    python -m tools.before_after --before FOLDER --after nano --data DATA [--recipe FILE]
 
-Photos and instructions are those of benchmarks/nano_validation.py. Which ten are shown depends neither on the answers
-nor on the masks: for each data set and kind in SLOTS the photo whose hash comes first, once, and its first instruction
-of that kind. Only photos that may be shown with attribution take part: of COCO those under CC BY, CC BY-SA, without
-known restrictions or works of the United States government, and Clothing Co-Parsing (Apache-2.0).
-A green label marks an IoU of at least 0.5 or a right "no target", an orange one anything else.
-Writes docs/pictures/before_after.jpg, who made its photos to docs/pictures/README.md, docs/results/before_after.json.
+Photos and instructions are those of benchmarks.scores.nano_validation. The choice of the ten depends neither on
+predictions nor on masks: for each dataset and kind in SLOTS the unused photo whose hash comes first, with its first
+instruction of that kind. Only photos that may be shown with attribution take part: of COCO those under CC BY, CC BY-SA,
+without known restrictions or works of the United States government, and Clothing Co-Parsing (Apache-2.0).
+A green label marks an IoU of at least 0.5 or a correct "no target", an orange one anything else.
+Writes docs/pictures/before_after.jpg, its photo credits to docs/pictures/README.md, docs/results/before_after.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +21,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
 from instructseg.data.readers.coco_instances import load_annotations
 from instructseg.errors import DataError
 from instructseg.evaluation.metrics.region import iou
-from instructseg.evaluation.provenance import hash_files, machine, versions
+from instructseg.evaluation.provenance import hash_weights
 from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.text import Color, panel
@@ -37,7 +35,7 @@ from instructseg.training.recipe import DataRecipe, load_recipe
 from instructseg.types import Expression, Sample
 from instructseg.visualization import NO_TARGET, PALETTE, overlay
 
-ROOT = Path(__file__).parents[1]
+MODULE = "tools.before_after"
 SEED = 0
 SLOTS = (  # Clothing Co-Parsing has no instructions about size and number
     *(("coco", kind) for kind in ("unique", "position", "size", "plural", "relation", "absent")),
@@ -76,8 +74,8 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """A model's answer: its best mask, bool (height, width), or None for "no target", and that mask's score."""
+class CasePrediction:
+    """A model's best mask, bool (height, width), or None for "no target", and that mask's score."""
 
     mask: np.ndarray | None
     score: float
@@ -122,16 +120,16 @@ def _rank(case: Case) -> str:
     return hashlib.sha256(f"{SEED}/{case.photo}".encode()).hexdigest()
 
 
-def ask(segmenter: Segmenter, case: Case) -> Answer:
-    """The answer with the model's own score threshold, and the best mask's score also where that refuses it."""
+def predict(segmenter: Segmenter, case: Case) -> CasePrediction:
+    """The best mask if it reaches the model's own score threshold, and its score in any case."""
     best = segmenter.open(case.sample.image).segment(case.expression.text, case.sample.task, threshold=0.0)
     score = float(best.scores[0]) if best.found else 0.0
     refused = not best.found or score < segmenter.model.config.score_threshold
-    return Answer(None if refused else best.masks[0], score)
+    return CasePrediction(None if refused else best.masks[0], score)
 
 
 def judge(mask: np.ndarray | None, target: np.ndarray | None) -> tuple[str, bool, float | None]:
-    """What is written under an answer, whether it is right, and its IoU (None where there is nothing to find)."""
+    """The label under a mask, whether the mask is correct, and its IoU (None without a target)."""
     if target is None:
         return (f"{NO_TARGET}, right", True, None) if mask is None else ("a mask, wrong", False, None)
     if mask is None:
@@ -140,8 +138,8 @@ def judge(mask: np.ndarray | None, target: np.ndarray | None) -> tuple[str, bool
     return f"IoU {value:.2f}", value >= ENOUGH, value
 
 
-def draw_cell(case: Case, answers: Sequence[Answer]) -> np.ndarray:
-    """The instruction above the truth and the answers before and after: RGB uint8 (height, CELL, 3)."""
+def draw_cell(case: Case, answers: Sequence[CasePrediction]) -> np.ndarray:
+    """The instruction above ground truth and the masks before and after: RGB uint8 (height, CELL, 3)."""
     target = case.expression.mask
     truth = f"truth: {NO_TARGET}" if target is None else f"truth ({case.expression.kind})"
     columns = [_column(case.sample.image, target, truth, WHITE)]
@@ -187,7 +185,7 @@ def credit_lines(cases: Sequence[Case], credits: Mapping[str, Credit]) -> str:
     lines = [
         f"{HEADING}\n",
         "Photos are scaled down, with masks drawn over them; each remains under its own licence. COCO's files name no",
-        "authors: the photo's page on Flickr does. Written by `benchmarks/before_after.py`.\n",
+        "authors: the photo's page on Flickr does. Written by `tools/before_after.py`.\n",
         "| row | photo | licence | source |\n| --- | --- | --- | --- |",
     ]
     for at, case in enumerate(cases):
@@ -204,7 +202,7 @@ def _where(source: str) -> str:
     return f"<https://www.flickr.com/photo.gne?id={source.rsplit('/', 1)[1].split('_')[0]}>, file <{source}>"
 
 
-def record(case: Case, answers: Sequence[Answer]) -> dict[str, object]:
+def record(case: Case, answers: Sequence[CasePrediction]) -> dict[str, object]:
     expression = case.expression
     entry = {"photo": case.photo, "task": case.sample.task.value, "kind": expression.kind, "text": expression.text,
              "area": round(expression.area, 4)}  # fmt: skip
@@ -216,7 +214,7 @@ def record(case: Case, answers: Sequence[Answer]) -> dict[str, object]:
 
 
 def write_all(
-    docs: Path, cases: Sequence[Case], answers: Sequence[Sequence[Answer]],
+    docs: Path, cases: Sequence[Case], answers: Sequence[Sequence[CasePrediction]],
     credits: Mapping[str, Credit], facts: Mapping[str, object],
 ) -> None:  # fmt: skip
     """The picture, the table of its photos (the rest of that page stays) and the figures below `docs`."""
@@ -228,36 +226,29 @@ def write_all(
     above = readme.read_text().partition(HEADING)[0] if readme.exists() else ""
     readme.write_text(f"{above.rstrip()}\n\n{credit_lines(cases, credits)}".lstrip())
     records = [record(case, pair) for case, pair in zip(cases, answers, strict=True)]
-    result = json.dumps({**facts, "cases": records}, indent=1)
-    (docs / "results" / "before_after.json").write_text(result + "\n")
+    ResultFile(docs / "results" / "before_after.json", facts).add(cases=records)
 
 
 def describe(segmenter: Segmenter, name: str) -> dict[str, object]:
     folder = Path(find(name))
-    weights = hash_files(folder.glob("*.safetensors"), folder)
-    return {"weights": weights, "score_threshold": segmenter.model.config.score_threshold}
+    return {"weights": hash_weights(folder), "score_threshold": segmenter.model.config.score_threshold}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, data=True, recipe=True)
     parser.add_argument("--before", required=True, help="nano, or the folder of a model")
     parser.add_argument("--after", required=True, help="nano, or the folder of a model")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--recipe", type=Path, default=ROOT / "src" / "instructseg" / "recipes" / "nano.yaml")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder to write pictures/ and results/ in")
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, [f"data.root={options.data}"]).data
     credits = coco_credits(recipe)
     cases = choose(validation_set(open_photos(recipe, validation=True), compose_config(recipe), seed=SEED), credits)
     models = [Segmenter.load(name, device="cpu") for name in (options.before, options.after)]
-    answers = [[ask(model, case) for model in models] for case in cases]
-    command = " ".join(["python", "benchmarks/before_after.py", *sys.argv[1:]])
-    facts = {
-        "command": command.replace(options.data, "DATA").replace(f"--before {options.before}", "--before BEFORE"),
-        "machine": machine(), "versions": versions(), "seed": SEED,
-        "before": describe(models[0], options.before), "after": describe(models[1], options.after),
-    }  # fmt: skip
-    write_all(options.docs, cases, answers, credits, facts)
+    predictions = [[predict(model, case) for model in models] for case in cases]
+    facts = provenance(MODULE, options, seed=SEED, samples=len(cases))
+    facts["command"] = facts["command"].replace(f"--before {options.before}", "--before BEFORE")
+    facts |= {"before": describe(models[0], options.before), "after": describe(models[1], options.after)}
+    write_all(options.docs, cases, predictions, credits, facts)
     print((options.docs / "results" / "before_after.json").read_text())
 
 

@@ -1,31 +1,30 @@
-"""Draw nano's answers about a clip: docs/pictures/clip.jpg.
+"""Draw nano's masks on a clip: docs/pictures/clip.jpg.
 
-    python benchmarks/clip_strip.py [--model nano]
+    python -m tools.clip_strip [--model nano]
 
 The clip is composed of two example photos (CC0 and public domain, examples/README.md): a raccoon comes into the
-picture, passes before the man and leaves, each cut out along its hand-drawn mask, on lawn of the man's own photo. Both
-are asked for in one pass with offline linking. Under some of the frames a line for each instruction shows every
-frame: coloured above where the object really is in the picture, below where the model says so. Mean J and the share
-of frames with the right presence go to docs/results/video_clip_strip.json.
+picture, passes before the man and leaves, each cut out along its hand-drawn mask, on the lawn of the man's photo. Both are
+segmented in one pass with offline linking. Below some of the frames, one line per instruction shows every frame:
+coloured above where the object is in the picture, below where the model predicts it. Mean J and the share of frames
+with correct presence go to docs/results/video_clip_strip.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from benchmarks.harness import PICTURES, ROOT, ResultFile, make_parser, provenance
 from instructseg import Segmenter
 from instructseg.evaluation.metrics import region_similarity
 from instructseg.media.text import panel
 from instructseg.visualization import color_of, contact_sheet, overlay
 
-ROOT = Path(__file__).parents[1]
+MODULE = "tools.clip_strip"
 TEXTS = ("the man", "the raccoon")
 FRAMES, SHOWN = 30, (0, 6, 11, 15, 21, 29)
 HEIGHT, WIDTH = 288, 432
@@ -63,9 +62,9 @@ def lawn() -> np.ndarray:
     return cv2.resize(wide, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
-def put(picture: np.ndarray, thing: tuple[np.ndarray, np.ndarray], left: int) -> np.ndarray:
+def put(picture: np.ndarray, cutout: tuple[np.ndarray, np.ndarray], left: int) -> np.ndarray:
     """Lay a cut-out over the picture, standing on its lower edge; its visible pixels, bool (height, width)."""
-    image, opacity = thing
+    image, opacity = cutout
     high, wide = opacity.shape
     columns = slice(max(0, left), min(WIDTH, left + wide))
     mask = np.zeros(picture.shape[:2], bool)
@@ -90,15 +89,15 @@ def compose() -> tuple[list[np.ndarray], np.ndarray]:
     return frames, np.array(truth)
 
 
-def timeline(text: str, truth: np.ndarray, said: np.ndarray, width: int) -> np.ndarray:
-    """A name and two lines of what is there (above) and what is said to be there (below), bool (frames,) each."""
+def timeline(text: str, truth: np.ndarray, predicted: np.ndarray, width: int) -> np.ndarray:
+    """A name and two lines: true presence above, predicted presence below, bool (frames,) each."""
     color, edges = color_of(TEXTS.index(text)), np.linspace(NAMES, width - 6, FRAMES + 1).round().astype(int)
     bar = np.full((30, width, 3), 255, np.uint8)
     tag = panel(text, 12, NAMES, color)
     bar[4 : 4 + len(tag), 6 : 6 + tag.shape[1]] = tag[..., :3]
     for frame, (left, right) in enumerate(pairwise(edges)):
         bar[4:12, left : right - 1] = color if truth[frame] else ABSENT
-        bar[15:23, left : right - 1] = color if said[frame] else ABSENT
+        bar[15:23, left : right - 1] = color if predicted[frame] else ABSENT
     return bar
 
 
@@ -110,27 +109,25 @@ def small_overlay(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="nano")
-    model = parser.parse_args().model
+    options = make_parser(__doc__, "video_clip_strip.json", model=True).parse_args()
     frames, truth = compose()
-    answer = Segmenter.load(model, device="cpu").segment_video(frames, list(TEXTS))
-    there, said = truth.any((2, 3)), answer.presence
+    answer = Segmenter.load(options.model, device="cpu").segment_video(frames, list(TEXTS))
+    there, predicted = truth.any((2, 3)), answer.presence
     masks = np.array([answer.masks(number) for number in range(FRAMES)])
     scores = {
         text: {
             "mean J": round(float(np.mean(region_similarity(masks[:, place], truth[:, place]))), 3),
-            "presence right": round(float((there[:, place] == said[:, place]).mean()), 3),
+            "presence right": round(float((there[:, place] == predicted[:, place]).mean()), 3),
         }
         for place, text in enumerate(TEXTS)
     }
     drawn = [small_overlay(frames[number], masks[number]) for number in SHOWN]
     sheet = contact_sheet(drawn, columns=len(SHOWN), tile=TILE)
-    lines = [timeline(text, there[:, at], said[:, at], sheet.shape[1]) for at, text in enumerate(TEXTS)]
+    lines = [timeline(text, there[:, at], predicted[:, at], sheet.shape[1]) for at, text in enumerate(TEXTS)]
     picture = np.concatenate([sheet, *lines])
-    Image.fromarray(picture).save(ROOT / "docs" / "pictures" / "clip.jpg", quality=88)
-    result = {"command": "python benchmarks/clip_strip.py", "frames": FRAMES, "instructions": scores}
-    (ROOT / "docs" / "results" / "video_clip_strip.json").write_text(json.dumps(result, indent=1) + "\n")
+    Image.fromarray(picture).save(PICTURES / "clip.jpg", quality=88)
+    facts = provenance(MODULE, options, seed=0, samples=1)
+    ResultFile(options.output, facts).add(frames=FRAMES, instructions=scores)
     print(json.dumps(scores, indent=1))
 
 

@@ -1,28 +1,27 @@
 """Score the official answers of LLaVA-1.5-13B and of GPT-3 with this package and compare with the official figures.
 
-    python benchmarks/official_answers.py --data /path/to/data
+    python -m benchmarks.scores.official_answers --data DATA
 
-`--data` holds EXPECTED_METRICS.json and llava_eval/ (question and answer files of POPE and ScienceQA). Writes
-docs/results/official_answers.json, each figure beside the expected one, and ends with an error if any differs.
+DATA holds EXPECTED_METRICS.json and llava_eval/ (question and answer files of POPE and ScienceQA). Exit code 1 when a
+score differs from the official one.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.data.catalogue.questions import ENTRIES
 from instructseg.evaluation.metrics.answer_text import LETTERS
 from instructseg.evaluation.metrics.choices import ScienceQaScores
 from instructseg.evaluation.metrics.questions import PopeScores
 from instructseg.types import Expression
 
-OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "official_answers.json"
+MODULE = "benchmarks.scores.official_answers"
 # LLaVA numbers the questions of each category from here on.
 POPE_OFFSETS = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}
 
@@ -62,11 +61,11 @@ def expected_pope(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def score_science_qa(root: Path, file: str, kept_letters: bool) -> dict[str, Any]:
-    """From the words, or from the letters that the official script kept (GPT-3's draws by lot where it reads none)."""
-    told = json.loads((root / "scienceqa" / "answers" / file).read_text(encoding="utf-8"))
+    """From the text, or from the letters that the official script kept (GPT-3's draws one where it reads none)."""
+    results = json.loads((root / "scienceqa" / "answers" / file).read_text(encoding="utf-8"))
     scores = ScienceQaScores()
     for expression in questions(root, "science_qa", "test"):
-        answer = LETTERS[told["results"][expression.id]] if kept_letters else told["outputs"][expression.id]
+        answer = LETTERS[results["results"][expression.id]] if kept_letters else results["outputs"][expression.id]
         scores.update(answer, expression.answer, expression.details)
     values = scores.compute()
     return {
@@ -110,19 +109,16 @@ def table(root: Path, expected: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with EXPECTED_METRICS.json and llava_eval/")
-    data = parser.parse_args().data
-    expected = json.loads((data / "EXPECTED_METRICS.json").read_text(encoding="utf-8"))
-    rows = table(data / "llava_eval", expected)
-    result = {"command": "python benchmarks/official_answers.py --data DATA", "python": platform.python_version()}
-    OUTPUT.write_text(json.dumps(result | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    options = make_parser(__doc__, "official_answers.json", data=True).parse_args()
+    expected = json.loads((options.data / "EXPECTED_METRICS.json").read_text(encoding="utf-8"))
+    rows = table(options.data / "llava_eval", expected)
+    ResultFile(options.output, provenance(MODULE, options)).add(rows=rows)
     for row in rows:
         mark = "" if row["equal"] else "  DIFFERS"
-        told = f"{row['expected']!s:>24} {row['got']!s:>24}{mark}"
-        print(f"{row['system']:14} {row['benchmark'][:14]:14} {row['figure']:22} {told}")
+        scores = f"{row['expected']!s:>24} {row['got']!s:>24}{mark}"
+        print(f"{row['system']:14} {row['benchmark'][:14]:14} {row['figure']:22} {scores}")
     if not all(row["equal"] for row in rows):
-        sys.exit("some figures differ from the official ones")
+        sys.exit("some scores differ from the official ones")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Clips with a cut: frames of a DAVIS sequence, and before or after them frames of one that shows nothing of the kind.
+"""Clips with a cut: frames of a DAVIS sequence, and before or after them frames of one without such objects.
 
-Real frames in which the thing asked for certainly is not, as DAVIS itself shows its objects nearly all the time.
+They give real frames in which the object is certainly absent; DAVIS itself shows its objects nearly all the time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from instructseg.types import Sample
+from instructseg.errors import DataError
+from instructseg.types import Expression, Sample
 
 KINDS = ("cut away", "cut to")
 FRAMES = 10  # of each of the two sequences, evenly spread
@@ -20,13 +21,13 @@ _CARS = ("car-roundabout", "car-shadow", "drift-chicane")
 
 
 def partner(name: str, place: int, known: Sequence[str]) -> str:
-    """Cars follow animals; animals, of whose sequences none shows a person or a vehicle, follow all others."""
-    others = [each for each in (_CARS if name in _ANIMALS else _ANIMALS) if each in known]
+    """Animals are paired with cars; all others with animals, whose sequences show neither persons nor vehicles."""
+    others = [name for name in (_CARS if name in _ANIMALS else _ANIMALS) if name in known]
     return others[place % len(others)]
 
 
 def cut_clip(clips: Mapping[str, Sample], place: int, kind: str) -> Sample:
-    """Sequence number `place`, "cut away" from it or "cut to" it; the truth is empty where the other one is seen."""
+    """Sequence number `place`, "cut away" from it or "cut to" it; the target is empty in the frames of the other one."""
     name = list(clips)[place]
     shown, other = clips[name], clips[partner(name, place, list(clips))]
     first, away = _spread(len(shown.frames)), _spread(len(other.frames))
@@ -35,12 +36,20 @@ def cut_clip(clips: Mapping[str, Sample], place: int, kind: str) -> Sample:
     elsewhere = [cv2.resize(other.frames[index], (width, height), interpolation=cv2.INTER_AREA) for index in away]
     expressions = []
     for expression in shown.expressions:
-        masks = [expression.masks[index] for index in first]
+        masks = [annotated(expression, index) for index in first]
         nothing = [np.zeros_like(masks[0])] * len(elsewhere)
         masks = masks + nothing if kind == "cut away" else nothing + masks
         expressions.append(replace(expression, masks=masks, kind=kind))
     frames = frames + elsewhere if kind == "cut away" else elsewhere + frames
     return replace(shown, frames=frames, expressions=tuple(expressions), key=0, frame_names=())
+
+
+def annotated(expression: Expression, index: int) -> np.ndarray:
+    """The target in frame `index`, bool (height, width). Raises DataError where the frame is not annotated."""
+    mask = None if expression.masks is None else expression.masks[index]
+    if mask is None:
+        raise DataError(f"expected an annotation of {expression.text!r} in frame {index}, got none")
+    return mask
 
 
 def _spread(count: int) -> list[int]:

@@ -1,14 +1,13 @@
 """DAVIS's official OSVOS scores from its official masks: every frame of 2016, every sequence of 2017.
 
-    python benchmarks/davis_official.py --data FOLDER [--out docs/results/davis_official.json]
+    python -m benchmarks.scores.davis_official --data DATA
 
-FOLDER holds davis2016/ and davis_official_results/ (masks and scores that davisvideochallenge.org published). Exit
+DATA holds davis2016/ and davis_official_results/ (masks and scores that davisvideochallenge.org published). Exit
 code 1 when a score differs by more than its rounding.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -18,16 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.data.readers.frames import read_binary, read_labels
 from instructseg.evaluation.metrics import ObjectScores, clip_scores
 
-ROOT = Path(__file__).parents[1]
+MODULE = "benchmarks.scores.davis_official"
 FRAME_ROUNDING, SEQUENCE_ROUNDING = 0.0005, 0.00005
 GLOBAL = ("J", "J_recall", "J_decay", "F", "F_recall", "F_decay")
 FLOAT_SLACK = 1e-9
 
 
-def compare(truths: Path, predictions: Path, binary: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def score_sequences(truths: Path, predictions: Path, binary: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """J and F by sequence, of the frames between the first (which OSVOS was given) and the last."""
     scores = {}
     for folder in sorted(truths.iterdir()):
@@ -40,10 +40,10 @@ def compare(truths: Path, predictions: Path, binary: bool) -> dict[str, tuple[np
 
 
 def outcome(sequences: dict[str, dict], lacking: list[str], worst: float, allowed: float) -> dict:
-    """What is reported of one year: every sequence, and whether the worst difference stays within the rounding."""
+    """The report of one year: every sequence, and whether the largest difference stays within the rounding."""
     return {
         "sequences": len(sequences),
-        "frames": sum(each["frames"] for each in sequences.values()),
+        "frames": sum(sequence["frames"] for sequence in sequences.values()),
         "without_true_masks_here": lacking,
         "largest_error": round(worst, 6),
         "allowed": allowed,
@@ -58,7 +58,7 @@ def of_2016(data: Path) -> dict:
     published = json.loads((folder / "osvos_davis.json").read_text())
     with tempfile.TemporaryDirectory() as masks:
         zipfile.ZipFile(folder / "osvos.zip").extractall(masks)
-        scores = compare(data / "davis2016" / "Annotations" / "480p", Path(masks), binary=True)
+        scores = score_sequences(data / "davis2016" / "Annotations" / "480p", Path(masks), binary=True)
         lacking = sorted({path.name for path in Path(masks).iterdir() if path.name in published} - scores.keys())
     sequences, worst = {}, 0.0
     for name, both in scores.items():
@@ -74,7 +74,7 @@ def of_2017(data: Path) -> dict:
     """The mean of each sequence with one object against the published four decimals."""
     folder = data / "davis_official_results" / "2017"
     published = json.loads((folder / "osvos_davis.json").read_text())
-    scores = compare(data / "davis2016" / "Annotations" / "480p", folder / "osvos", binary=False)
+    scores = score_sequences(data / "davis2016" / "Annotations" / "480p", folder / "osvos", binary=False)
     lacking = sorted({path.name for path in (folder / "osvos").iterdir()} - scores.keys())
     sequences, worst = {}, 0.0
     for name, both in scores.items():
@@ -112,18 +112,15 @@ def summary(data: Path) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "davis_official.json")
-    arguments = parser.parse_args()
-    start = time.perf_counter()
-    parts = {"davis2016_frames": of_2016(arguments.data), "davis2017_sequences": of_2017(arguments.data),
-             "davis2016_global": summary(arguments.data)}  # fmt: skip
-    result = {"command": "python benchmarks/davis_official.py --data FOLDER", "method": "OSVOS", **parts,
-              "seconds": round(time.perf_counter() - start, 1)}  # fmt: skip
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    for name, part in parts.items():
+    options = make_parser(__doc__, "davis_official.json", data=True).parse_args()
+    start, parts = time.perf_counter(), {}
+    result = ResultFile(options.output, provenance(MODULE, options, method="OSVOS"))
+    checks = {"davis2016_frames": of_2016, "davis2017_sequences": of_2017, "davis2016_global": summary}
+    for name, check in checks.items():
+        parts[name] = part = check(options.data)
+        result.update({name: part})
         print(f"{name}: {part['sequences']} sequences, largest error {part['largest_error']}, equal: {part['equal']}")
+    result.add(seconds=round(time.perf_counter() - start, 1))
     sys.exit(not all(part["equal"] for part in parts.values()))
 
 

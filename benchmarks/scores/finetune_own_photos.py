@@ -1,13 +1,12 @@
 """Fine-tune nano on photos it has not seen, with names it cannot know, by the public command: before and after.
 
-    python benchmarks/finetune_own_photos.py SCRATCH --data /path/to/data [--output FILE] [KEY=VALUE ...]
+    python -m benchmarks.scores.finetune_own_photos SCRATCH --data DATA [--output FILE] [KEY=VALUE ...]
 
 A shop photographs people in its clothes and calls the dresses "the Velora", the bags "the Tamsin" and so on. The photos
-are those of the Clothing Co-Parsing set that recipes/nano.yaml keeps from training. They become a folder of photos,
-masks and sentences (every name is asked about every photo, so that a name of something that is not there means "no
-target") for recipes/finetune.yaml, which holds a fifth of them back; scores come from those alone, before and
-after. What the model forgets is scored on composed instructions for photos that neither training has seen.
-KEY=VALUE goes to the training. Writes docs/results/finetune.json.
+are those of Clothing Co-Parsing that the recipe nano.yaml holds out. They become a folder of photos, masks and
+sentences for the recipe finetune.yaml; every photo gets every name, and the name of an absent object means "no target".
+The recipe holds out a fifth of them, and scores come from those alone. Forgetting is scored on composed instructions
+for photos that neither training has seen. KEY=VALUE overrides keys of the training recipe.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nano_validation import rounded
 from PIL import Image
 
+from benchmarks.harness import RECIPES, ResultFile, make_parser, provenance
 from instructseg.evaluation.metrics import ExpressionScores
-from instructseg.evaluation.provenance import hash_files, machine, versions
+from instructseg.evaluation.provenance import hash_weights
 from instructseg.inference.checkpoints import find
 from instructseg.inference.segmenter import Segmenter
 from instructseg.synthesis.composer import validation_set
@@ -38,8 +37,7 @@ from instructseg.training.logging.report import read_log
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.types import InstancePhoto, Sample
 
-ROOT = Path(__file__).parents[1]
-RECIPES = ROOT / "src" / "instructseg" / "recipes"
+MODULE = "benchmarks.scores.finetune_own_photos"
 # The shop's name, the labels it stands for, and the words by which nano knows (most of) them.
 CATALOGUE = {
     "the Velora": ("dress romper", "the dress"),
@@ -48,14 +46,14 @@ CATALOGUE = {
     "the Pavo": ("shoes boots sandals sneakers loafers pumps heels flats wedges clogs", "the shoes"),
     "the Lumo": ("pants jeans leggings shorts", "the pants"),
 }
-LEAST_SHARE = 0.005  # of the photo: less of a thing is asked about neither way
-REMEMBERED = 30  # samples of each data set to score what was known before
+MIN_SHARE = 0.005  # of the photo: smaller objects get no expression, neither present nor absent
+REMEMBERED = 30  # samples of each dataset for scoring what was known before
 
 
 def unseen_photos(data: Path, dataset: str) -> Photos:
     """The photos of one data set ("ccp" or "coco") that recipes/nano.yaml never trains on."""
     photos = open_photos(load_recipe(RECIPES / "nano.yaml", [f"data.root={data}"]).data, validation=True)
-    return Photos([(reader, at) for reader, at in photos.entries if reader.photo_id(at).startswith(f"{dataset}/")])
+    return Photos([(reader, at) for reader, at in photos.entries if _photo_id(reader, at).startswith(f"{dataset}/")])
 
 
 def write_folder(photos: Sequence[InstancePhoto], folder: Path) -> None:
@@ -71,7 +69,7 @@ def write_folder(photos: Sequence[InstancePhoto], folder: Path) -> None:
             masks = [instance.mask for instance in photo.instances if instance.name in labels.split()]
             mask = np.any([np.zeros(photo.image.shape[:2], bool), *masks], axis=0)
             file = f"masks/{stem}_{sentence.split()[-1]}.png" if mask.any() else None
-            if file is None or mask.mean() >= LEAST_SHARE:
+            if file is None or mask.mean() >= MIN_SHARE:
                 rows.append({"photo": f"images/{stem}.png", "mask": file, "sentence": sentence, "kind": sentence})
             if file:
                 Image.fromarray(mask).save(folder / file)
@@ -149,7 +147,7 @@ def report(recipe: Recipe, photos: int, own: Sequence[Sample], data: Path) -> di
     before, after = Segmenter.load("nano"), Segmenter.load(Path(recipe.output) / "model")
     held_out, nano = len(own), Path(find("nano"))
     return {
-        "nano": hash_files(nano.glob("*.safetensors"), nano),
+        "nano": hash_weights(nano),
         "photos": {"trained_on": photos - held_out, "held_out": held_out},
         "own_names": {"before": score(before, own), "by_known_words": score(before, known_words(own)),
                       "after": score(after, own)},
@@ -159,11 +157,9 @@ def report(recipe: Recipe, photos: int, own: Sequence[Sample], data: Path) -> di
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scratch", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "finetune.json")
-    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
+    parser = make_parser(__doc__, "finetune.json", data=True)
+    parser.add_argument("scratch", type=Path, help="the folder for photos and the training run")
+    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="overrides of the training recipe")
     return parser.parse_intermixed_args(arguments)
 
 
@@ -178,15 +174,13 @@ def main() -> None:
     minutes = train([str(RECIPES / "finetune.yaml"), *overrides], output)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    result = {
-        "command": " ".join(["python", "benchmarks/finetune_own_photos.py", *sys.argv[1:]]),
-        "machine": machine(),
-        "versions": versions(),
-        "seed": recipe.seed, "steps": recipe.steps, "batch_photos": recipe.batch_photos,
-        "learning_rate": recipe.learning_rate, "minutes": minutes,
-    } | report(recipe, len(photos), open_validation(recipe.data, 0, 0), options.data)  # fmt: skip
-    result["command"] = result["command"].replace(str(options.data), "DATA").replace(str(options.scratch), "SCRATCH")
-    options.output.write_text(json.dumps(rounded(result), indent=1) + "\n")
+    samples = open_validation(recipe.data, 0, 0)
+    facts = provenance(
+        MODULE, options, seed=recipe.seed, samples=len(samples), steps=recipe.steps, batch_photos=recipe.batch_photos,
+        learning_rate=recipe.learning_rate, minutes=minutes,
+    )  # fmt: skip
+    result = ResultFile(options.output, facts, digits=4)
+    result.update(report(recipe, len(photos), samples, options.data))
     print(f"written: {options.output}")
 
 

@@ -1,9 +1,9 @@
 """The 3B model on one CPU machine: write a random released checkpoint, convert it, load it, segment.
 
-    python benchmarks/full_size.py SCRATCH [--out docs/results/full_size.json] [--tiny]
+    python -m benchmarks.speed.full_size SCRATCH [--tiny]
 
-SCRATCH needs about 15 GB. Each stage runs as a process of its own, so that its peak memory is its own; `--tiny` does
-the same with a model of some hundred kilobytes. Masks of random weights mean nothing: sizes and seconds do.
+SCRATCH needs about 15 GB of disk. Each stage runs in a process of its own, so that its peak memory is measured alone;
+`--tiny` does the same with a model of some hundred kilobytes. The masks of random weights mean nothing.
 """
 
 import argparse
@@ -11,18 +11,21 @@ import json
 import platform
 import resource
 import shutil
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+from benchmarks.harness import ResultFile, make_parser, provenance, run_stage
+
+MODULE = "benchmarks.speed.full_size"
 STAGES = ("write", "convert", "load_and_segment")
 GB = 1e9
 
 
 class Memory:
-    """The process's memory while it is open: its peak, and the peak of what is its own (no mapped files)."""
+    """Measures seconds and peak memory of a block, with and without memory-mapped files."""
 
     def __enter__(self) -> "Memory":
         self.anonymous, self.start = 0, time.perf_counter()
@@ -50,8 +53,7 @@ class Memory:
 
 def sizes(tiny: bool):
     """The released checkpoint's sizes and our configuration with the same."""
-    from released_checkpoint import Sizes
-
+    from benchmarks.speed.released_checkpoint import Sizes
     from instructseg.model.configuration import InstructSegConfig, paper
 
     if not tiny:
@@ -83,8 +85,8 @@ def sizes(tiny: bool):
     return small, config
 
 
-def write(scratch: Path, tiny: bool) -> dict[str, object]:
-    import released_checkpoint
+def write(scratch: Path, tiny: bool) -> dict[str, Any]:
+    from benchmarks.speed import released_checkpoint
 
     shapes, _ = sizes(tiny)
     with Memory() as memory:
@@ -94,7 +96,7 @@ def write(scratch: Path, tiny: bool) -> dict[str, object]:
     return memory.report() | {"tensors": count, "bytes": sum(files), "largest_shard_bytes": max(files)}
 
 
-def convert(scratch: Path, tiny: bool) -> dict[str, object]:
+def convert(scratch: Path, tiny: bool) -> dict[str, Any]:
     from instructseg.conversion.convert import convert_released
 
     _, config = sizes(tiny)
@@ -108,7 +110,7 @@ def convert(scratch: Path, tiny: bool) -> dict[str, object]:
     }  # fmt: skip
 
 
-def load_and_segment(scratch: Path, tiny: bool) -> dict[str, object]:
+def load_and_segment(scratch: Path, tiny: bool) -> dict[str, Any]:
     import numpy as np
 
     from instructseg.inference.segmenter import Segmenter
@@ -129,7 +131,7 @@ def load_and_segment(scratch: Path, tiny: bool) -> dict[str, object]:
 
 
 def limits(results: dict[str, dict]) -> dict[str, bool]:
-    """What was promised, and whether it was kept."""
+    """Each limit we promise, and whether it is met."""
     stages = results["load_and_segment"]
     return {
         "conversion's peak is at most 2 GB above one shard": results["convert"]["peak_above_one_shard_gb"] <= 2,
@@ -140,32 +142,29 @@ def limits(results: dict[str, dict]) -> dict[str, bool]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("scratch", type=Path, help="an empty or new folder; it is emptied at the end")
-    parser.add_argument("--out", type=Path, help="a JSON file for the results")
-    parser.add_argument("--tiny", action="store_true", help="a model of some hundred kilobytes instead")
+    parser = make_parser(__doc__, "full_size.json")
+    parser.add_argument("scratch", type=Path, help="a new or empty folder; it is emptied at the end")
+    parser.add_argument("--tiny", action="store_true", help="use a model of some hundred kilobytes instead")
     parser.add_argument("--keep", action="store_true", help="leave the weights in the scratch folder")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.stage:
-        print(json.dumps(globals()[given.stage](given.scratch, given.tiny)))
+    options = parser.parse_args()
+    if options.stage:
+        print(json.dumps(globals()[options.stage](options.scratch, options.tiny)))
         return
-    given.scratch.mkdir(parents=True, exist_ok=True)
-    results: dict[str, dict] = {}
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    processor = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
+    facts = provenance(MODULE, options, seed=0) | {"size": "tiny" if options.tiny else "full", "machine": processor}
+    result, stages = ResultFile(options.output, facts), {}
     for stage in STAGES:
-        command = [sys.executable, __file__, str(given.scratch), "--stage", stage, *(["--tiny"] if given.tiny else [])]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        results[stage] = json.loads(done.stdout.splitlines()[-1])
-        print(stage, json.dumps(results[stage]), file=sys.stderr)
-    if not given.keep:
+        tiny = ["--tiny"] if options.tiny else []
+        stages[stage] = run_stage(MODULE, [str(options.scratch.resolve()), "--stage", stage, *tiny])
+        result.add(stages=stages)
+        print(stage, json.dumps(stages[stage]), file=sys.stderr)
+    if not options.keep:
         for name in ("released", "converted"):
-            shutil.rmtree(given.scratch / name)
-    machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
-    table = {"size": "tiny" if given.tiny else "full", "machine": machine, "stages": results, "limits": limits(results)}
-    text = json.dumps(table, indent=1)
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n")
+            shutil.rmtree(options.scratch / name)
+    result.add(limits=limits(stages))
+    print(json.dumps(result.content, indent=1))
 
 
 if __name__ == "__main__":
