@@ -37,6 +37,7 @@ ROOMS = {
     "verification": BASE | {"model", "media", "conversion", "evaluation.metrics"},
     "inference": BASE | {"model", "media", "visualization", "conversion"},
     "evaluation": MIDDLE,
+    "evaluation.api": MIDDLE | {"training", "evaluation"},
     "training": MIDDLE,
     "ablations": MIDDLE | {"training", "evaluation"},
 }

@@ -1,10 +1,7 @@
 """Whole conversions at toy size: what is written loads, behaves as it should, and names where it came from."""
 
 import hashlib
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +14,7 @@ from torch import nn
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
+from benchmarks.speed import released_checkpoint as checkpoint
 from instructseg.cli import app
 from instructseg.conversion import released
 from instructseg.conversion.convert import BASE_FRESH, convert_base, convert_released
@@ -29,18 +27,6 @@ from instructseg.inference.segmenter import Segmenter
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.presets import paper
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-def load_benchmark(name):
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-checkpoint = load_benchmark("released_checkpoint")
 SIZES = checkpoint.Sizes(
     words=98, output_words=120, width=40, ffn=56, layers=2, eye_width=24, eye_ffn=48, eye_layers=3, eye_patches=16,
     eye_patch=7, swin_width=8, swin_depths=(2, 1, 2, 1), swin_heads=(1, 2, 2, 4), window=4, decoder=32, pixel_layers=2,

@@ -13,10 +13,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.mark.slow
 def test_dry_run(tmp_path):
-    command = [sys.executable, str(REPOSITORY / "benchmarks" / "full_size.py"), str(tmp_path / "scratch"), "--tiny"]
+    command = [sys.executable, "-m", "benchmarks.speed.full_size", str(tmp_path / "scratch"), "--tiny"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
     out = tmp_path / "full_size.json"
-    done = subprocess.run([*command, "--out", str(out)], env=environment, capture_output=True, text=True)
+    command += ["--output", str(out)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     table = json.loads(out.read_text())
     stages = table["stages"]

@@ -1,9 +1,6 @@
 """Pictures before and after: the ten photos are chosen without their answers, may be shown, and failures say so."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +11,7 @@ from instructseg.errors import DataError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training.recipe import DataRecipe
 from instructseg.types import Expression, Sample, Task
+from tools import before_after
 
 SHAPE = (48, 64)
 SQUARE = np.zeros(SHAPE, bool)
@@ -23,12 +21,7 @@ KINDS = ("absent", "color", "function", "plural", "position", "relation", "size"
 
 @pytest.fixture(scope="module")
 def benchmark():
-    path = Path(__file__).parents[2] / "benchmarks" / "before_after.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[path.stem]
+    return before_after
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +85,16 @@ def test_what_is_said_about_an_answer(benchmark, mask, target, words, right, val
 def test_the_models_threshold_refuses(benchmark, samples, credits):
     segmenter, case = Segmenter(*tiny_model.build()), benchmark.choose(samples, credits)[0]
     segmenter.model.config.score_threshold = 0.0
-    answered = benchmark.ask(segmenter, case)
+    answered = benchmark.predict(segmenter, case)
     segmenter.model.config.score_threshold = 1.0
-    refused = benchmark.ask(segmenter, case)
+    refused = benchmark.predict(segmenter, case)
     assert answered.mask.shape == SHAPE and refused.mask is None and refused.score == answered.score > 0
 
 
 def test_files(benchmark, samples, credits, tmp_path):
     """The page has its width, each photo of COCO a line with its page, and what was written by hand stays."""
     cases = benchmark.choose(samples, credits)
-    answers = [(benchmark.Answer(None, 0.1), benchmark.Answer(SQUARE, 0.9))] * len(cases)
+    answers = [(benchmark.CasePrediction(None, 0.1), benchmark.CasePrediction(SQUARE, 0.9))] * len(cases)
     (tmp_path / "pictures").mkdir()
     readme = tmp_path / "pictures" / "README.md"
     readme.write_text("By hand.\n")

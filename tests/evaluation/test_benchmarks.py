@@ -6,9 +6,9 @@ import pytest
 
 from instructseg.data.catalogue.registry import CATALOGUE
 from instructseg.errors import InputError
-from instructseg.evaluation.benchmarks import BENCHMARKS, COMPOSED, chosen
-from instructseg.evaluation.scoring.questions import QUESTIONS
-from instructseg.evaluation.scoring.registry import MEASURES
+from instructseg.evaluation.benchmarks import BENCHMARKS, COMPOSED, choose_benchmarks
+from instructseg.evaluation.scoring import SCORERS
+from instructseg.evaluation.scoring.question_scorer import QUESTION_SCORERS
 from instructseg.evaluation.submission import ZIP_FOLDERS
 from instructseg.synthesis.validation_clips import CLIP_KINDS
 
@@ -47,12 +47,12 @@ def test_figures_are_the_papers(table):
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_rows_name_what_exists(name):
     row = BENCHMARKS[name]
-    assert row.name == name and row.measure in MEASURES and row.protocol and row.metrics
+    assert row.name == name and row.scorer in SCORERS and row.protocol and row.metrics
     assert set(row.paper) <= set(row.metrics)
     assert row.server in ("", "vqav2", *ZIP_FOLDERS)
     if row.dataset not in COMPOSED:
         assert row.split in CATALOGUE[row.dataset].counts
-    assert (row.measure in QUESTIONS) == (row.dataset in QUESTIONS)
+    assert (row.scorer in QUESTION_SCORERS) == (row.dataset in QUESTION_SCORERS)
 
 
 def test_both_res_protocols_are_rows_of_their_own():
@@ -63,8 +63,11 @@ def test_both_res_protocols_are_rows_of_their_own():
 
 def test_a_wrong_name_gets_a_hint_and_a_repeated_one_counts_once():
     with pytest.raises(InputError, match="did you mean refcoco/val"):
-        chosen(["refcoco/vall"])
-    assert [row.name for row in chosen(["revos/valid", "refcoco/val", "revos/valid"])] == ["revos/valid", "refcoco/val"]
+        choose_benchmarks(["refcoco/vall"])
+    assert [row.name for row in choose_benchmarks(["revos/valid", "refcoco/val", "revos/valid"])] == [
+        "revos/valid",
+        "refcoco/val",
+    ]
 
 
 def test_composed_clips_have_a_row_for_each_kind():

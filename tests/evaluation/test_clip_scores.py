@@ -43,9 +43,9 @@ def test_no_prediction_is_an_empty_mask():
 
 def test_clips_that_do_not_fit_are_refused():
     gt = np.zeros((3, 6, 6), bool)
-    with pytest.raises(InputError, match=r"\[2, 3\] frames"):
+    with pytest.raises(InputError, match=r"one number of frames, got \[2, 3\]"):
         clip_scores(gt[:2], gt)
-    with pytest.raises(InputError, match="none of the 2 frames is annotated"):
+    with pytest.raises(InputError, match="at least one annotated frame, got none of 2"):
         clip_scores(None, [None, None])
     with pytest.raises(InputError, match="one shape"):
         clip_scores(gt[:, :4], gt)
@@ -151,7 +151,7 @@ def test_revos_without_foreground_or_second_kind():
     scores = ReVosScores()
     scores.update("referring", masks(rng), masks(rng))
     assert "R" not in scores.compute()["referring"] and "overall" not in scores.compute()
-    with pytest.raises(InputError, match="no foreground"):
+    with pytest.raises(InputError, match="foreground for every annotated frame"):
         scores.update("referring", None, masks(rng), [*masks(rng, 3), None])
 
 
@@ -163,5 +163,5 @@ def test_revos_as_released():
     row = scores.compute()["referring"]
     assert (row["J"], row["A"], row["R"]) == (0.25, 0.3333, 0.0)
     assert row["F"] == round(contour_accuracy(pred, counts > 0)[0], 4)
-    with pytest.raises(InputError, match="released and of repaired"):
+    with pytest.raises(InputError, match="one `released` setting"):
         ReVosScores().merge(scores)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.commands.evaluate import open_samples
+from instructseg.evaluation.api import open_samples
 from instructseg.evaluation.benchmarks import BENCHMARKS
-from instructseg.evaluation.predictor import MaskAnswer
-from instructseg.evaluation.scoring.registry import MEASURES
+from instructseg.evaluation.predictor import MaskPrediction
+from instructseg.evaluation.scoring import SCORERS
 from instructseg.synthesis.validation_clips import CLIP_KINDS, FRAMES
 
 ROW = BENCHMARKS["composed_clips/val"]
@@ -51,12 +51,14 @@ def test_it_is_the_fixed_set_on_held_out_photos(clips):
 
 def test_scores_are_told_by_kind(clips):
     """Answered rightly, except that things are followed out of the picture: only clips of that kind lose."""
-    measure, entries = MEASURES[ROW.measure], []
+    scorer, records = SCORERS[ROW.scorer], []
     for index in range(5):
         sample = clips[index]
-        answers = [MaskAnswer(masks(each.masks, wrong=each.kind == "leaving"), [0.5]) for each in sample.expressions]
-        entries += measure.entries(sample, answers, None)
-    scores = measure.scores(entries)
+        answers = [
+            MaskPrediction(masks(each.masks, wrong=each.kind == "leaving"), [0.5]) for each in sample.expressions
+        ]
+        records += scorer.score_sample(sample, answers, None)
+    scores = scorer.compute(records)
     assert set(ROW.metrics) <= set(scores)
     assert {kind for kind in CLIP_KINDS if scores[f"{kind}/J&F"] < 1} == {"leaving"}
     assert 0 < scores["leaving/J&F"] < scores["J&F"] < 1

@@ -83,7 +83,7 @@ def test_boundary_and_growth_pixel_by_pixel(size):
         expected = np.zeros(size, bool)
         for row, column in zip(*np.nonzero(slow_boundary(mask)), strict=True):
             expected |= (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
-        assert (unpack(edges.grown(radius), size) == expected).all()
+        assert (unpack(edges.dilate(radius), size) == expected).all()
 
 
 def unpack(bitmap, size):
@@ -109,7 +109,7 @@ def test_rectangles_make_the_disk(radius):
     pixel[radius, radius + 20] = True
     expected = np.zeros(size, bool)
     expected[: 2 * radius + 1, 20 : 2 * radius + 21] = disk
-    assert (unpack(Bitmap.of(pixel).grown(radius), size) == expected).all(), "no gap within a lone pixel's disk"
+    assert (unpack(Bitmap.of(pixel).dilate(radius), size) == expected).all(), "no gap within a lone pixel's disk"
 
 
 def test_tolerance_is_a_share_of_the_diagonal():
@@ -181,11 +181,15 @@ def test_pairwise_scores_are_objects_by_predictions():
 @pytest.mark.parametrize(
     ("pred", "gt", "words"),
     [
-        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool), "prediction has type uint8"),
-        (np.zeros((4, 4), bool), np.zeros((4, 5), bool), "they must have one shape"),
-        (np.zeros((4, 4), bool), np.zeros((1, 4, 4), bool), "they must have one shape"),
-        (np.zeros((4, 4, 2, 1), bool), np.zeros((4, 4, 2, 1), bool), r"\(frames, height, width\) was needed"),
-        (np.zeros((4, 0), bool), np.zeros((4, 0), bool), r"shape \(4, 0\)"),
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool), "prediction as a bool NumPy array, got uint8"),
+        (np.zeros((4, 4), bool), np.zeros((4, 5), bool), "expected masks of one shape"),
+        (np.zeros((4, 4), bool), np.zeros((1, 4, 4), bool), "expected masks of one shape"),
+        (
+            np.zeros((4, 4, 2, 1), bool),
+            np.zeros((4, 4, 2, 1), bool),
+            r"\(height, width\) or \(frames, height, width\), got",
+        ),
+        (np.zeros((4, 0), bool), np.zeros((4, 0), bool), r"got \(4, 0\)"),
     ],
 )
 def test_what_is_no_mask_is_refused(pred, gt, words):

@@ -35,7 +35,7 @@ def test_long_clips_have_quarters_too():
 
 @pytest.mark.parametrize("values", [np.zeros(0), np.array([0.5, np.nan]), np.zeros((2, 2))])
 def test_statistics_of_no_scores_are_refused(values):
-    with pytest.raises(InputError, match="at least one frame, all finite"):
+    with pytest.raises(InputError, match="finite scores of at least one frame"):
         FrameStatistics.of(values)
 
 
@@ -75,13 +75,13 @@ def test_matching_is_the_best_of_all_assignments(proposals, objects):
 
 def test_what_cannot_be_matched_is_refused():
     rng = np.random.default_rng(0)
-    with pytest.raises(InputError, match="21 proposals"):
+    with pytest.raises(InputError, match=r"at most 20 proposals.*got 21"):
         match_proposals(clip(rng, 21), clip(rng, 1))
-    with pytest.raises(InputError, match="0 objects"):
+    with pytest.raises(InputError, match="at least 1 object, got 1 and 0"):
         match_proposals(clip(rng, 1), clip(rng, 0))
-    with pytest.raises(InputError, match=r"\[3, 4\] frames"):
+    with pytest.raises(InputError, match=r"one number of frames, got \[3, 4\]"):
         match_proposals(clip(rng, 1)[:3], clip(rng, 1))
-    with pytest.raises(InputError, match="the counts must stay the same"):
+    with pytest.raises(InputError, match="same counts in every frame"):
         match_proposals([clip(rng, 1)[0], clip(rng, 2)[0]], clip(rng, 1)[:2])
 
 
@@ -95,7 +95,7 @@ def test_object_scores():
     assert table["J&F"] == pytest.approx((table["J"] + table["F"]) / 2) and table["count"] == 2
     assert (table["J_recall"], table["F_recall"]) == (0.25, 0.75)
     assert table["F_decay"] == pytest.approx(0.1)
-    with pytest.raises(InputError, match="object bear_1 was scored before"):
+    with pytest.raises(InputError, match="each object once, got bear_1"):
         scores.update("bear_1", np.ones(2), np.ones(2))
     scores.reset()
     assert scores.compute() == {}
@@ -113,7 +113,7 @@ def test_objects_merge_in_any_order():
         for index in order:
             total.merge(parts[index])
         assert total.compute() == whole.compute()
-    with pytest.raises(InputError, match="scored before"):
+    with pytest.raises(InputError, match="each object once"):
         whole.merge(parts[0])
 
 

@@ -10,13 +10,13 @@ from fakes import HEIGHT, WIDTH, Photos, Shifted, block, clip, photo, question
 from PIL import Image
 
 from instructseg.errors import DataError, InputError
-from instructseg.evaluation.api import Settings, evaluate
+from instructseg.evaluation.benchmark_run import run_benchmark
 from instructseg.evaluation.benchmarks import BENCHMARKS
 from instructseg.evaluation.mask_files import mask_paths
+from instructseg.evaluation.options import RunOptions, SaveMasks
 from instructseg.evaluation.records import read_lines
 from instructseg.evaluation.results import read_results
-from instructseg.evaluation.runner import SaveMasks
-from instructseg.evaluation.saved_predictions import Predictions
+from instructseg.evaluation.saved_predictions import SavedPredictions
 from instructseg.evaluation.submission import write_submission
 
 MODEL = {"name": "fake", "hash": "0"}
@@ -27,7 +27,7 @@ def scores(folder):
 
 
 def played(folder, benchmark, samples, system, **settings):
-    list(evaluate(BENCHMARKS[benchmark], samples, system, folder, Settings(MODEL, **settings)))
+    list(run_benchmark(BENCHMARKS[benchmark], samples, system, folder, RunOptions(MODEL, **settings)))
     return scores(folder)
 
 
@@ -36,15 +36,15 @@ def played(folder, benchmark, samples, system, **settings):
     ("benchmark", "samples"), [("templated/val", Photos(4)), ("davis2016/val", [clip(0), clip(1)])]
 )
 def test_saved_masks_are_predictions_with_the_same_scores(tmp_path, benchmark, samples, save):
-    first = played(tmp_path / benchmark, benchmark, samples, Shifted(), save=save)
+    first = played(tmp_path / benchmark, benchmark, samples, Shifted(), save_masks=save)
     assert first
-    assert played(tmp_path / "again", benchmark, samples, Predictions(tmp_path / benchmark)) == first
+    assert played(tmp_path / "again", benchmark, samples, SavedPredictions(tmp_path / benchmark)) == first
 
 
 def test_saved_answers_are_predictions_with_the_same_scores(tmp_path):
     samples = [question(index) for index in range(3)]
     first = played(tmp_path / "pope", "pope/coco", samples, Shifted())
-    assert played(tmp_path / "again", "pope/coco", samples, Predictions(tmp_path / "pope")) == first
+    assert played(tmp_path / "again", "pope/coco", samples, SavedPredictions(tmp_path / "pope")) == first
 
 
 def test_another_systems_png_files_are_any_value_above_0(tmp_path):
@@ -53,14 +53,14 @@ def test_another_systems_png_files_are_any_value_above_0(tmp_path):
         path = tmp_path / "masks" / mask_paths(sample, place)[0]
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask.astype(np.uint8) * (1 + 6 * place)).save(path)
-    found = Predictions(tmp_path).segment_image(sample)
+    found = SavedPredictions(tmp_path).segment_image(sample)
     assert (found[0].masks[0] == sample.expressions[0].mask).all() and not found[1].masks[0].any()
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ({"id": "tiny/9", "expressions": []}, "no answer to expression 0 of sample tiny/clip0"),
+        ({"id": "tiny/9", "expressions": []}, "no prediction for expression 0 of sample tiny/clip0"),
         ({"id": "tiny/clip0", "expressions": [{"id": "0", "rles": [None]}]}, "3 entries"),
         ({"id": "tiny/clip0", "expressions": [{"id": "0"}]}, "3 entries"),
         ({"id": "tiny/clip0", "expressions": [{"id": "0", "rles": [{"size": [2, 2], "counts": "x"}] * 3}]}, "RLE"),
@@ -68,13 +68,13 @@ def test_another_systems_png_files_are_any_value_above_0(tmp_path):
 )
 def test_damaged_predictions_are_failures_by_name(tmp_path, line, words):
     (tmp_path / "samples.jsonl").write_text(json.dumps(line) + "\n")
-    assert played(tmp_path / "out", "davis2016/val", [clip(0)], Predictions(tmp_path)) is None
+    assert played(tmp_path / "out", "davis2016/val", [clip(0)], SavedPredictions(tmp_path)) is None
     assert words in read_lines(tmp_path / "out" / "samples.jsonl")[0]["error"]
 
 
 def test_a_folder_without_predictions_is_refused(tmp_path):
-    with pytest.raises(InputError, match="neither masks/ nor"):
-        Predictions(tmp_path)
+    with pytest.raises(InputError, match=r"masks/ or samples.jsonl.*neither"):
+        SavedPredictions(tmp_path)
 
 
 def test_ids_that_lead_out_of_the_folder_are_refused():
@@ -105,7 +105,7 @@ def test_an_incomplete_or_wrong_zip_is_refused(tmp_path):
     played(tmp_path, "mevis/valid", [sample], Shifted())
     path = tmp_path / "masks" / "mevis" / "clip0" / "0" / "05.png"
     Image.new("L", (3, 3)).save(path)
-    with pytest.raises(DataError, match=r"05.png is \(3, 3\)"):
+    with pytest.raises(DataError, match=r"05.png to have.*got \(3, 3\)"):
         write_submission("mevis", [sample], tmp_path / "masks", [])
     path.unlink()
     with pytest.raises(DataError, match="lacks 1 of the 3 masks of mevis/clip0"):

@@ -10,7 +10,7 @@ from instructseg.evaluation.records import RecordFolder, encode, read_lines
 
 def test_parts_become_one_sorted_file(tmp_path):
     folder = RecordFolder(tmp_path)
-    first, second = folder.part(0), folder.part(1)
+    first, second = folder.open_log(0), folder.open_log(1)
     first.append({"index": 2, "id": "ü"}, 0.5)
     second.append({"index": 0, "id": "b"}, 0.25)
     first.append({"index": 1, "id": "c"}, 1.0)
@@ -25,14 +25,14 @@ def test_parts_become_one_sorted_file(tmp_path):
 
 def test_a_torn_line_is_read_as_not_there_and_cut_off(tmp_path):
     folder = RecordFolder(tmp_path)
-    part = folder.part(0)
+    part = folder.open_log(0)
     part.append({"index": 0}, 0.0)
     part.close()
     path = folder.parts / "0000.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"record": {"index": 1, "id": "ha')
     assert list(folder.read()[0]) == [0]
-    part = folder.part(0)
+    part = folder.open_log(0)
     part.append({"index": 1}, 0.0)
     part.close()
     assert path.read_bytes().startswith(whole)
@@ -43,7 +43,7 @@ def test_a_torn_line_is_read_as_not_there_and_cut_off(tmp_path):
 def test_of_a_sample_done_twice_the_one_that_worked_counts(tmp_path, order):
     folder = RecordFolder(tmp_path)
     for rank, worked in enumerate(order):
-        part = folder.part(rank)
+        part = folder.open_log(rank)
         part.append({"index": 0, "id": "good"} if worked else {"index": 0, "error": "bad"}, 0.0)
         part.close()
     assert folder.read()[0][0]["id"] == "good"

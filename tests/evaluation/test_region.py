@@ -109,17 +109,17 @@ def test_an_empty_target_that_is_answered_with_nothing():
 
 
 def test_masks_of_two_sizes_are_refused():
-    with pytest.raises(InputError, match=r"prediction \(2, 3\) and target \(3, 2\); they must have one shape"):
+    with pytest.raises(InputError, match=r"one shape, got prediction \(2, 3\) and target \(3, 2\)"):
         intersection_and_union(np.ones((2, 3), bool), np.ones((3, 2), bool))
 
 
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (np.full((2, 2), 255, np.uint8), "prediction has type uint8; a bool NumPy array was needed"),
-        ([[True]], "prediction has type list"),
-        (np.ones((2, 2, 1), bool), r"prediction has shape \(2, 2, 1\); \(height, width\) was needed"),
-        (np.ones((0, 2), bool), r"prediction has shape \(0, 2\)"),
+        (np.full((2, 2), 255, np.uint8), "prediction as a bool NumPy array, got uint8"),
+        ([[True]], "prediction as a bool NumPy array, got list"),
+        (np.ones((2, 2, 1), bool), r"prediction with shape \(height, width\), got \(2, 2, 1\)"),
+        (np.ones((0, 2), bool), r"prediction with shape \(height, width\), got \(0, 2\)"),
     ],
 )
 def test_what_is_no_mask_is_refused(mask, words):
@@ -150,7 +150,7 @@ def test_released_rules():
     assert scores.update("a", ROW, empty) == 0.0
     table = scores.compute()["all"]
     assert table["miou"] == pytest.approx((1 / 3.00001 + 2) / 4) and table["ciou"] == pytest.approx(1 / 5)
-    with pytest.raises(InputError, match="released and of repaired"):
+    with pytest.raises(InputError, match="one `released` setting"):
         ExpressionScores().merge(scores)
 
 

@@ -8,19 +8,20 @@ from fakes import Photos, Shifted, clip, photo, question
 from PIL import Image
 
 from instructseg.errors import DataError
-from instructseg.evaluation.api import Settings, evaluate
+from instructseg.evaluation.benchmark_run import run_benchmark
 from instructseg.evaluation.benchmarks import BENCHMARKS
+from instructseg.evaluation.options import RunOptions
 from instructseg.evaluation.provenance import hash_files
 from instructseg.evaluation.records import read_lines
 from instructseg.evaluation.results import gather, read_results, write_table
-from instructseg.evaluation.sheets import pick
+from instructseg.evaluation.sheets import choose_expressions
 
 MODEL = {"name": "fake", "hash": "0123"}
 
 
 def result_of(folder, samples=None, system=None, benchmark="templated/val", **settings):
-    options = Settings(MODEL, **settings)
-    list(evaluate(BENCHMARKS[benchmark], samples or Photos(5), system or Shifted(), folder, options))
+    options = RunOptions(MODEL, **settings)
+    list(run_benchmark(BENCHMARKS[benchmark], samples or Photos(5), system or Shifted(), folder, options))
     return read_results(folder)
 
 
@@ -91,11 +92,11 @@ def record(index, *worths):
 
 def test_pictures_are_of_the_best_the_median_and_the_worst():
     records = [record(0, 0.5, 0.1), record(1, 0.9), record(2, 0.3), record(3, 0.6), {"index": 4, "error": "x"}]
-    picks = pick(records, "iou", 1)
-    assert [(one.index, one.expression, one.why) for one in picks] == [
+    picks = choose_expressions(records, "iou", 1)
+    assert [(one.index, one.expression, one.reason) for one in picks] == [
         (1, "0", "best 0.90"), (0, "0", "median 0.50"), (2, "0", "worst 0.30"),
     ]  # fmt: skip
-    assert [one.index for one in pick([record(7)], "iou", 1)] == []
+    assert [one.index for one in choose_expressions([record(7)], "iou", 1)] == []
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,19 @@ import pytest
 from fakes import Photos, Shifted, clip, photo
 
 from instructseg.errors import InputError
+from instructseg.evaluation.options import SaveMasks
+from instructseg.evaluation.processes import Processes
 from instructseg.evaluation.records import read_lines
-from instructseg.evaluation.runner import Job, Processes, SaveMasks, choose, run
-from instructseg.evaluation.scoring.registry import MEASURES
+from instructseg.evaluation.runner import EvaluationJob, draw_indices, run
+from instructseg.evaluation.scoring import SCORERS
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SOURCE = Path(__file__).parents[2] / "src"
 PATHS = f"{SOURCE}:{SUPPORT}:{SUPPORT.parent}/evaluation"
 
 
-def job(folder, samples=None, answerer=None, measure="region", **options):
-    return Job(samples or Photos(7), answerer or Shifted(), MEASURES[measure], folder, **options)
+def job(folder, samples=None, predictor=None, scorer="region", **options):
+    return EvaluationJob(samples or Photos(7), predictor or Shifted(), SCORERS[scorer], folder, **options)
 
 
 def finished(folder):
@@ -51,16 +53,16 @@ def test_records_are_sorted_complete_and_without_times(reference):
 @pytest.mark.parametrize("stop", [0, 1, 4, 7])
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path, reference, stop):
     folder, first, second = tmp_path / "run", Shifted(), Shifted()
-    records = run(job(folder, answerer=first))
+    records = run(job(folder, predictor=first))
     for _ in range(stop):
         next(records)
     records.close()
     assert not (folder / "samples.jsonl").exists()
-    list(run(job(folder, answerer=second)))
+    list(run(job(folder, predictor=second)))
     assert finished(folder) == reference
     assert len(first.calls) == stop and not set(first.calls) & set(second.calls)
     again = Shifted()
-    list(run(job(folder, answerer=again)))
+    list(run(job(folder, predictor=again)))
     assert again.calls == [] and finished(folder) == reference
 
 
@@ -69,7 +71,7 @@ def test_a_process_killed_in_the_middle_resumes_to_the_same_bytes(tmp_path, refe
     script = (
         "from pathlib import Path; from fakes import Photos, Shifted; from test_runner import job;"
         "from instructseg.evaluation.runner import run; import sys;"
-        "list(run(job(Path(sys.argv[1]), answerer=Shifted(journal=Path(sys.argv[2]), pause=0.05))))"
+        "list(run(job(Path(sys.argv[1]), predictor=Shifted(journal=Path(sys.argv[2]), pause=0.05))))"
     )
     environment = {**os.environ, "PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", script, str(folder), str(journal)], env=environment)
@@ -81,7 +83,7 @@ def test_a_process_killed_in_the_middle_resumes_to_the_same_bytes(tmp_path, refe
     process.wait()
     assert not (folder / "samples.jsonl").exists()
     rest = Shifted()
-    list(run(job(folder, answerer=rest)))
+    list(run(job(folder, predictor=rest)))
     assert finished(folder) == reference
     assert 0 < len(rest.calls) < 7
 
@@ -95,7 +97,7 @@ def test_processes_share_the_work_each_sample_once(tmp_path, reference, count):
     systems = [Shifted() for _ in range(count)]
 
     def work(rank):
-        list(run(job(folder, answerer=systems[rank]), Processes(rank, count, barrier.wait)))
+        list(run(job(folder, predictor=systems[rank]), Processes(rank, count, barrier.wait)))
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(count)]
     [thread.start() for thread in threads]
@@ -115,11 +117,12 @@ def test_two_processes_of_torchrun_equal_one(tmp_path, reference):
     script.write_text(
         "from pathlib import Path\nimport sys\n"
         "from fakes import Shifted\nfrom test_runner import job\n"
-        "from instructseg.commands.evaluate import shared_processes\nfrom instructseg.evaluation.runner import run\n"
-        "processes, device = shared_processes('cpu')\n"
+        "from instructseg.evaluation.processes import launched_processes\n"
+        "from instructseg.evaluation.runner import run\n"
+        "processes, device = launched_processes('cpu')\n"
         "assert (processes.count, device) == (2, 'cpu')\n"
         "system = Shifted(journal=Path(sys.argv[1] + f'.{processes.rank}'))\n"
-        "list(run(job(Path(sys.argv[1]), answerer=system), processes))\n"
+        "list(run(job(Path(sys.argv[1]), predictor=system), processes))\n"
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
@@ -133,14 +136,14 @@ def test_two_processes_of_torchrun_equal_one(tmp_path, reference):
 
 def test_a_failed_sample_is_recorded_as_wrong_and_tried_again(tmp_path, reference):
     folder = tmp_path / "run"
-    list(run(job(folder, answerer=Shifted(fails=["tiny/2"]))))
+    list(run(job(folder, predictor=Shifted(fails=["tiny/2"]))))
     record = read_lines(folder / "samples.jsonl")[2]
     assert record["error"] == "RuntimeError: no answer to tiny/2"
     there, absent = record["expressions"]
     assert (there["shared"], there["joined"], there["iou"]) == (0, 64, 0.0)
     assert absent["refused"] is False
     repaired = Shifted()
-    list(run(job(folder, answerer=repaired)))
+    list(run(job(folder, predictor=repaired)))
     assert repaired.calls == ["tiny/2"]
     assert finished(folder) == reference
 
@@ -163,8 +166,8 @@ def test_wrong_answers_of_a_system_fail_the_sample(tmp_path):
                 replace(answer, masks=[photo(0).expressions[0].mask[:5]]) for answer in super().segment_image(sample)
             ]
 
-    for name, system, words in (("few", TooFew(), "1 answers to 2"), ("size", WrongSize(), "(5, 32)")):
-        (record,) = run(job(tmp_path / name, samples=Photos(1), answerer=system))
+    for name, system, words in (("few", TooFew(), "expected 2 predictions"), ("size", WrongSize(), "(5, 32)")):
+        (record,) = run(job(tmp_path / name, samples=Photos(1), predictor=system))
         assert words in record["error"]
 
 
@@ -175,17 +178,21 @@ def test_records_of_another_plan_are_refused(tmp_path):
 
 
 def test_limit_draws_by_the_seed_and_keeps_the_order():
-    assert choose(5, None, 0) == choose(5, 9, 3) == [0, 1, 2, 3, 4]
-    drawn = choose(1000, 10, 0)
-    assert drawn == sorted(set(drawn)) and len(drawn) == 10 and drawn == choose(1000, 10, 0) != choose(1000, 10, 1)
+    assert draw_indices(5, None, 0) == draw_indices(5, 9, 3) == [0, 1, 2, 3, 4]
+    drawn = draw_indices(1000, 10, 0)
+    assert (
+        drawn == sorted(set(drawn))
+        and len(drawn) == 10
+        and drawn == draw_indices(1000, 10, 0) != draw_indices(1000, 10, 1)
+    )
 
 
 def test_masks_are_kept_as_rle_or_png(tmp_path):
     from instructseg.media.masks import rle_to_mask
 
-    (record,) = run(job(tmp_path / "rle", samples=[clip(0)], measure="clip", save=SaveMasks.RLE))
+    (record,) = run(job(tmp_path / "rle", samples=[clip(0)], scorer="clip", save_masks=SaveMasks.RLE))
     rles = record["expressions"][0]["rles"]
     assert [rle_to_mask(rle).sum() for rle in rles] == [64, 64, 64]
-    list(run(job(tmp_path / "png", samples=[photo(3)], save=SaveMasks.PNG)))
+    list(run(job(tmp_path / "png", samples=[photo(3)], save_masks=SaveMasks.PNG)))
     names = sorted(str(path.relative_to(tmp_path / "png")) for path in (tmp_path / "png").rglob("*.png"))
     assert names == ["masks/tiny/3/a3.png", "masks/tiny/3/b3.png"]

@@ -1,25 +1,19 @@
-"""benchmarks/average_models.py: between two models, but for the modules that started anew."""
-
-import importlib.util
-from pathlib import Path
+"""tools/average_models.py: between two models, but for the modules that started anew."""
 
 import pytest
 import tiny_model
 import torch
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "average_models.py"
+from tools import average_models
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_average(share):
-    spec = importlib.util.spec_from_file_location("average_models", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     (before, _), (after, _) = tiny_model.build(), tiny_model.build()
     with torch.no_grad():
         for parameter in after.parameters():
             parameter.add_(1.0)
-    module.average(before, after, share, ("perceiver",))
+    average_models.average(before, after, share, ("perceiver",))
     for (name, old), (_, new) in zip(before.named_parameters(), after.named_parameters(), strict=True):
         expected = 1.0 if name.startswith("perceiver") else share
         torch.testing.assert_close(new - old, torch.full_like(old, expected), atol=1e-5, rtol=1e-4)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from instructseg.errors import DataError
-from instructseg.evaluation.predictor import MaskAnswer
+from instructseg.evaluation.predictor import MaskPrediction
 from instructseg.types import Expression, Sample, Task
 
 HEIGHT, WIDTH = 24, 32
@@ -76,14 +76,14 @@ class Shifted:
         if sample.id in self.fails:
             raise RuntimeError(f"no answer to {sample.id}")
 
-    def segment_image(self, sample: Sample) -> list[MaskAnswer]:
+    def segment_image(self, sample: Sample) -> list[MaskPrediction]:
         self._note(sample)
         masks = [None if each.mask is None else np.roll(each.mask, 1, axis=1) for each in sample.expressions]
-        return [MaskAnswer([mask], [0.123456789 * (mask is not None)]) for mask in masks]
+        return [MaskPrediction([mask], [0.123456789 * (mask is not None)]) for mask in masks]
 
-    def segment_clip(self, sample: Sample) -> list[MaskAnswer]:
+    def segment_clip(self, sample: Sample) -> list[MaskPrediction]:
         self._note(sample)
-        return [MaskAnswer([block(4, 4 + at) for at in range(len(sample.frames))], [0.5, 0.25, 0.75])]
+        return [MaskPrediction([block(4, 4 + at) for at in range(len(sample.frames))], [0.5, 0.25, 0.75])]
 
     def answer(self, sample: Sample, expression: Expression) -> str:
         self._note(sample)

@@ -1,13 +1,10 @@
 """The benchmark of fine-tuning: it writes a folder as the guide describes it, and its scores are what it says."""
 
-import importlib.util
-import sys
-
 import numpy as np
-import painted_world
 import pytest
 import tiny_model
 
+from benchmarks.scores import finetune_own_photos
 from instructseg.data.readers.folder import MaskFolder
 from instructseg.inference.segmenter import Segmenter
 from instructseg.types import Instance, InstancePhoto
@@ -15,15 +12,7 @@ from instructseg.types import Instance, InstancePhoto
 
 @pytest.fixture(scope="module")
 def benchmark():
-    folder = painted_world.REPOSITORY / "benchmarks"
-    sys.path.insert(0, str(folder))  # benchmarks import one another by name, as scripts do
-    try:
-        spec = importlib.util.spec_from_file_location("finetune_own_photos", folder / "finetune_own_photos.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(folder))
-    return module
+    return finetune_own_photos
 
 
 def rows(first, last):

@@ -1,40 +1,52 @@
-"""The visible table of benchmarks: every row of the paper's Tables 2-5, the same by other protocols, and our own.
+"""The catalogue of benchmarks: every row of the paper's Tables 2-5, the same under other protocols, and our own.
 
-Figures are percentages as the paper prints them for InstructSeg-3B; "" stands for a split that it does not report.
+The paper's scores are percentages as it prints them for InstructSeg-3B.
 """
 
 from __future__ import annotations
 
 import difflib
+import textwrap
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from instructseg.errors import InputError
 
-RES_PROTOCOL = "one expression, one answer; the paper's figure was measured on joined sentences"
+RES_PROTOCOL = "one mask per expression; the paper's score was measured on joined sentences"
 JOINED_PROTOCOL = (
-    "as released: all sentences of a ref joined into one instruction, truth drawn by cv2.fillPoly on whole coordinates"
+    "as released: all sentences of an object joined into one instruction, truth drawn by cv2.fillPoly on integer "
+    "coordinates"
 )
 RES_METRICS = ("ciou", "giou", "p@0.5")
 CLIP_METRICS = ("J&F", "J", "F")
+LINE_WIDTH, NAME_WIDTH = 110, 29
+"""Characters of a line of the printed catalogue, and of the column of names."""
 COMPOSED = ("templated", "composed_clips")
-"""Datasets made from the held-out photos of a recipe's data; all others are in the catalogue."""
+"""Datasets composed from the held-out photos of a recipe; all others are in `data.catalogue`."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One row: what is asked (`dataset`, `split`, reader `options`), how it is scored, and what the paper reports.
+    """One benchmark: its data, how it is scored, and what the paper reports.
 
-    `measure` names the scoring in `evaluation.measures`. `metrics` are the headline scores, a subset of what the
-    measure computes. `paper` maps a score to the paper's figure in percent. `server` names the layout of the zip that
-    the benchmark's server takes (`evaluation.submission`), for splits whose truth is not public.
+    name: "<dataset>/<split>", with a suffix for another protocol.
+    dataset, split: which samples.
+    scorer: a key of `evaluation.scoring.SCORERS`.
+    metrics: the scores shown in tables; the scorer may compute more.
+    protocol: how it is scored, in a few words.
+    paper: the paper's scores in percent, by metric.
+    source: the table of the paper they are from.
+    options: keyword arguments of the dataset's reader.
+    server: the layout of the file that the benchmark's server takes (`evaluation.submission`), for splits whose
+        ground truth is not public; "" elsewhere.
     """
 
     name: str
     dataset: str
     split: str
-    measure: str
+    scorer: str
     metrics: tuple[str, ...]
     protocol: str
     paper: Mapping[str, float] = field(default_factory=dict)
@@ -53,17 +65,17 @@ def _res() -> list[Benchmark]:
     ways = (("", "region", RES_PROTOCOL, {}), ("-joined", "released_region", JOINED_PROTOCOL, joined))
     return [
         Benchmark(
-            f"{dataset}{suffix}/{split}", dataset, split, measure, RES_METRICS, protocol, {"ciou": figure},
+            f"{dataset}{suffix}/{split}", dataset, split, scorer, RES_METRICS, protocol, {"ciou": figure},
             "Table 2", options,
         )
         for dataset, splits in figures.items()
-        for suffix, measure, protocol, options in ways
+        for suffix, scorer, protocol, options in ways
         for split, figure in splits.items()
     ]  # fmt: skip
 
 
 def _reason_seg() -> list[Benchmark]:
-    protocol = "one answer per photo, its first sentence; ignore regions count neither way (LISA)"
+    protocol = "one mask per photo, for its first sentence; ignore regions are not scored (LISA)"
     released = "as released: the first sentence; ignore regions count as background"
     scores, paper = ("giou", "ciou"), {"giou": 61.9, "ciou": 65.2}
     return [
@@ -83,7 +95,7 @@ def _clips() -> list[Benchmark]:
         "overall": (54.5, 52.0, 56.9),
     }
     flat = {f"{part}/{key}": value for part, row in revos.items() for key, value in zip(CLIP_METRICS, row, strict=True)}
-    server = "masks as PNG and the zip for the benchmark's server; the truth is not public"
+    server = "masks as PNG and the zip for the benchmark's server; the ground truth is not public"
     return [
         Benchmark(
             "revos/valid", "revos", "valid", "revos", (*flat, "overall/R"),
@@ -96,7 +108,7 @@ def _clips() -> list[Benchmark]:
         ),
         Benchmark(
             "ref_davis/valid", "ref_davis", "valid", "ref_davis", CLIP_METRICS,
-            "mean over 4 annotators of DAVIS 2017's unsupervised task; the released evaluator reads one annotator",
+            "mean over 4 annotators of DAVIS 2017's unsupervised scores; the released evaluator uses one annotator",
             {"J&F": 71.1, "J": 67.3, "F": 74.9}, "Table 4",
         ),
         Benchmark("mevis/valid_u", "mevis", "valid_u", "clip", CLIP_METRICS, "mean over expressions of J and F"),
@@ -106,14 +118,14 @@ def _clips() -> list[Benchmark]:
 
 def _questions() -> list[Benchmark]:
     rows = {
-        "vqav2": ("test-dev", "accuracy", 79.0, "answers for the benchmark's server; the truth is not public"),
-        "mmbench": ("dev", "accuracy", 68.6, "circular evaluation: right under every rotation of the choices"),
-        "gqa": ("testdev_balanced", "accuracy", 62.3, "exact match after lower-casing, full stop cut off"),
+        "vqav2": ("test-dev", "accuracy", 79.0, "answers for the benchmark's server; the ground truth is not public"),
+        "mmbench": ("dev", "accuracy", 68.6, "circular evaluation: correct under every rotation of the choices"),
+        "gqa": ("testdev_balanced", "accuracy", 62.3, "exact match in lower case, without a final full stop"),
         "pope": ("coco", "f1", 87.0, "yes or no in the first sentence; F1, mean over random, popular and adversarial"),
-        "science_qa": ("test", "accuracy", 69.2, "letter of the right choice; questions with a picture (SQA-IMG)"),
+        "science_qa": ("test", "accuracy", 69.2, "letter of the correct choice; questions with an image (SQA-IMG)"),
     }
     more = {"vqav2": {"server": "vqav2"}, "science_qa": {"options": {"images_only": True}}}
-    local = "soft accuracy over 10 human answers, official normal form; the paper's figure is of test-dev"
+    local = "soft accuracy over 10 human answers in the official normal form; the paper's score is of test-dev"
     return [
         *(
             Benchmark(
@@ -130,17 +142,17 @@ def _own() -> list[Benchmark]:
     return [
         Benchmark(
             "templated/val", "templated", "val", "region", ("giou", "ciou", "p@0.5", "n_acc"),
-            "held-out photos of a recipe's data with composed instructions, some naming what is not there",
+            "held-out photos of a recipe with composed instructions, some of which name an absent object",
         ),
         Benchmark(
             "composed_clips/val", "composed_clips", "val", "clip",
             (*CLIP_METRICS, *(f"{kind}/J&F" for kind in ("apart", "crossing", "entering", "leaving", "covered"))),
-            "clips composed of held-out photos of a recipe's data: two alike things move apart or cross, one enters, "
+            "clips composed of held-out photos of a recipe: two similar objects move apart or cross, one enters, "
             "leaves or is covered; mean over expressions of J and F over all frames",
         ),
         Benchmark(
             "davis2016/val", "davis2016", "val", "clip", CLIP_METRICS,
-            "sentences written by people for DAVIS-2016 clips; mean over expressions of J and F over all frames",
+            "human-written sentences about DAVIS-2016 clips; mean over expressions of J and F over all frames",
         ),
     ]  # fmt: skip
 
@@ -150,11 +162,34 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 
 
-def chosen(names: Sequence[str]) -> list[Benchmark]:
-    """The rows of these names, in the given order and each once. Raises InputError for a name not in the table."""
+def choose_benchmarks(names: Sequence[str]) -> list[Benchmark]:
+    """The benchmarks of these names, in the given order, each once. Raises InputError for an unknown name."""
     for name in names:
         if name not in BENCHMARKS:
             near = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else "see instructseg evaluate --list"
             raise InputError(f"there is no benchmark {name!r}; {hint}")
     return [BENCHMARKS[name] for name in dict.fromkeys(names)]
+
+
+def catalogue() -> str:
+    """The benchmarks as text: grouped by protocol, one line per benchmark with its scores and the paper's."""
+    groups: dict[str, list[Benchmark]] = defaultdict(list)
+    for benchmark in BENCHMARKS.values():
+        groups[f"{benchmark.source or 'Not in the paper'}: {benchmark.protocol}."].append(benchmark)
+    lines = ["Benchmarks and their scores; in brackets the paper's score of InstructSeg-3B in percent."]
+    for heading, group in groups.items():
+        lines += [
+            "",
+            *textwrap.wrap(heading, LINE_WIDTH),
+            *(line for benchmark in group for line in _describe(benchmark)),
+        ]
+    return "\n".join(lines)
+
+
+def _describe(benchmark: Benchmark) -> list[str]:
+    """The name and the scores, those of the paper in brackets; long lists continue on indented lines."""
+    paper = {name: f" ({score})" for name, score in benchmark.paper.items()}
+    scores = ", ".join(name + paper.get(name, "").replace(" ", "~") for name in benchmark.metrics)
+    first, *rest = (line.replace("~", " ") for line in textwrap.wrap(scores, LINE_WIDTH - NAME_WIDTH))
+    return [f"  {benchmark.name:{NAME_WIDTH - 2}}{first}", *(" " * NAME_WIDTH + line for line in rest)]

@@ -1,10 +1,10 @@
-"""Masks of answers as files: one layout for what a run saves and for what another system brings.
+"""Predicted masks as files: one layout for masks that a run saves and for those of another system.
 
-    FOLDER/<sample id>/<expression>.png           a photo; any pixel above 0 is the object, all 0 means no mask
-    FOLDER/<sample id>/<expression>/<frame>.png   a clip, one file for each frame
+    FOLDER/<sample id>/<expression>.png           a photo; pixels above 0 are the object, all 0 means no mask
+    FOLDER/<sample id>/<expression>/<frame>.png   a clip, one file per frame
 
-<expression> is the expression's id in the dataset, or its place in the sample where the dataset has none; <frame> is
-the frame's name in the dataset, or its place. Video servers take the same layout.
+<expression> is the expression's id in the dataset, or its position in the sample where the dataset has no ids;
+<frame> is the frame's name in the dataset, or its position. The servers of video benchmarks take the same layout.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.errors import DataError
-from instructseg.evaluation.predictor import MaskAnswer, expression_name
+from instructseg.evaluation.predictor import MaskPrediction, expression_name
 from instructseg.media.files import make_folder
 from instructseg.media.masks import mask_to_rle, rle_to_mask, write_mask_png
 from instructseg.types import Sample
@@ -25,7 +25,7 @@ RLE = Mapping[str, Any]
 
 
 def mask_paths(sample: Sample, position: int) -> list[Path]:
-    """Where the masks of one expression lie, relative to the folder: one path for each frame."""
+    """The mask files of one expression, relative to the folder: one path per frame."""
     place = _inside(f"{sample.id}/{expression_name(sample, position)}")
     if not sample.task.is_video:
         return [Path(f"{place}.png")]
@@ -33,11 +33,11 @@ def mask_paths(sample: Sample, position: int) -> list[Path]:
     return [place / _inside(f"{name}.png") for name in names]
 
 
-def save_masks(folder: Path, sample: Sample, answers: Sequence[MaskAnswer]) -> None:
-    """Write every mask of a sample's answers; "no mask" becomes an all-black file of the frame's size."""
+def save_masks(folder: Path, sample: Sample, predictions: Sequence[MaskPrediction]) -> None:
+    """Write every predicted mask of a sample; "no mask" becomes an all-black file of the frame's size."""
     size = sample.frames[0].shape[:2]
-    for position, answer in enumerate(answers):
-        for relative, mask in zip(mask_paths(sample, position), answer.masks, strict=True):
+    for position, prediction in enumerate(predictions):
+        for relative, mask in zip(mask_paths(sample, position), prediction.masks, strict=True):
             make_folder((folder / relative).parent)
             write_mask_png(folder / relative, np.zeros(size, bool) if mask is None else mask)
 
@@ -48,7 +48,7 @@ def masks_to_rles(masks: Sequence[np.ndarray | None]) -> list[RLE | None]:
 
 
 class MaskRles(Sequence[np.ndarray | None]):
-    """Masks as COCO RLE, decoded when asked for; None stays None. Raises InputError for damaged RLE."""
+    """Masks as COCO RLE, each decoded when it is read; None stays None. Raises InputError for damaged RLE."""
 
     def __init__(self, rles: Sequence[RLE | None]) -> None:
         self.rles = rles
@@ -56,13 +56,13 @@ class MaskRles(Sequence[np.ndarray | None]):
     def __len__(self) -> int:
         return len(self.rles)
 
-    def __getitem__(self, index: int) -> np.ndarray | None:  # type: ignore[override]
+    def __getitem__(self, index: int) -> np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride] no slices
         rle = self.rles[index]
         return None if rle is None else rle_to_mask(rle)
 
 
 def _inside(name: str) -> Path:
-    """A relative path from ids of a dataset. Raises DataError for one that leads elsewhere."""
+    """A relative path from ids of a dataset. Raises DataError for one that leads out of the folder."""
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise DataError(f"the id {name!r} cannot name a file inside a folder; correct it in the dataset")

@@ -1,4 +1,4 @@
-"""What a benchmark asks of a system, and the form of its answers."""
+"""What a system under evaluation implements, and the form of its mask predictions."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from instructseg.types import Expression, Sample
 
 
 @dataclass(frozen=True)
-class MaskAnswer:
-    """A system's masks for one instruction: one entry for each frame of the sample, a photo has one.
+class MaskPrediction:
+    """A system's masks for one expression: one entry per frame of the sample; a photo has one frame.
 
-    An entry is bool (height, width), None where the system says that nothing is there. `masks` may decode its
-    entries when asked for one, so that a long clip is never whole in memory. `scores` are as many numbers, higher
-    for surer answers; empty where the system gives none.
+    masks: bool (height, width) per frame, None for "no mask". The sequence may decode an entry when it is read, so
+        that a long clip is never in memory as a whole.
+    scores: one confidence per frame, higher is surer; empty when the system gives none.
     """
 
     masks: Sequence[np.ndarray | None]
     scores: Sequence[float] = ()
 
 
-class Answerer(Protocol):
-    """A system under test. It reads frames and texts of a sample, never the truth.
+class Predictor(Protocol):
+    """A system under evaluation. It reads the frames and texts of a sample, never its ground truth.
 
-    Each method answers every expression of the sample, in order; an exception marks the sample as failed.
+    The runner records whatever a method raises as a failure of that sample.
     """
 
-    def segment_image(self, sample: Sample) -> Sequence[MaskAnswer]:
-        """Answers about a photo."""
+    def segment_image(self, sample: Sample) -> Sequence[MaskPrediction]:
+        """One prediction per expression of a photo, in order."""
+        ...
 
-    def segment_clip(self, sample: Sample) -> Sequence[MaskAnswer]:
-        """Answers about a clip, one mask for each frame."""
+    def segment_clip(self, sample: Sample) -> Sequence[MaskPrediction]:
+        """One prediction per expression of a clip, in order, each with one mask per frame."""
+        ...
 
     def answer(self, sample: Sample, expression: Expression) -> str:
-        """A question's answer in words."""
+        """The answer to one question, as text."""
+        ...
 
 
 def expression_name(sample: Sample, position: int) -> str:
-    """What files and records call an expression: its id in the dataset, else its place in the sample."""
+    """What files and records call an expression: its id in the dataset, or else its position in the sample."""
     return sample.expressions[position].id or str(position)

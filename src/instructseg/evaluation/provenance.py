@@ -1,4 +1,4 @@
-"""What a figure was measured with: hashes of model and data, versions, machine."""
+"""What a score was measured with: hashes of model and data, versions, machine."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from instructseg._version import __version__
 from instructseg.evaluation.records import encode
 
 PACKAGES = ("torch", "transformers", "numpy", "opencv-python-headless", "pycocotools", "pillow")
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
 def hash_files(paths: Iterable[Path], root: Path) -> str:
@@ -27,29 +28,39 @@ def hash_files(paths: Iterable[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
+def hash_weights(folder: Path) -> str:
+    """16 hex digits of a model's tensors (*.safetensors): equal as long as no weight changes."""
+    return hash_files(folder.glob("*.safetensors"), folder)
+
+
+def hash_model(folder: Path) -> str:
+    """16 hex digits of a model's tensors, configuration and tokenizer: equal as long as its predictions are."""
+    return hash_files([path for pattern in MODEL_FILES for path in folder.glob(pattern)], folder)
+
+
 def hash_data(records: Iterable[Mapping[str, Any]]) -> str:
-    """16 hex digits of what was asked and of its truth, not of the photos' pixels: the same for every system."""
+    """16 hex digits of expressions and ground truth, not of the photos' pixels: the same for every system."""
     digest = hashlib.blake2b(digest_size=8)
     for record in records:
-        for entry in record["expressions"]:
-            asked = {key: entry[key] for key in ("id", "text", "kind", "truth") if key in entry}
-            digest.update(encode({"index": record["index"], **asked}))
+        for expression in record["expressions"]:
+            known = {key: expression[key] for key in ("id", "text", "kind", "truth") if key in expression}
+            digest.update(encode({"index": record["index"], **known}))
     return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:
-    """This package's version, Python's, and those of the libraries that can change a figure."""
-    found = {"instructseg": __version__, "python": platform.python_version()}
+    """Versions of this package, of Python, and of the libraries that can change a score."""
+    table = {"instructseg": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            table[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            table[name] = "not installed"
+    return table
 
 
 def machine() -> str:
-    """Architecture, and where torch computed its threads and accelerator; no names of people or hosts."""
+    """Architecture, torch's thread count and the accelerator; no names of people or hosts."""
     name, torch = f"{platform.system()} {platform.machine()}", sys.modules.get("torch")
     if torch is None:
         return name

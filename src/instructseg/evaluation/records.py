@@ -1,7 +1,7 @@
-"""Records of samples on disk: appended line by line while a run lasts, one sorted file at its end.
+"""Records of samples on disk: appended line by line during a run, one sorted file at its end.
 
-A killed run leaves whole lines and at most one torn one, which is done again. What differs from run to run (seconds)
-lies beside the records, never in them: two runs of the same work end with the same bytes.
+A killed run leaves whole lines and at most one torn line, whose sample is evaluated again. What differs from run to
+run (seconds) is kept in a file of its own: two runs of the same work end with the same bytes in samples.jsonl.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from instructseg.errors import DataError
 from instructseg.media.files import make_folder, write_bytes
 
 Record = Mapping[str, Any]
+"""One sample's record: "index", "id", "expressions" and, if it failed, "error"; plain JSON."""
 SAMPLES, SECONDS, PARTS = "samples.jsonl", "seconds.jsonl", "parts"
 
 
 class RecordFolder:
-    """The records of one benchmark's run in `folder`; every process opens it and appends to a part of its own."""
+    """The records of one benchmark in `folder`; every process appends to a log file of its own in `folder`/parts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.samples, self.seconds, self.parts = folder / SAMPLES, folder / SECONDS, folder / PARTS
 
     def read(self) -> tuple[dict[int, Record], dict[int, float]]:
-        """Records and seconds so far by sample index, of earlier runs too; of a sample done twice, the one that worked.
+        """Records and seconds by sample index, earlier runs included; a record without an error wins over one with.
 
-        Raises DataError when the finished file holds a line that is no record.
+        Raises DataError when the finished file holds a line that is not a record.
         """
-        records = {record["index"]: record for record in read_lines(self.samples)}
+        records: dict[int, Record] = {record["index"]: record for record in read_lines(self.samples)}
         seconds = {line["index"]: line["seconds"] for line in read_lines(self.seconds)}
         for part in sorted(self.parts.glob("*.jsonl")):
             for line in read_lines(part, torn=True):
@@ -40,13 +41,13 @@ class RecordFolder:
                     records[index], seconds[index] = line["record"], line["seconds"]
         return records, seconds
 
-    def part(self, rank: int) -> Part:
-        """The part of process `rank`; a torn last line is cut off."""
+    def open_log(self, rank: int) -> RecordLog:
+        """The log file of process `rank`; a torn last line is cut off."""
         make_folder(self.parts)
-        return Part(self.parts / f"{rank:04d}.jsonl")
+        return RecordLog(self.parts / f"{rank:04d}.jsonl")
 
     def finish(self, records: Mapping[int, Record], seconds: Mapping[int, float]) -> None:
-        """Write the sorted files whole, then drop the parts."""
+        """Write the sorted files atomically, then delete the logs."""
         write_lines(self.seconds, ({"index": index, "seconds": seconds[index]} for index in sorted(seconds)))
         write_lines(self.samples, (records[index] for index in sorted(records)))
         for part in self.parts.glob("*.jsonl"):
@@ -55,8 +56,8 @@ class RecordFolder:
             self.parts.rmdir()
 
 
-class Part:
-    """Lines of one process; each is written by one call, so that a kill tears at most the last."""
+class RecordLog:
+    """The records of one process; each line is written by one call, so that a kill tears at most the last."""
 
     def __init__(self, path: Path) -> None:
         if path.exists():
@@ -77,12 +78,12 @@ def encode(line: Record) -> bytes:
 
 
 def write_lines(path: Path, lines: Iterable[Record]) -> None:
-    """A JSON lines file that appears whole."""
+    """Write a JSON lines file atomically."""
     write_bytes(path, b"".join(map(encode, lines)))
 
 
 def read_lines(path: Path, torn: bool = False) -> list[dict[str, Any]]:
-    """The lines of a JSON lines file, none if it does not exist; with `torn` the last one may be half written.
+    """The lines of a JSON lines file, none if it does not exist; with `torn` the last line may be half written.
 
     Raises DataError naming the first line that is not a JSON object.
     """
@@ -93,7 +94,9 @@ def read_lines(path: Path, torn: bool = False) -> list[dict[str, Any]]:
         try:
             lines.append(json.loads(line))
             if not isinstance(lines[-1], dict):
-                raise ValueError(f"a {type(lines[-1]).__name__}")
+                raise ValueError(f"got a {type(lines[-1]).__name__}")
         except ValueError as error:
-            raise DataError(f"{path}, line {number}, is not a JSON object ({error}); repair or delete it") from error
+            raise DataError(
+                f"{path}, line {number}: expected a JSON object ({error}); repair or delete the line"
+            ) from error
     return lines

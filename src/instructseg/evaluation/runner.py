@@ -1,14 +1,13 @@
 """From a benchmark's samples to its records: resumable, shared by processes, each sample exactly once.
 
-samples[index] -> answerer -> measure.entries -> one record, appended -> (at the end) one sorted file
+samples[index] -> predictor -> scorer.score_sample -> one record, appended -> (at the end) one sorted file
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,124 +15,119 @@ import numpy as np
 
 from instructseg.errors import InputError
 from instructseg.evaluation.mask_files import masks_to_rles, save_masks
-from instructseg.evaluation.predictor import Answerer, MaskAnswer
+from instructseg.evaluation.options import SaveMasks
+from instructseg.evaluation.predictor import MaskPrediction, Predictor
+from instructseg.evaluation.processes import SINGLE_PROCESS, Processes
 from instructseg.evaluation.records import Record, RecordFolder, read_lines, write_lines
 from instructseg.evaluation.saved_predictions import MASKS
-from instructseg.evaluation.scoring.scorer import Measure, rounded
+from instructseg.evaluation.scoring.scorer import Scorer, round_score
 from instructseg.types import Sample
 
 PLAN = "plan.jsonl"
 
 
-class SaveMasks(StrEnum):
-    """How a run keeps its masks: not at all, as PNG files, or as COCO RLE in the records."""
-
-    NO = "no"
-    PNG = "png"
-    RLE = "rle"
-
-
 @dataclass(frozen=True)
-class Processes:
-    """This process among those that share the work; `wait` returns when all have called it."""
+class EvaluationJob:
+    """One benchmark's run.
 
-    rank: int = 0
-    count: int = 1
-    wait: Callable[[], None] = lambda: None
-
-
-ALONE = Processes()
-
-
-@dataclass(frozen=True)
-class Job:
-    """One benchmark's run. `plan` says what a resumed run must have in common with the one before (plain JSON)."""
+    plan: what a resumed run must have in common with the run before it, plain JSON.
+    indices: the samples to evaluate; None takes all.
+    save_masks: how predicted masks are kept.
+    """
 
     samples: Sequence[Sample]
-    answerer: Answerer
-    measure: Measure
+    predictor: Predictor
+    scorer: Scorer[Any]
     folder: Path
     plan: Mapping[str, Any] = field(default_factory=dict)
     indices: Sequence[int] | None = None
-    save: SaveMasks = SaveMasks.NO
+    save_masks: SaveMasks = SaveMasks.NO
+
+    @property
+    def chosen(self) -> list[int]:
+        """Indices of the samples to evaluate."""
+        return list(range(len(self.samples))) if self.indices is None else list(self.indices)
 
 
-def choose(length: int, limit: int | None, seed: int) -> list[int]:
-    """All indices, or `limit` of them drawn by the seed, ascending."""
+def draw_indices(length: int, limit: int | None, seed: int) -> list[int]:
+    """All indices below `length`, or `limit` of them drawn by the seed, ascending."""
     if limit is None or limit >= length:
         return list(range(length))
     return sorted(np.random.default_rng(seed).permutation(length)[:limit].tolist())
 
 
-def run(job: Job, processes: Processes = ALONE) -> Iterator[Record]:
-    """Do what is not done yet, yielding this process's records as they come; to the end, or no sorted file is written.
+def run(job: EvaluationJob, processes: Processes = SINGLE_PROCESS) -> Iterator[Record]:
+    """Evaluate what has no record yet and yield this process's records as they come.
 
-    A sample that failed before is tried again. Raises InputError when `job.folder` holds another plan's records.
+    Exhaust the iterator: the sorted file is written at its end. A sample that failed before is tried again. Raises
+    InputError when `job.folder` holds the records of another plan.
     """
     folder = RecordFolder(job.folder)
-    plan = {**job.plan, "save": job.save.value}
+    plan = {**job.plan, "save": job.save_masks.value}
     _check_plan(job.folder / PLAN, plan)
-    wanted = list(range(len(job.samples))) if job.indices is None else list(job.indices)
     records, _ = folder.read()
-    processes.wait()  # all have read before one writes
-    todo = [index for index in wanted if index not in records or "error" in records[index]]
-    part = folder.part(processes.rank)
+    processes.wait()  # every process has read before one writes
+    todo = [index for index in job.chosen if index not in records or "error" in records[index]]
+    log = folder.open_log(processes.rank)
     if processes.rank == 0:
         write_lines(job.folder / PLAN, [plan])
     for index in todo[processes.rank :: processes.count]:
         start = time.perf_counter()
-        record = sample_record(job, index)
-        part.append(record, time.perf_counter() - start)
+        record = evaluate_sample(job, index)
+        log.append(record, time.perf_counter() - start)
         yield record
-    part.close()
+    log.close()
     processes.wait()
     if processes.rank == 0:
         records, seconds = folder.read()
-        folder.finish({index: records[index] for index in wanted}, {index: seconds[index] for index in wanted})
+        folder.finish({at: records[at] for at in job.chosen}, {at: seconds[at] for at in job.chosen})
     processes.wait()
 
 
-def sample_record(job: Job, index: int) -> Record:
-    """Ask, score and, where wanted, keep the masks of one sample; whatever is raised becomes its "error"."""
+def evaluate_sample(job: EvaluationJob, index: int) -> Record:
+    """Predict, score and, where asked for, keep the masks of one sample; an exception becomes the record's "error"."""
     record: dict[str, Any] = {"index": index}
     sample = None
     try:
         sample = job.samples[index]
         record["id"] = sample.id
-        answers = ask(job.answerer, job.measure.asks, sample)
-        entries = job.measure.entries(sample, answers, _more(job, index))
-        return record | {"expressions": _kept(job, sample, answers, entries)}
+        predictions = predict(job.predictor, job.scorer, sample)
+        scored = job.scorer.score_sample(sample, predictions, _read_truth(job, index))
+        return record | {"expressions": _keep_masks(job, sample, predictions, scored)}
     except Exception as error:  # a damaged sample raises whatever its decoder does; it must not end the run
         record["error"] = f"{type(error).__name__}: {error}"
     try:
-        return record | {"expressions": [] if sample is None else job.measure.entries(sample, None, None)}
-    except Exception:  # its truth cannot be read either: the error above says why
+        return record | {"expressions": [] if sample is None else job.scorer.score_sample(sample, None)}
+    except Exception:  # the ground truth cannot be read either: the error above says why
         return record | {"expressions": []}
 
 
-def ask(answerer: Answerer, asks: str, sample: Sample) -> list[MaskAnswer] | list[str]:
-    """A system's answers to every expression of a sample."""
-    if asks == "answer":
-        return [answerer.answer(sample, expression) for expression in sample.expressions]
-    return list(getattr(answerer, asks)(sample))
+def predict(predictor: Predictor, scorer: Scorer[Any], sample: Sample) -> list[MaskPrediction] | list[str]:
+    """One prediction per expression of a sample."""
+    if scorer.method == "answer":
+        return [predictor.answer(sample, expression) for expression in sample.expressions]
+    return list(getattr(predictor, scorer.method)(sample))
 
 
-def _more(job: Job, index: int) -> Any:
-    """More truth of a sample, where the measure needs any."""
-    return getattr(job.samples, job.measure.more)(index) if job.measure.more else None
+def _read_truth(job: EvaluationJob, index: int) -> Any:
+    """Further ground truth of a sample, where the scorer needs any."""
+    return getattr(job.samples, job.scorer.truth_method)(index) if job.scorer.truth_method else None
 
 
-def _kept(job: Job, sample: Sample, answers: Sequence[Any], entries: list[Record]) -> list[Record]:
-    """The entries, with RLE in them if wanted; PNG files are written."""
-    if job.measure.asks == "answer" or job.save is SaveMasks.NO:
-        return entries
-    if job.save is SaveMasks.PNG:
-        save_masks(job.folder / MASKS, sample, answers)
-        return entries
-    pairs = zip(entries, answers, strict=True)
+def _keep_masks(job: EvaluationJob, sample: Sample, predictions: Sequence[Any], scored: list[Record]) -> list[Record]:
+    """The records, with COCO RLE added if asked for; PNG files are written."""
+    if job.scorer.method == "answer" or job.save_masks is SaveMasks.NO:
+        return scored
+    if job.save_masks is SaveMasks.PNG:
+        save_masks(job.folder / MASKS, sample, predictions)
+        return scored
     return [
-        {**entry, "scores": [rounded(score) for score in answer.scores], "rles": masks_to_rles(answer.masks)}
-        for entry, answer in pairs
+        {
+            **record,
+            "scores": [round_score(score) for score in prediction.scores],
+            "rles": masks_to_rles(prediction.masks),
+        }
+        for record, prediction in zip(scored, predictions, strict=True)
     ]
 
 

@@ -1,12 +1,12 @@
-"""Another system's answers, read from files instead of asked from a model.
+"""Predictions of another system, read from files.
 
-In DIR/<benchmark>/ lie either `masks/`, PNG files in the layout of `evaluation.mask_files`, or `samples.jsonl`, one
-line for each sample:
+DIR/<benchmark>/ holds either `masks/`, PNG files in the layout of `evaluation.mask_files`, or `samples.jsonl` with one
+line per sample:
 
-    {"id": sample id, "expressions": [{"id": "0", "rles": [COCO RLE or null, one for each frame], "scores": [0.9]}]}
+    {"id": sample id, "expressions": [{"id": "0", "rles": [COCO RLE or null, one per frame], "scores": [0.9]}]}
 
-with "answer": "words" instead of "rles" for questions. The order does not matter; "scores" may be left out. A
-folder that `instructseg evaluate -o DIR` wrote with --save-masks is such a folder.
+and "answer": "text" instead of "rles" for questions. The order does not matter; "scores" is optional. A folder that
+`instructseg evaluate -o DIR --save-masks png` wrote has this layout.
 """
 
 from __future__ import annotations
@@ -18,60 +18,64 @@ from typing import Any
 from instructseg.data.readers.frames import LazyPictures, read_binary
 from instructseg.errors import DataError, InputError
 from instructseg.evaluation.mask_files import MaskRles, mask_paths
-from instructseg.evaluation.predictor import MaskAnswer, expression_name
+from instructseg.evaluation.predictor import MaskPrediction, expression_name
 from instructseg.evaluation.records import SAMPLES, read_lines
 from instructseg.types import Expression, Sample
 
 MASKS = "masks"
 
 
-class Predictions:
-    """An `Answerer` over the files of one benchmark; `folder` is DIR/<benchmark>.
+class SavedPredictions:
+    """A `Predictor` over the files of one benchmark; `folder` is DIR/<benchmark>.
 
-    Raises InputError when neither form is there, DataError for an answer that is missing or broken.
+    Raises InputError when the folder has neither layout, DataError for a prediction that is missing or broken.
     """
 
     def __init__(self, folder: Path) -> None:
         self.masks, self.lines = folder / MASKS, folder / SAMPLES
         if not self.masks.is_dir() and not self.lines.is_file():
-            raise InputError(f"{folder} holds neither {MASKS}/ nor {SAMPLES}; put the predictions there")
-        records = {} if self.masks.is_dir() else {line.get("id"): line for line in read_lines(self.lines)}
-        self._entries = {name: _entries(line) for name, line in records.items()}
+            raise InputError(f"expected {MASKS}/ or {SAMPLES} in {folder}, got neither; put the predictions there")
+        lines = [] if self.masks.is_dir() else read_lines(self.lines)
+        self._records = {line.get("id"): _by_name(line) for line in lines}
 
     def files(self) -> list[Path]:
-        """Everything that is read here, for a hash."""
+        """Every file that is read here, for a hash."""
         return sorted(self.masks.rglob("*.png")) if self.masks.is_dir() else [self.lines]
 
-    def segment_image(self, sample: Sample) -> list[MaskAnswer]:
-        return [self._answer(sample, position) for position in range(len(sample.expressions))]
+    def segment_image(self, sample: Sample) -> list[MaskPrediction]:
+        return [self._masks_of(sample, position) for position in range(len(sample.expressions))]
 
     segment_clip = segment_image
 
     def answer(self, sample: Sample, expression: Expression) -> str:
-        entry = self._entry(sample, sample.expressions.index(expression))
-        if not isinstance(entry.get("answer"), str):
-            raise DataError(f"{self.lines}: sample {sample.id} has no answer in words")
-        return entry["answer"]
+        record = self._record(sample, sample.expressions.index(expression))
+        if not isinstance(record.get("answer"), str):
+            raise DataError(f'{self.lines}: expected an "answer" as text for sample {sample.id}, got none')
+        return record["answer"]
 
-    def _answer(self, sample: Sample, position: int) -> MaskAnswer:
+    def _masks_of(self, sample: Sample, position: int) -> MaskPrediction:
         if self.masks.is_dir():
-            return MaskAnswer(LazyPictures([self.masks / path for path in mask_paths(sample, position)], read_binary))
-        entry = self._entry(sample, position)
-        rles = entry.get("rles")
+            return MaskPrediction(
+                LazyPictures([self.masks / path for path in mask_paths(sample, position)], read_binary)
+            )
+        record = self._record(sample, position)
+        rles = record.get("rles")
         if not isinstance(rles, list) or len(rles) != len(sample.frames):
             where = f"{self.lines}: {sample.id}, expression {expression_name(sample, position)}"
-            raise DataError(f'{where}: "rles" with {len(sample.frames)} entries, one for each frame, was needed')
-        return MaskAnswer(MaskRles(rles), entry.get("scores") or ())
+            raise DataError(
+                f'{where}: expected "rles" with {len(sample.frames)} entries, one per frame; correct the file'
+            )
+        return MaskPrediction(MaskRles(rles), record.get("scores") or ())
 
-    def _entry(self, sample: Sample, position: int) -> Mapping[str, Any]:
+    def _record(self, sample: Sample, position: int) -> Mapping[str, Any]:
         name = expression_name(sample, position)
         try:
-            return self._entries[sample.id][name]
+            return self._records[sample.id][name]
         except KeyError:
-            raise DataError(f"{self.lines} has no answer to expression {name} of sample {sample.id}") from None
+            raise DataError(f"{self.lines} has no prediction for expression {name} of sample {sample.id}") from None
 
 
-def _entries(line: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _by_name(line: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The expressions of a line by their names."""
-    entries: Sequence[Any] = line.get("expressions") or ()
-    return {str(entry.get("id", place)): entry for place, entry in enumerate(entries) if isinstance(entry, Mapping)}
+    records: Sequence[Any] = line.get("expressions") or ()
+    return {str(record.get("id", at)): record for at, record in enumerate(records) if isinstance(record, Mapping)}

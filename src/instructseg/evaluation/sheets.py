@@ -1,4 +1,4 @@
-"""Contact sheets: a benchmark's best, median and worst answers beside the truth, like the paper's figures 6-8."""
+"""Contact sheets: a benchmark's best, median and worst predictions beside the ground truth (paper, figures 6-8)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from PIL import Image
 
 from instructseg.data.clip_sampling import resize_mask
 from instructseg.errors import InstructSegError
-from instructseg.evaluation.predictor import Answerer, MaskAnswer, expression_name
+from instructseg.evaluation.predictor import Predictor, expression_name
 from instructseg.evaluation.records import Record
-from instructseg.evaluation.runner import ask
-from instructseg.evaluation.scoring.scorer import Measure
+from instructseg.evaluation.runner import predict
+from instructseg.evaluation.scoring.scorer import Scorer
 from instructseg.media.files import write_bytes
 from instructseg.types import Sample
 from instructseg.visualization import contact_sheet, overlay
@@ -25,100 +25,103 @@ from instructseg.visualization import contact_sheet, overlay
 SHEET = "sheet.jpg"
 COLUMNS = 4
 ROWS_OF_PHOTOS, ROWS_OF_CLIPS = 2, 1
-QUALITY = 88
+"""Rows for each of best, median and worst."""
+JPEG_QUALITY = 88
+Tile = tuple[np.ndarray, str]
+"""A picture, RGB uint8 (height, width, 3), and its caption."""
 
 
 @dataclass(frozen=True)
-class Pick:
-    """One expression to show: the sample's index, the expression's name in it, and why it was picked."""
+class ShownExpression:
+    """One expression to show: the sample's index, the expression's name in it, and why it is shown ("best 0.90")."""
 
     index: int
     expression: str
-    why: str
+    reason: str
 
 
-def pick(records: Iterable[Record], rank: str, count: int) -> list[Pick]:
-    """`count` of the best, the middle and the worst answers, no sample twice if avoidable; of unranked ones, any."""
+def choose_expressions(records: Iterable[Record], rank_by: str, count: int) -> list[ShownExpression]:
+    """`count` of the best, the median and the worst expressions by the field `rank_by`.
+
+    No sample is shown twice where that can be avoided. Without ranks, samples spread evenly over all are shown.
+    """
     worked = [record for record in records if "error" not in record]
     ranked = [
-        (-entry[rank], record["index"], entry["id"])
+        (-expression[rank_by], record["index"], expression["id"])
         for record in worked
-        for entry in record["expressions"]
-        if rank in entry
+        for expression in record["expressions"]
+        if rank_by in expression
     ]
     if not ranked:
-        return [Pick(record["index"], record["expressions"][0]["id"], "") for record in _spread(worked, 3 * count)]
+        spread = _spread(worked, 3 * count)
+        return [ShownExpression(record["index"], record["expressions"][0]["id"], "") for record in spread]
     ranked.sort()
-    middle = sorted(ranked, key=lambda row: abs(row[0] - ranked[len(ranked) // 2][0]))
-    picks: list[Pick] = []
-    for name, order in (("best", ranked), ("median", middle), ("worst", ranked[::-1])):
-        for value, index, expression in _some(order, picks, count):
-            picks.append(Pick(index, expression, f"{name} {-value:.2f}"))
-    return picks
+    median = sorted(ranked, key=lambda row: abs(row[0] - ranked[len(ranked) // 2][0]))
+    chosen: list[ShownExpression] = []
+    for name, order in (("best", ranked), ("median", median), ("worst", ranked[::-1])):
+        for value, index, expression in _first_unused(order, chosen, count):
+            chosen.append(ShownExpression(index, expression, f"{name} {-value:.2f}"))
+    return chosen
 
 
 def write_sheet(
-    target: Path, samples: Sequence[Sample], answerer: Answerer, measure: Measure, records: Sequence[Record]
+    target: Path, samples: Sequence[Sample], predictor: Predictor, scorer: Scorer[Any], records: Sequence[Record]
 ) -> bool:
-    """Answer the picked expressions again and draw them; False when there is nothing to draw.
+    """Predict the chosen expressions again and draw them; False when there is nothing to draw.
 
-    What cannot be read is left out: another system's answers can be scored where the photos are not.
+    Samples that cannot be read are left out: another system's predictions can be scored without the photos.
     """
-    clips, rows = measure.asks == "segment_clip", []
-    for chosen in pick(records, measure.rank, ROWS_OF_CLIPS if clips else ROWS_OF_PHOTOS):
+    count, tiles = ROWS_OF_CLIPS if scorer.method == "segment_clip" else ROWS_OF_PHOTOS, []
+    for shown in choose_expressions(records, scorer.rank_by, count):
         with suppress(InstructSegError):
-            rows.append(_row(*_one(samples[chosen.index], chosen.expression), answerer, measure.asks, chosen.why))
-    images, captions = ([tile[part] for row in rows for tile in row] for part in (0, 1))
-    if not images:
+            tiles += _draw(_only(samples[shown.index], shown.expression), predictor, scorer, shown.reason)
+    if not tiles:
         return False
+    images, captions = zip(*tiles, strict=True)
     buffer = io.BytesIO()
-    Image.fromarray(contact_sheet(images, COLUMNS, captions)).save(buffer, "JPEG", quality=QUALITY)
+    Image.fromarray(contact_sheet(list(images), COLUMNS, list(captions))).save(buffer, "JPEG", quality=JPEG_QUALITY)
     write_bytes(target, buffer.getvalue())
     return True
 
 
-def _one(sample: Sample, name: str) -> tuple[Sample, int]:
-    """The sample with one of its expressions alone, whose id is now its name."""
+def _only(sample: Sample, name: str) -> Sample:
+    """The sample with the named expression alone, whose id is now its name."""
     place = next(at for at in range(len(sample.expressions)) if expression_name(sample, at) == name)
-    return replace(sample, expressions=(replace(sample.expressions[place], id=name),)), 0
+    return replace(sample, expressions=(replace(sample.expressions[place], id=name),))
 
 
-def _row(sample: Sample, place: int, answerer: Answerer, asks: str, why: str) -> list[tuple[np.ndarray, str]]:
-    """Tiles of one expression with their captions: truth and answer of a photo, or of some frames of a clip."""
-    expression, (answer,) = sample.expressions[place], ask(answerer, asks, sample)
-    if isinstance(answer, str):
+def _draw(sample: Sample, predictor: Predictor, scorer: Scorer[Any], reason: str) -> list[Tile]:
+    """Tiles of a sample's only expression: ground truth and prediction of a photo, or of some frames of a clip."""
+    (expression,), (prediction,) = sample.expressions, predict(predictor, scorer, sample)
+    if isinstance(prediction, str):
         known = f", truth {expression.answer}" if expression.answer is not None else ""
         question = expression.text.splitlines()[0]
-        return [(frame, f"{why}: {question} {answer!r}{known}") for frame in sample.frames[:1]]
+        return [(frame, f"{reason}: {question} {prediction!r}{known}") for frame in sample.frames[:1]]
     truth: Any = (expression.mask,) if expression.masks is None else expression.masks
     public = expression.masks is not None or not sample.task.is_video
     shown = [0] if len(sample.frames) == 1 else [int(at) for at in np.linspace(0, len(sample.frames) - 1, COLUMNS)]
-    tiles = [_tile(sample, at, truth[at], f"truth, {why}") for at in shown] if public else []
-    return tiles + [_tile(sample, at, _mask(answer, at), f"answer, {why}") for at in shown]
+    tiles = [_draw_mask(sample, at, truth[at], f"truth, {reason}") for at in shown] if public else []
+    return tiles + [_draw_mask(sample, at, prediction.masks[at], f"answer, {reason}") for at in shown]
 
 
-def _tile(sample: Sample, at: int, mask: np.ndarray | None, caption: str) -> tuple[np.ndarray, str]:
-    """A frame with a mask, whatever the size it is drawn at, and the instruction."""
+def _draw_mask(sample: Sample, at: int, mask: np.ndarray | None, caption: str) -> Tile:
+    """Frame number `at` with a mask of any size and the instruction."""
     frame = sample.frames[at]
     masks = np.zeros((0, *frame.shape[:2]), bool) if mask is None else resize_mask(mask, frame.shape[:2])[None]
     return overlay(frame, masks, caption=sample.expressions[0].text), caption.rstrip(", ")
 
 
-def _mask(answer: MaskAnswer, at: int) -> np.ndarray | None:
-    return answer.masks[at]
-
-
 def _spread(records: Sequence[Record], count: int) -> list[Record]:
-    """Up to `count` records with expressions, evenly over all."""
+    """Up to `count` records with expressions, spread evenly over all."""
     some = [record for record in records if record["expressions"]]
     return [some[int(at)] for at in np.unique(np.linspace(0, len(some) - 1, count).astype(int))] if some else []
 
 
-def _some(order: Sequence[tuple], picks: Sequence[Pick], count: int) -> list[tuple]:
-    """The first `count` of samples that are not picked yet; nothing is picked twice."""
-    seen, chosen = {one.index for one in picks}, []
+def _first_unused(order: Sequence[tuple], chosen: Sequence[ShownExpression], count: int) -> list[tuple]:
+    """The first `count` rows of samples that are not chosen yet, one per sample."""
+    used, rows = {shown.index for shown in chosen}, []
     for row in order:
-        if row[1] not in seen and len(chosen) < count:
-            seen.add(row[1])
-            chosen.append(row)
-    return chosen
+        if row[1] not in used and len(rows) < count:
+            used.add(row[1])
+            rows.append(row)
+    return rows

@@ -1,4 +1,4 @@
-"""What benchmark servers take: a zip of mask files, or a JSON of answers, checked for completeness.
+"""Files for the benchmarks' servers: a zip of mask files, or a JSON file of answers, checked for completeness.
 
 Ref-YouTube-VOS: Annotations/CLIP/EXPRESSION/FRAME.png (the released code's scripts zip that folder).
 MeViS: CLIP/EXPRESSION/FRAME.png, clips at the top (its README, "Submission Guideline").
@@ -18,7 +18,7 @@ from PIL import Image
 
 from instructseg.errors import DataError
 from instructseg.evaluation.mask_files import mask_paths
-from instructseg.evaluation.metrics.answers import normalise
+from instructseg.evaluation.metrics.answer_text import normalize_answer
 from instructseg.media.files import write_bytes
 from instructseg.types import Sample
 
@@ -28,9 +28,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def write_submission(server: str, samples: Sequence[Sample], masks: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """The file to upload, beside the mask folder; the same bytes for the same answers.
+    """Write the file to upload beside the mask folder and return its path; the same bytes for the same predictions.
 
-    Raises DataError when an answer is missing or has another size than its clip.
+    Raises DataError when a prediction is missing or does not have the size of its clip.
     """
     if server not in ZIP_FOLDERS:
         return _write_answers(masks.parent / ANSWERS, records)
@@ -39,7 +39,7 @@ def write_submission(server: str, samples: Sequence[Sample], masks: Path, record
 
 
 def _checked(sample: Sample, masks: Path) -> list[Path]:
-    """The mask files of a clip, relative to `masks`: all there, and of the clip's size."""
+    """The mask files of a clip, relative to `masks`. Raises DataError unless all exist and have the clip's size."""
     paths = [path for place in range(len(sample.expressions)) for path in mask_paths(sample, place)]
     missing = [path for path in paths if not (masks / path).is_file()]
     if missing:
@@ -52,18 +52,19 @@ def _checked(sample: Sample, masks: Path) -> list[Path]:
         with Image.open(masks / path) as picture:
             if picture.size != (width, height):
                 raise DataError(
-                    f"{masks / path} is {picture.size}, its clip is {(width, height)} pixels (width, height)"
+                    f"expected {masks / path} to have its clip's {(width, height)} pixels (width, height), got "
+                    f"{picture.size}; save the masks at the size of the frames"
                 )
     return paths
 
 
 def _write_zip(target: Path, masks: Path, names: Sequence[Path], folder: str) -> Path:
-    """Stored, not compressed again, with one fixed date: PNG files are small already. The zip appears whole."""
+    """Write the zip atomically. Files are stored uncompressed (PNG already is compressed), with one fixed date."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name in names:
-                inside = PurePosixPath(folder, *name.parts[1:])  # without the dataset's name, which ids begin with
+                inside = PurePosixPath(folder, *name.parts[1:])  # ids start with the dataset's name
                 archive.writestr(zipfile.ZipInfo(str(inside), EPOCH), (masks / name).read_bytes())
         os.replace(temporary, target)
     finally:
@@ -72,12 +73,13 @@ def _write_zip(target: Path, masks: Path, names: Sequence[Path], folder: str) ->
 
 
 def _write_answers(target: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """Answers in the normal form that VQA's evaluator compares, as LLaVA uploads them."""
+    """Write answers in the normal form that VQA's evaluator compares, as LLaVA uploads them."""
     lines = []
     for record in records:
-        for entry in record["expressions"]:
-            if entry["answer"] is None:
-                raise DataError(f"question {entry['id']} of {record['id']} has no answer; run the same command again")
-            lines.append({"question_id": int(entry["id"]), "answer": normalise(entry["answer"])})
+        for expression in record["expressions"]:
+            if expression["answer"] is None:
+                name = f"question {expression['id']} of {record['id']}"
+                raise DataError(f"expected an answer to {name}, got none; run the same command again")
+            lines.append({"question_id": int(expression["id"]), "answer": normalize_answer(expression["answer"])})
     write_bytes(target, json.dumps(lines).encode())
     return target

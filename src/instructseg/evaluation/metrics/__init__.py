@@ -1,4 +1,4 @@
-"""Scores of answers, pure numpy; each works alone by update / compute / reset and merges across processes."""
+"""Scores of predictions in pure NumPy: each has update, compute, reset, and merge across processes."""
 
 from instructseg.evaluation.metrics.choices import MmBenchScores, ScienceQaScores
 from instructseg.evaluation.metrics.contours import (

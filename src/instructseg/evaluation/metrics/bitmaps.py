@@ -1,4 +1,4 @@
-"""Bool frames as 64 pixels a word: what contour scores count, shift and grow.
+"""Bool frames packed into words of 64 pixels, which contour scores count, shift and dilate.
 
 A frame of 854 x 480 pixels is 6,720 words, so a pass over a mask costs microseconds. Words are stored column by
 column: axis 0 runs along the frame's width, 64 pixels a step (bit 0 is the leftmost), axis 1 along its height.
@@ -44,19 +44,19 @@ class Bitmap:
 
     @cached_property
     def area(self) -> int:
-        """True pixels."""
+        """Number of True pixels."""
         return int(np.bitwise_count(self.words).sum(dtype=np.int64))
 
-    def shared(self, other: Bitmap) -> int:
-        """Pixels that are True in both frames."""
+    def overlap(self, other: Bitmap) -> int:
+        """Number of pixels that are True in both frames."""
         left, top = max(self.left, other.left), max(self.top, other.top)
         right = min(self.left + self.words.shape[0], other.left + other.words.shape[0])
         bottom = min(self.top + self.words.shape[1], other.top + other.words.shape[1])
         if right <= left or bottom <= top:
             return 0
         mine, theirs = (
-            each.words[left - each.left : right - each.left, top - each.top : bottom - each.top]
-            for each in (self, other)
+            bitmap.words[left - bitmap.left : right - bitmap.left, top - bitmap.top : bottom - bitmap.top]
+            for bitmap in (self, other)
         )
         return int(np.bitwise_count(mine & theirs).sum(dtype=np.int64))
 
@@ -79,11 +79,11 @@ class Bitmap:
         edges[:, :-1] |= (here[:, :-1] ^ right[:, 1:]) & has_right
         return Bitmap(left, top, edges)
 
-    def grown(self, radius: int) -> Bitmap:
-        """Pixels with a True one no farther than `radius` pixels (Euclidean); they may lie outside the frame.
+    def dilate(self, radius: int) -> Bitmap:
+        """Pixels at most `radius` pixels (Euclidean) from a True pixel; they may lie outside the frame.
 
         A digital disk is a union of centred rectangles. From the narrowest (and highest) to the widest, rows are
-        widened step by step, and what was gathered so far grows by the difference in height: each step is short.
+        widened step by step, and the union so far is heightened by the difference in height: each step is short.
         """
         if self.words.size == 0:
             return self
@@ -92,12 +92,12 @@ class Bitmap:
         left, top = self.left - margin, self.top - radius
         wide = self._on((columns + 2 * margin, rows + 2 * radius), left, top)
         (reach, height), *others = disk_rectangles(radius)
-        gathered = wide
+        union = wide
         for half_width, half_height in others:
             wide = _widened(wide, reach, half_width)
-            gathered = _heightened(gathered, height - half_height) | wide
+            union = _heightened(union, height - half_height) | wide
             reach, height = half_width, half_height
-        return Bitmap(left, top, gathered)
+        return Bitmap(left, top, union)
 
     def _on(self, shape: tuple[int, int], left: int, top: int) -> np.ndarray:
         """The words on a larger sheet of `shape` (columns, rows) whose first word is (left, top)."""
@@ -137,9 +137,9 @@ def _widened(words: np.ndarray, reach: int, goal: int) -> np.ndarray:
 
 
 def _heightened(words: np.ndarray, goal: int) -> np.ndarray:
-    """Each True pixel -> itself and `goal` more above and below; that many rows of the sheet must be free there.
+    """Each True pixel -> itself and `goal` more above and below; that many rows of the sheet must be empty there.
 
-    Columns lie one after the other, and the free rows keep one from reaching the next: one long row is moved.
+    Columns are contiguous in memory and the empty rows separate them, so that all are shifted as one long row.
     """
     reach, column = 0, words.ravel()
     while reach < goal:

@@ -1,4 +1,4 @@
-"""Scores of questions with choices: ScienceQA, and MMBench with its circular evaluation, in 0..1."""
+"""Scores of multiple-choice questions: ScienceQA, and MMBench with its circular evaluation, in 0..1."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.answers import LETTERS, choice_letter, science_letter
-from instructseg.evaluation.metrics.grouped import Details, GroupedScores, unknown
+from instructseg.evaluation.metrics.answer_text import LETTERS, choice_letter, science_letter
+from instructseg.evaluation.metrics.grouped import Details, GroupedScores, missing_reference
 
 LOWER_GRADES = {f"grade{number}" for number in range(1, 7)}
 
 
 class ScienceQaScores(GroupedScores):
-    """ScienceQA's accuracy: over all, of questions with a picture ("image/accuracy"), and in the official groups where
-    the reader knows them: by subject, with a text context, with none at all, lower and upper grades."""
+    """ScienceQA's accuracy: overall, of questions with an image ("image/accuracy"), and by the official groups that the
+    reader knows: subject, with a text context, without any context, lower and upper grades."""
 
     def update(self, prediction: str | None, reference: str | None, details: Details) -> float:
-        """`reference` is the right letter; `details["choices"]` the choices. Raises InputError without them."""
+        """`reference` is the correct letter; `details["choices"]` the choices. Raises InputError without a letter."""
         if reference is None:
-            raise InputError(unknown("right letter"))
+            raise InputError(missing_reference("correct letter"))
         choices = details.get("choices", LETTERS)
         letter = None if prediction is None else science_letter(prediction, len(choices))
         value = float(letter == reference)
@@ -38,10 +38,10 @@ class ScienceQaScores(GroupedScores):
 
 @dataclass
 class MmBenchScores:
-    """MMBench: a question counts as answered when all its passes, with the choices shifted, pick the right one.
+    """MMBench: a question is correct when all its passes, which rotate the choices, pick the correct choice.
 
-    `hits` holds for each question the passes answered rightly, `passes` how many it has, `categories` where it is
-    reported. A pass that never came is a wrong one.
+    hits: the correct passes of each question. passes: its number of passes; one without a prediction counts as wrong.
+    categories: the groups it is reported in.
     """
 
     hits: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -49,25 +49,25 @@ class MmBenchScores:
     categories: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def update(self, prediction: str | None, reference: str | None, details: Details) -> float:
-        """Returns whether this pass was right. `details`: "question", "pass", "passes", "choices", and where known
-        "category" and "l2_category". Raises InputError when there is no right letter."""
+        """Returns 1.0 for a correct pass. `details`: "question", "pass", "passes", "choices", and where known
+        "category" and "l2_category". Raises InputError without a correct letter."""
         if reference is None:
-            raise InputError(f"{unknown('right letter')}; score the dev split, or upload the answers")
+            raise InputError(f"{missing_reference('correct letter')}; score the dev split, or upload the answers")
         question = details["question"]
-        right = prediction is not None and choice_letter(prediction, details["choices"]) == reference
-        self.hits[question] |= {details["pass"]} if right else set()
+        correct = prediction is not None and choice_letter(prediction, details["choices"]) == reference
+        self.hits[question] |= {details["pass"]} if correct else set()
         self.passes[question] = details["passes"]
         names = (details.get("l2_category"), details.get("category"))
         self.categories[question] = tuple(dict.fromkeys(name for name in names if name))
-        return float(right)
+        return float(correct)
 
     def reset(self) -> None:
-        """Forget everything."""
-        for kept in (self.hits, self.passes, self.categories):
-            kept.clear()
+        """Remove everything."""
+        for store in (self.hits, self.passes, self.categories):
+            store.clear()
 
     def merge(self, other: Self) -> None:
-        """Add what another process collected; it may hold other passes of the same questions."""
+        """Add the scores of another process; it may have other passes of the same questions."""
         for question, hits in other.hits.items():
             self.hits[question] |= hits
         self.passes |= other.passes

@@ -1,16 +1,16 @@
-"""Region similarity J and contour accuracy F of masks: DAVIS (Perazzi et al., CVPR 2016), values as its toolkit's.
+"""Region similarity J and contour accuracy F of masks (DAVIS: Perazzi et al., CVPR 2016), equal to its toolkit's.
 
 A boundary pixel differs from its right, lower or lower-right neighbour. It is matched when the other mask has a
-boundary pixel no farther than ceil(0.008 * diagonal) away. F is the harmonic mean of the matched shares of the two
-boundaries.
+boundary pixel at most ceil(0.008 * diagonal) away. F is the harmonic mean of the matched shares of both boundaries.
 
-What makes it fast: 64 pixels to a word, nothing outside a mask's box is touched, and a mask's boundary and its
-surroundings are made once, however many masks it is compared with.
+Speed: 64 pixels are packed into a word, pixels outside a mask's box are not touched, and a mask's boundary and its
+dilation are computed once, however many masks it is compared with.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,7 @@ from instructseg.evaluation.metrics.bitmaps import Bitmap
 from instructseg.evaluation.metrics.checks import check_masks
 
 TOLERANCE = 0.008
-"""Share of the frame's diagonal by which a boundary may be off."""
+"""Maximum distance of matched boundary pixels, as a fraction of the frame's diagonal."""
 
 
 def region_similarity(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None) -> float | np.ndarray:
@@ -50,15 +50,15 @@ def pairwise_scores(
     check_masks((3,), predictions=preds)
     check_masks((3,), objects=gts)
     check_masks((2,), prediction=preds[0] if len(preds) else None, object=gts[0] if len(gts) else None, void=void)
-    answers, truths = ([Silhouette(mask, void) for mask in masks] for masks in (preds, gts))
-    similarity = [[answer.region_similarity(truth) for answer in answers] for truth in truths]
-    accuracy = [[answer.contour_accuracy(truth) for answer in answers] for truth in truths]
-    shape = len(truths), len(answers)
+    predicted, targets = ([Silhouette(mask, void) for mask in masks] for masks in (preds, gts))
+    similarity = [[mask.region_similarity(target) for mask in predicted] for target in targets]
+    accuracy = [[mask.contour_accuracy(target) for mask in predicted] for target in targets]
+    shape = len(targets), len(predicted)
     return np.array(similarity, float).reshape(shape), np.array(accuracy, float).reshape(shape)
 
 
 class Silhouette:
-    """A bool mask (height, width), `void` taken out, prepared for comparison with any number of others of its size."""
+    """A bool mask (height, width) without `void`, prepared for comparison with any number of others of its size."""
 
     def __init__(self, mask: np.ndarray, void: np.ndarray | None = None) -> None:
         self.size = mask.shape
@@ -71,31 +71,33 @@ class Silhouette:
     @cached_property
     def near_boundary(self) -> Bitmap:
         """Pixels within the tolerance of the boundary."""
-        return self.boundary.grown(tolerance_radius(self.size))
+        return self.boundary.dilate(tolerance_radius(self.size))
 
     def region_similarity(self, other: Silhouette) -> float:
         """J with another silhouette of the same frame size."""
-        shared = self.region.shared(other.region)
-        joined = self.region.area + other.region.area - shared
-        return shared / joined if joined else 1.0
+        intersection = self.region.overlap(other.region)
+        union = self.region.area + other.region.area - intersection
+        return intersection / union if union else 1.0
 
     def contour_accuracy(self, other: Silhouette) -> float:
         """F with another silhouette of the same frame size."""
         mine, theirs = self.boundary.area, other.boundary.area
         if mine == 0 or theirs == 0:
             return float(mine == theirs)
-        precision = self.boundary.shared(other.near_boundary) / mine
-        recall = other.boundary.shared(self.near_boundary) / theirs
+        precision = self.boundary.overlap(other.near_boundary) / mine
+        recall = other.boundary.overlap(self.near_boundary) / theirs
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def tolerance_radius(size: tuple[int, int]) -> int:
-    """How many pixels a boundary may be off in a frame of `size` (height, width)."""
+    """Maximum distance in pixels of matched boundary pixels in a frame of `size` (height, width)."""
     height, width = size
     return math.ceil(TOLERANCE * math.sqrt(height * height + width * width))
 
 
-def _by_frame(score, pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None) -> float | np.ndarray:
+def _by_frame(
+    score: Callable[[Silhouette, Silhouette], float], pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None
+) -> float | np.ndarray:
     """Apply a comparison of two silhouettes to a frame or to each frame of a clip."""
     check_masks((2, 3), prediction=pred, target=gt, void=void)
     if pred.ndim == 2:

@@ -1,4 +1,4 @@
-"""DAVIS's statistics of an object over its frames, and the matching of proposals with objects it does not name."""
+"""DAVIS's statistics of an object over its frames, and its matching of proposals with objects (unsupervised task)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from instructseg.errors import InputError
 from instructseg.evaluation.metrics.contours import pairwise_scores
 
 MAX_PROPOSALS = 20
-"""DAVIS's unsupervised task takes no more proposals in one clip."""
+"""Maximum number of proposals per clip in DAVIS's unsupervised task."""
 
 
 @dataclass(frozen=True)
 class FrameStatistics:
-    """How a score runs over an object's frames: its mean, the share above 0.5, and how much it falls."""
+    """A score over an object's frames: its mean, the share of frames above 0.5, and its decay over time."""
 
     mean: float
     recall: float
@@ -33,7 +33,7 @@ class FrameStatistics:
         """
         values = np.asarray(values, float)
         if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-            raise InputError(f"scores of shape {values.shape} were given; at least one frame, all finite, was needed")
+            raise InputError(f"expected finite scores of at least one frame, (frames,), got {values.tolist()!r:.80}")
         borders = np.floor(np.linspace(0, len(values) - 1, 5) + 0.5 + 1e-10).astype(int)
         first, last = values[: borders[1] + 1], values[borders[3] :]
         return cls(float(values.mean()), float((values > 0.5).mean()), float(first.mean() - last.mean()))
@@ -41,9 +41,9 @@ class FrameStatistics:
 
 @dataclass(frozen=True)
 class Matching:
-    """For each object of a clip the proposal it was given, and their J and F in each frame, (objects, frames).
+    """The proposal assigned to each object of a clip, and their J and F in each frame, (objects, frames).
 
-    A number that is not below the count of proposals stands for "none": an empty mask.
+    An index that is not below the number of proposals stands for "none", an empty mask.
     """
 
     proposals: tuple[int, ...]
@@ -54,12 +54,11 @@ class Matching:
 def match_proposals(
     proposals: Sequence[np.ndarray], objects: Sequence[np.ndarray], voids: Sequence[np.ndarray] | None = None
 ) -> Matching:
-    """Give each object of a clip one proposal so that the sum of (J + F) / 2 is the highest (DAVIS unsupervised).
+    """Assign one proposal to each object of a clip, maximizing the sum of (J + F) / 2 (DAVIS unsupervised).
 
     A frame of `proposals` is bool (proposals, height, width), of `objects` bool (objects, height, width), of `voids`
-    bool (height, width), pixels that do not count; arrays (frames, ...) serve as well as lists. Objects that no
-    proposal is left for get an empty mask. Raises InputError for no frame or object, more than 20 proposals, and
-    frames that do not fit together.
+    bool (height, width), pixels that are not scored; sequences may be lazy. Objects without a proposal left get an
+    empty mask. Raises InputError for no frame or object, more than 20 proposals, and counts that vary by frame.
     """
     count, wanted = _counts(proposals, objects, voids)
     similarity = np.empty((wanted, max(count, wanted), len(objects)))
@@ -79,13 +78,13 @@ def _counts(
 ) -> tuple[int, int]:
     lengths = {len(frames) for frames in (proposals, objects, voids) if frames is not None}
     if len(lengths) > 1 or not lengths - {0}:
-        raise InputError(f"proposals, objects and voids have {sorted(lengths)} frames; one equal count was needed")
+        raise InputError(f"expected proposals, objects and voids of one number of frames, got {sorted(lengths)}")
     counts = {len(frame) for frame in proposals}, {len(frame) for frame in objects}
-    if any(len(each) > 1 for each in counts):
-        raise InputError(f"frames hold {counts[0]} proposals and {counts[1]} objects; the counts must stay the same")
+    if any(len(numbers) > 1 for numbers in counts):
+        raise InputError(f"expected the same counts in every frame, got {counts[0]} proposals and {counts[1]} objects")
     (count,), (wanted,) = counts
     if count > MAX_PROPOSALS or wanted == 0:
-        raise InputError(f"{count} proposals and {wanted} objects were given; at most {MAX_PROPOSALS} and at least 1")
+        raise InputError(f"expected at most {MAX_PROPOSALS} proposals and at least 1 object, got {count} and {wanted}")
     return count, wanted
 
 
@@ -105,23 +104,23 @@ class ObjectScores:
     def update(self, name: str, similarity: np.ndarray, accuracy: np.ndarray) -> float:
         """Add one object by its J and F in each frame, (frames,); returns its J&F. Names are unique ("bear_1").
 
-        For Ref-DAVIS and the semi-supervised task leave out the frames the protocol leaves out before.
-        Raises InputError for a name that is there already, no frames, and scores that are not finite.
+        Drop the frames that the protocol excludes first (the semi-supervised task excludes the first and the last).
+        Raises InputError for a repeated name, no frames, and scores that are not finite.
         """
         statistics = FrameStatistics.of(similarity), FrameStatistics.of(accuracy)
         self._add({name: statistics})
         return (statistics[0].mean + statistics[1].mean) / 2
 
     def merge(self, other: ObjectScores) -> None:
-        """Add what another process collected; the order of merging changes no score."""
+        """Add the scores of another process; the order of merging does not change the result."""
         self._add(other.objects)
 
     def reset(self) -> None:
-        """Forget every object."""
+        """Remove every object."""
         self.objects.clear()
 
     def compute(self) -> dict[str, float]:
-        """J, F (means), J&F (their mean), the recalls and decays, and the count of objects; {} for none."""
+        """J, F (means), J&F (their mean), recalls and decays, and the number of objects; {} without objects."""
         if not self.objects:
             return {}
         scores = {}
@@ -134,7 +133,7 @@ class ObjectScores:
     def _add(self, objects: dict[str, tuple[FrameStatistics, FrameStatistics]]) -> None:
         twice = sorted(self.objects.keys() & objects.keys())
         if twice:
-            raise InputError(f"object {twice[0]} was scored before; score each object once")
+            raise InputError(f"expected each object once, got {twice[0]} again")
         self.objects |= objects
 
 
@@ -142,27 +141,27 @@ class ObjectScores:
 class AnnotatorScores:
     """Ref-DAVIS17: the scores of each annotator's sentences on their own, and the mean over the annotators.
 
-    Its published figures are that mean over four annotators (Khoreva et al., ACCV 2018); the released code evaluates
-    one pass.
+    Its published scores are that mean over four annotators (Khoreva et al., ACCV 2018); the released code evaluates
+    one annotator.
     """
 
     annotators: dict[str, ObjectScores] = field(default_factory=dict)
 
     def update(self, annotator: str, name: str, similarity: np.ndarray, accuracy: np.ndarray) -> float:
-        """Add one object as answered to one annotator's sentence; see `ObjectScores.update`."""
+        """Add one object as predicted for one annotator's sentence; see `ObjectScores.update`."""
         return self.annotators.setdefault(str(annotator), ObjectScores()).update(name, similarity, accuracy)
 
     def merge(self, other: AnnotatorScores) -> None:
-        """Add what another process collected; the order of merging changes no score."""
+        """Add the scores of another process; the order of merging does not change the result."""
         for annotator, scores in other.annotators.items():
             self.annotators.setdefault(annotator, ObjectScores()).merge(scores)
 
     def reset(self) -> None:
-        """Forget every annotator."""
+        """Remove every annotator."""
         self.annotators.clear()
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """The scores of each annotator, and under "all" their plain means, with the count of annotators."""
+        """The scores of each annotator, and under "all" their plain means, with the number of annotators."""
         table = {annotator: self.annotators[annotator].compute() for annotator in sorted(self.annotators)}
         if not table:
             return {}

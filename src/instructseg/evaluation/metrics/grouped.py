@@ -1,4 +1,4 @@
-"""Means of questions' own scores, overall and by group: what the scores of questions are made of."""
+"""Means of per-question scores, overall and by group."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Details = Mapping[str, Any]
 
 @dataclass
 class GroupedScores:
-    """Scores of questions, collected by group; a question may be in several. Sums do not depend on the order."""
+    """Per-question scores by group; a question may be in several groups. Sums do not depend on the order."""
 
     groups: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self.groups.clear()
 
     def merge(self, other: Self) -> None:
-        """Add what another process collected."""
+        """Add the scores of another process."""
         for group, values in other.groups.items():
             self.groups[group] += values
 
@@ -35,12 +35,12 @@ class GroupedScores:
         return overall | {f"{group}/accuracy": value for group, value in means.items()}
 
     def add(self, value: float, *groups: str | None) -> None:
-        """Count one question, overall and in these groups; None is no group."""
+        """Add one question's score, overall and in these groups; None is skipped."""
         for group in ("", *groups):
             if group is not None:
                 self.groups[group].append(value)
 
 
-def unknown(what: str) -> str:
-    """The beginning of the error for a question that cannot be scored here."""
-    return f"a question without its {what} cannot be scored (test splits keep them back)"
+def missing_reference(what: str) -> str:
+    """The first part of the error for a question that cannot be scored locally."""
+    return f"expected a question with its {what}, got none (test splits withhold them)"

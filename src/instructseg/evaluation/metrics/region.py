@@ -17,7 +17,7 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 def intersection_and_union(
     prediction: np.ndarray, target: np.ndarray, ignore: np.ndarray | None = None
 ) -> tuple[int, int]:
-    """Pixels in both and in either of two bool masks (height, width), those of `ignore` left out.
+    """Intersection and union in pixels of two bool masks (height, width), without the pixels of `ignore`.
 
     Raises InputError when the masks are not bool or have different shapes.
     """
@@ -37,11 +37,11 @@ def iou(prediction: np.ndarray, target: np.ndarray, ignore: np.ndarray | None = 
 
 @dataclass
 class ExpressionScores:
-    """IoU of answers to expressions, overall and by kind of expression.
+    """IoU of one predicted mask per expression, overall and by kind of expression.
 
     For expressions with a target: mIoU (mean of the expressions' IoU, the gIoU of ReasonSeg), cIoU (summed
-    intersection over summed union) and P@X (share with an IoU above X). For those without (mask None): the share
-    answered with no mask. gRefCOCO's scores over both are `GeneralizedScores`.
+    intersection over summed union) and P@X (share with an IoU above X). For those without (mask None): the share for
+    which no mask was predicted. `GeneralizedScores` has gRefCOCO's scores over both.
 
     `released` scores as the authors' evaluators of RefCOCO and ReasonSeg do: ignore regions count as background, an
     IoU is I / (U + 1e-5), and 1 where both masks are empty (0 here: an empty target is still a target).
@@ -55,22 +55,22 @@ class ExpressionScores:
     def update(
         self, kind: str, prediction: np.ndarray | None, target: np.ndarray | None, ignore: np.ndarray | None = None
     ) -> float:
-        """Add one answer (None or all False = no mask); returns its IoU, or 1.0 / 0.0 for right / wrong refusal.
+        """Add one prediction (None or all False = no mask); returns its IoU, or without a target 1.0 for no mask.
 
-        Masks are bool (height, width). Pixels of `ignore` count neither for nor against an answer.
+        Masks are bool (height, width). Pixels of `ignore` are not scored.
         Raises InputError when the masks are not bool or have different shapes.
         """
-        answer, truth = counted_masks(prediction, target, None if self.released else ignore)
+        mask, truth = counted_masks(prediction, target, None if self.released else ignore)
         if truth is None:
-            self.refusals[kind].append(answer is None)
-            return float(answer is None)
-        shared, joined = (0, int(np.count_nonzero(truth))) if answer is None else intersection_and_union(answer, truth)
+            self.refusals[kind].append(mask is None)
+            return float(mask is None)
+        shared, joined = (0, int(np.count_nonzero(truth))) if mask is None else intersection_and_union(mask, truth)
         self.intersections[kind].append(shared)
         self.unions[kind].append(joined)
         return self._iou(shared, joined)
 
     def fail(self, kind: str, target: np.ndarray | None) -> float:
-        """Add an expression that could not be answered at all: it counts as wrong, whether it has a target or not."""
+        """Add an expression on which the system failed: it counts as wrong, with and without a target."""
         check_masks(target=target)
         if target is None:
             self.refusals[kind].append(False)
@@ -80,15 +80,15 @@ class ExpressionScores:
         return 0.0
 
     def merge(self, other: ExpressionScores) -> None:
-        """Add what another process collected; the order of merging changes no score."""
+        """Add the scores of another process; the order of merging does not change the result."""
         if other.released != self.released:
-            raise InputError("scores of released and of repaired rules cannot be merged; make both with one `released`")
+            raise InputError("expected scores of one `released` setting, got both; collect both with the same setting")
         for mine, theirs in zip(self._stores(), other._stores(), strict=True):
             for kind, values in theirs.items():
                 mine[kind] += values
 
     def reset(self) -> None:
-        """Forget every answer."""
+        """Remove every prediction."""
         for store in self._stores():
             store.clear()
 
@@ -132,7 +132,7 @@ def shares_above(ious: list[float]) -> dict[str, float]:
 def counted_masks(
     prediction: np.ndarray | None, target: np.ndarray | None, ignore: np.ndarray | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Both masks without the ignored pixels; a prediction without a pixel left becomes None."""
+    """Both masks without the ignored pixels; a prediction that is left empty becomes None."""
     check_masks(prediction=prediction, target=target, ignore=ignore)
     if ignore is not None:
         prediction, target = (mask if mask is None else mask & ~ignore for mask in (prediction, target))

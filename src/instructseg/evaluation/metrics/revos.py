@@ -1,4 +1,4 @@
-"""ReVOS: J, F, accuracy A and robustness R of referring and reasoning expressions, right and as released."""
+"""ReVOS: J, F, accuracy A and robustness R of referring and reasoning expressions, corrected and as released."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def pixel_accuracy(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def robustness(prediction: np.ndarray, target: np.ndarray, foreground: np.ndarray) -> float:
-    """ReVOS's R of one frame: 1 less the false area by the area of all annotated objects, at least 0.
+    """ReVOS's R of one frame: 1 - (false area) / (area of all annotated objects), at least 0.
 
-    All bool (height, width); `foreground` is the union of the frame's objects. A frame without any object gives 1
-    when nothing was answered and 0 otherwise.
+    All bool (height, width); `foreground` is the union of the frame's objects. A frame without any object gives 1 for
+    an empty prediction and 0 otherwise.
     """
     check_masks(prediction=prediction, target=target, foreground=foreground)
-    return _robustness(np.count_nonzero(prediction & ~target), np.count_nonzero(foreground))
+    return _robustness(int(np.count_nonzero(prediction & ~target)), int(np.count_nonzero(foreground)))
 
 
 def released_pixel_accuracy(prediction: np.ndarray, counts: np.ndarray) -> float:
-    """A as the released evaluator has it: predictions of 0 / 255 are compared with truths of 0 / 1.
+    """A as the released evaluator computes it: predictions of 0 / 255 are compared with targets of 0 / 1.
 
-    Only pixels that are background in both are ever equal. `counts` (height, width) may be bool, or how many of the
-    expression's objects cover a pixel.
+    Only pixels that are background in both are ever equal. `counts` (height, width) is bool, or the number of the
+    expression's objects that cover each pixel.
     """
     return float((prediction.astype(np.uint8) * np.uint8(255) == counts.astype(np.uint8)).mean())
 
 
 def released_robustness(prediction: np.ndarray, counts: np.ndarray, foreground: np.ndarray) -> float:
-    """R as the released evaluator has it, in 8 bits: each false pixel counts 255, and 1 - counts wraps around.
+    """R as the released evaluator computes it, in 8 bits: each false pixel counts 255, and 1 - counts wraps around.
 
     `counts` and `foreground` (height, width) may be bool or the number of objects at each pixel. Nearly always 0.
     """
@@ -56,34 +56,34 @@ def _robustness(false: int, foreground: int) -> float:
 class ReVosScores(ClipScores):
     """J, F, J&F, A and R by kind of expression; "overall" is the plain mean of "referring" and "reasoning".
 
-    Other kinds are reported and do not enter "overall", like the expressions of type 2 in the released evaluator.
+    Other kinds are reported but do not enter "overall", like the expressions of type 2 in the released evaluator.
     `released` gives A and R as that evaluator computes them (wrong: see `released_robustness`) and rounds each
     expression's scores to four digits, as it does.
     """
 
     released: bool = False
 
-    def update(  # type: ignore[override]
+    def update(  # pyright: ignore[reportIncompatibleMethodOverride] other truth than J and F need
         self, kind: str, prediction: Frames | None, target: Frames, foreground: Frames | None = None
     ) -> float:
         """Add one expression; `foreground` holds the union of all objects of each frame, without it there is no R.
 
-        Frames as in `clip_scores`. Under `released`, frames of target and foreground may also be counts of objects.
+        Frames as in `clip_scores`. With `released`, frames of target and foreground may also be counts of objects.
         """
         frames = [self._frame(*masks) for masks in annotated_frames(prediction, target, foreground)]
         if foreground is not None and any("R" not in frame for frame in frames):
-            raise InputError("an annotated frame has no foreground (None); give one for each frame, or none at all")
+            raise InputError("expected a foreground for every annotated frame or for none, got some; give all of them")
         row = {name: fsum(frame[name] for frame in frames) / len(frames) for name in frames[0]}
         return self.add(kind, {name: round(value, 4) for name, value in row.items()} if self.released else row)
 
     def fail(self, kind: str) -> float:
-        """Add an expression that could not be answered at all: 0 in every score."""
+        """Add an expression on which the system failed: 0 in every score."""
         return self.add(kind, dict.fromkeys("JFAR", 0.0))
 
     def merge(self, other: ClipScores) -> None:
-        """Add what another process collected; the order of merging changes no score."""
+        """Add the scores of another process; the order of merging does not change the result."""
         if getattr(other, "released", None) != self.released:
-            raise InputError("scores of released and of repaired rules cannot be merged; make both with one `released`")
+            raise InputError("expected scores of one `released` setting, got both; collect both with the same setting")
         super().merge(other)
 
     def compute(self) -> dict[str, dict[str, float]]:

@@ -17,7 +17,7 @@ Frames = Sequence[np.ndarray | None]
 
 
 def frame_scores(prediction: np.ndarray, target: np.ndarray, void: np.ndarray | None = None) -> tuple[float, float]:
-    """J and F of one frame, bool (height, width), in one go; values and errors as in `contours`."""
+    """J and F of one frame, bool (height, width); values and errors as in `contours`."""
     check_masks(prediction=prediction, target=target, void=void)
     mine, theirs = Silhouette(prediction, void), Silhouette(target, void)
     return mine.region_similarity(theirs), mine.contour_accuracy(theirs)
@@ -28,8 +28,8 @@ def clip_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """J and F in each annotated frame of a clip: two float64 (annotated frames,).
 
-    Frames are bool (height, width), decoded one at a time, so lazy sequences serve as well as (frames, height, width)
-    arrays. A target of None is a frame without annotation and is passed over; a prediction of None is an empty mask.
+    Frames are bool (height, width) and read one at a time: (frames, height, width) arrays or lazy sequences. A target
+    of None is a frame without annotation and is skipped; a prediction of None is an empty mask.
     Raises InputError when lengths or sizes differ, masks are not bool, or no frame is annotated.
     """
     scores = [frame_scores(*frames) for frames in annotated_frames(prediction, target, voids)]
@@ -40,22 +40,25 @@ def clip_scores(
 def annotated_frames(
     prediction: Frames | None, target: Frames, others: Frames | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-    """(prediction, target, other) of each annotated frame, the prediction all False where there is none.
+    """(prediction, target, other) of each annotated frame; a missing prediction is all False.
 
     Raises InputError when the lengths differ or no frame is annotated.
     """
     lengths = [len(frames) for frames in (prediction, target, others) if frames is not None]
     if len(set(lengths)) > 1:
-        raise InputError(f"the masks of one clip have {lengths} frames; one equal count was needed")
-    found = False
+        raise InputError(f"expected masks of one number of frames, got {lengths}")
+    annotated = False
     for index, truth in enumerate(target):
         if truth is not None:
-            found = True
+            annotated = True
             mask = None if prediction is None else prediction[index]
-            answer = np.zeros(truth.shape, bool) if mask is None else mask
-            yield answer, truth, None if others is None else others[index]
-    if not found:
-        raise InputError(f"none of the {len(target)} frames is annotated; at least one was needed")
+            yield (
+                np.zeros(truth.shape, bool) if mask is None else mask,
+                truth,
+                None if others is None else others[index],
+            )
+    if not annotated:
+        raise InputError(f"expected at least one annotated frame, got none of {len(target)}")
 
 
 @dataclass
@@ -73,25 +76,25 @@ class ClipScores:
         return self.add(kind, {"J": float(similarity.mean()), "F": float(accuracy.mean())})
 
     def fail(self, kind: str) -> float:
-        """Add an expression that could not be answered at all: 0 in every score."""
+        """Add an expression on which the system failed: 0 in every score."""
         return self.add(kind, {"J": 0.0, "F": 0.0})
 
     def add(self, kind: str, row: dict[str, float]) -> float:
-        """Add an expression that was scored elsewhere, by its J and F; returns its J&F."""
+        """Add an expression by its J and F; returns its J&F."""
         self.rows[kind].append(row)
         return (row["J"] + row["F"]) / 2
 
     def merge(self, other: ClipScores) -> None:
-        """Add what another process collected; the order of merging changes no score."""
+        """Add the scores of another process; the order of merging does not change the result."""
         for kind, rows in other.rows.items():
             self.rows[kind] += rows
 
     def reset(self) -> None:
-        """Forget every expression."""
+        """Remove every expression."""
         self.rows.clear()
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """Scores by kind and, under "all", over all expressions alike."""
+        """Scores by kind and, under "all", over all expressions."""
         table = self.by_kind()
         return table | {"all": _means([row for rows in self.rows.values() for row in rows])} if table else {}
 
@@ -101,7 +104,7 @@ class ClipScores:
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Means of the scores that every row has, with J&F and the count; sums are exact, so order does not matter."""
+    """Means of the scores that every row has, with J&F and the count; sums are exact, so that order does not matter."""
     names = [name for name in rows[0] if all(name in row for row in rows)]
     means = {name: fsum(row[name] for row in rows) / len(rows) for name in names}
     return {"J&F": (means["J"] + means["F"]) / 2, **means, "count": len(rows)}

@@ -1,94 +1,107 @@
-"""Scoring of one sample and of a whole benchmark, as two halves that meet in the records.
+"""What all scorers have in common.
 
-A measure turns a sample and its answers into plain JSON (`entries`), and the entries of all samples into scores
-(`scores`). Scores depend on the records alone: runs can be resumed, split among processes and scored again.
+A scorer works in two steps that meet in the records on disk: `score_sample` turns a sample and its predictions into
+one JSON object per expression, `compute` turns the records of all samples into scores. Scores depend on the records
+alone, so a run can be resumed, shared by processes, and scored again.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.predictor import MaskAnswer, expression_name
+from instructseg.evaluation.predictor import MaskPrediction, expression_name
 from instructseg.types import Sample
 
-Entry = Mapping[str, Any]
+ExpressionRecord = Mapping[str, Any]
+"""One expression's record: plain JSON."""
 Scores = dict[str, float]
-Answers = Sequence[MaskAnswer] | Sequence[str]
-Entries = Callable[[Sample, Answers | None, Any], list[Entry]]
+Method = Literal["segment_image", "segment_clip", "answer"]
+P = TypeVar("P")
 
 
-@dataclass(frozen=True)
-class Measure:
-    """How a kind of benchmark is scored.
+class Scorer(ABC, Generic[P]):
+    """How one kind of benchmark is scored; `P` is the type of one prediction, `MaskPrediction` or `str`."""
 
-    asks: the method of `Answerer` that answers: "segment_image", "segment_clip" or "answer".
-    entries: (sample, answers, more truth) -> one JSON object for each expression; answers None = the system failed,
-        which counts as wrong.
-    scores: the entries of all samples -> scores in 0..1, and counts.
-    rank: the entry's score that ranks samples for pictures, higher is better.
-    lost: the entry that stands for a sample that cannot be read at all: one wrong answer.
-    more: the reader's method that gives more truth of a sample by its index, where the measure needs any.
-    """
+    method: ClassVar[Method]
+    """The method of `Predictor` that makes the predictions."""
+    rank_by: ClassVar[str]
+    """The field of a record that ranks expressions on contact sheets; higher is better."""
+    truth_method: ClassVar[str] = ""
+    """The reader's method that returns further ground truth of a sample by its index; "" when none is needed."""
+    unreadable: ExpressionRecord
+    """The record that stands for a sample that cannot be read: one wrong prediction."""
 
-    asks: str
-    entries: Entries
-    scores: Callable[[Iterable[Entry]], Scores]
-    rank: str
-    lost: Entry
-    more: str = ""
+    @abstractmethod
+    def score_expression(self, sample: Sample, position: int, prediction: P | None, truth: Any) -> ExpressionRecord:
+        """The record of expression number `position`.
+
+        `prediction` None means that the system failed, which counts as wrong. `truth` is what `truth_method` returned.
+        """
+
+    @abstractmethod
+    def compute(self, records: Iterable[ExpressionRecord]) -> Scores:
+        """Scores (0..1) and counts from the records of all samples; {} where the ground truth is not public."""
+
+    def score_sample(
+        self, sample: Sample, predictions: Sequence[P] | None, truth: Any = None
+    ) -> list[ExpressionRecord]:
+        """One record per expression; `predictions` None means that the system failed on the sample.
+
+        Raises InputError when there is not one prediction per expression.
+        """
+        return [
+            self.score_expression(sample, position, prediction, truth)
+            for position, prediction in enumerate(one_per_expression(sample, predictions))
+        ]
 
 
-def head(sample: Sample, position: int) -> dict[str, Any]:
-    """What every entry begins with: which expression it is."""
+MaskScorer = Scorer[MaskPrediction]
+
+
+def one_per_expression(sample: Sample, predictions: Sequence[P] | None) -> Sequence[P | None]:
+    """The predictions, or None for each expression when the system failed. Raises InputError for a wrong count."""
+    expected = len(sample.expressions)
+    if predictions is None:
+        return [None] * expected
+    if len(predictions) != expected:
+        raise InputError(f"expected {expected} predictions, one per expression of {sample.id}, got {len(predictions)}")
+    return predictions
+
+
+def expression_fields(sample: Sample, position: int) -> dict[str, Any]:
+    """The fields every record starts with: which expression it is."""
     expression = sample.expressions[position]
     return {"id": expression_name(sample, position), "text": expression.text, "kind": expression.kind}
 
 
-def each(
-    entry: Callable[[Sample, int, Any, Any], Entry],
-) -> Entries:
-    """Entries made one by one: `entry(sample, position, answer, more)`; answer None when the system failed."""
+def flatten_kinds(table: Mapping[str, Mapping[str, float]]) -> Scores:
+    """Scores by kind on one level: those of "all" by their own names, the others as "<kind>/<score>".
 
-    def entries(sample: Sample, answers: Answers | None, more: Any) -> list[Entry]:
-        given = one_each(sample, answers)
-        return [entry(sample, position, answer, more) for position, answer in enumerate(given)]
-
-    return entries
-
-
-def one_each(sample: Sample, answers: Answers | None) -> Sequence[Any]:
-    """An answer for each expression, None for each when the system failed. Raises InputError for another number."""
-    given = [None] * len(sample.expressions) if answers is None else answers
-    if len(given) != len(sample.expressions):
-        raise InputError(f"{len(given)} answers to {len(sample.expressions)} expressions; one each was needed")
-    return given
-
-
-def flat(table: Mapping[str, Mapping[str, float]], whole: str = "all") -> Scores:
-    """A table of scores by kind on one level: those of `whole` by their names, the others' as "<kind>/<score>"."""
-    scores = dict(table.get(whole, {}))
+    With a single kind its scores equal those of "all" and are left out.
+    """
+    scores = dict(table.get("all", {}))
     for kind in table if len(table) > 2 else ():
-        if kind != whole:
+        if kind != "all":
             scores |= {f"{kind}/{name}": value for name, value in table[kind].items()}
     return scores
 
 
-def checksum(masks: Iterable[np.ndarray | None]) -> str:
-    """8 hex digits that tell whether the truth is the same, for the hash of the data."""
+def checksum_masks(masks: Iterable[np.ndarray | None]) -> str:
+    """CRC-32 of ground-truth masks, 8 hex digits; it enters the hash of the data."""
     value = 0
     for mask in masks:
         value = zlib.crc32(b"none" if mask is None else np.packbits(mask).tobytes(), value)
     return f"{value:08x}"
 
 
-def rounded(score: Any) -> float:
-    """A model's own score with six digits: all that its arithmetic is good for. Raises InputError for NaN."""
+def round_score(score: Any) -> float:
+    """A model's own score rounded to six decimals. Raises InputError for NaN and infinities."""
     if not np.isfinite(score):
-        raise InputError(f"a score is {score}; a finite number was needed")
+        raise InputError(f"expected a finite score, got {score}")
     return round(float(score), 6)

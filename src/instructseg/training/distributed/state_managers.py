@@ -121,7 +121,7 @@ class _ShardedInference:
     """The model as `validate` calls it, through the module that gathers the weights for a forward pass."""
 
     def __init__(self, objective: Objective) -> None:
-        register_fsdp_forward_method(objective, "answer")
+        register_fsdp_forward_method(objective, "predict")
         self.objective, self.device = objective, next(objective.parameters()).device
 
     @property

@@ -1,0 +1,1 @@
+"""Benchmarks of this repository; README.md lists them."""

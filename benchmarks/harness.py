@@ -1,0 +1,124 @@
+"""What every benchmark shares: arguments, provenance, and result files that are written as the run goes on.
+
+A benchmark is run as a module from the root of the repository, e.g. `python -m benchmarks.speed.jf_speed --data DATA`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from instructseg.evaluation.provenance import hash_weights, machine, versions
+from instructseg.inference.checkpoints import find_checkpoint
+from instructseg.media.files import make_folder, write_bytes
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+PICTURES = ROOT / "docs" / "pictures"
+RECIPES = ROOT / "src" / "instructseg" / "recipes"
+
+
+def make_parser(
+    about: str | None, output: Path | str = "", data: bool = False, model: bool = False, recipe: bool = False
+) -> argparse.ArgumentParser:
+    """A parser with the arguments that the benchmark uses; `about` is its docstring.
+
+    output: the default of --output, below docs/results unless it is a path; "" adds no --output.
+    data, model, recipe: whether there are --data, --model and --recipe.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if data:
+        parser.add_argument("--data", type=Path, required=True, help="the folder that holds the datasets")
+    if model:
+        parser.add_argument("--model", default="nano", help="a model name, folder or hub id (default: nano)")
+    if recipe:
+        parser.add_argument(
+            "--recipe", type=Path, default=RECIPES / "nano.yaml",
+            help="the recipe whose held-out photos are used (default: nano.yaml of the package)",
+        )  # fmt: skip
+    if output:
+        target = RESULTS / output
+        parser.add_argument("--output", type=Path, default=target, help=f"the result file (default: {_short(target)})")
+    return parser
+
+
+def provenance(module: str, options: argparse.Namespace, **facts: Any) -> dict[str, Any]:
+    """The facts that every result file starts with: command, commit, weights, machine, versions.
+
+    module: the name after `python -m`. Paths in the command are replaced by their argument's name, so that
+        no path of this machine is recorded. `facts` adds more, such as `seed` and `samples`.
+    """
+    table: dict[str, Any] = {"command": _command(module, options), "commit": commit()}
+    folder = Path(find_checkpoint(options.model)) if getattr(options, "model", None) else None
+    if folder is not None and folder.is_dir():
+        table["weights"] = hash_weights(folder)
+    return table | {"machine": machine(), "versions": versions()} | facts
+
+
+def commit() -> str:
+    """The commit of this checkout, with "+" when files differ from it; "unknown" outside a checkout."""
+    try:
+        run = lambda *words: subprocess.run(  # noqa: E731
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = run("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks", "weights")
+        return run("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+class ResultFile:
+    """A JSON file that is written anew after every `add`, so that a run that stops keeps what it has measured."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any], digits: int | None = None) -> None:
+        self.path, self.content, self.digits = path, dict(facts), digits
+        self._write()
+
+    def add(self, **results: Any) -> None:
+        """Add or replace top-level entries."""
+        self.update(results)
+
+    def update(self, results: Mapping[str, Any]) -> None:
+        """As `add`, for names that are not identifiers."""
+        self.content |= results
+        self._write()
+
+    def _write(self) -> None:
+        make_folder(self.path.parent)
+        content = self.content if self.digits is None else rounded(self.content, self.digits)
+        write_bytes(self.path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """The same structure with its floats rounded."""
+    if isinstance(value, Mapping):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return round(value, digits) if isinstance(value, float) and math.isfinite(value) else value
+
+
+def run_stage(module: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run a benchmark module in a process of its own and read the JSON of its last line: peak memory stays apart."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _command(module: str, options: argparse.Namespace) -> str:
+    """The command line, with each path replaced by the name of its argument."""
+    words = " ".join(["python", "-m", module, *sys.argv[1:]])
+    for name, value in vars(options).items():
+        if isinstance(value, Path) and value.is_absolute():
+            words = words.replace(str(value), name.upper())
+    return words
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

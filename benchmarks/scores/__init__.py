@@ -1,0 +1,1 @@
+"""Benchmarks of accuracy, and checks against official scores."""

@@ -1,0 +1,185 @@
+"""How much faster J and F are than the usual toolkit's way, on real masks of 480 rows, and that the values are equal.
+
+    taskset -c 1 python -m benchmarks.speed.jf_speed --data DATA
+
+DATA holds davis2016/ and davis_official_results/. Pairs are OSVOS's official masks and the true ones. For matching,
+three true masks of one frame each of three sequences (taken as objects of one frame) meet the three masks OSVOS made
+for them. The usual way is written here as plainly as toolkits have it: boundary maps of the whole frame, a disk, two
+dilations of the whole frame for every pair. It runs with cv2.dilate (as davis2017-evaluation does) and, on some
+frames, with scikit-image's dilation of booleans (as the first DAVIS toolkit did) where that is installed. Both sides
+take turns on every frame, one thread each; decoding is not timed. Times are processor time, since other work may
+share the core.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.harness import ResultFile, make_parser, provenance
+from instructseg.data.readers.frames import read_binary
+from instructseg.evaluation.metrics import frame_scores, pairwise_scores
+
+MODULE = "benchmarks.speed.jf_speed"
+SEED = 0
+REPEATS = 5
+MATCHED = 3
+Scores = tuple[float, float]
+Dilate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def usual_disk(radius: int) -> np.ndarray:
+    side = np.arange(-radius, radius + 1)
+    return (side[:, None] ** 2 + side[None] ** 2 <= radius**2).astype(np.uint8)
+
+
+def cv2_dilate(boundary: np.ndarray, disk: np.ndarray) -> np.ndarray:
+    return cv2.dilate(boundary.astype(np.uint8), disk).astype(bool)
+
+
+def skimage_dilate() -> Dilate | None:
+    try:
+        from skimage.morphology import binary_dilation  # pyright: ignore[reportMissingImports] optional
+    except ImportError:
+        return None
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    return binary_dilation
+
+
+def usual_boundary(mask: np.ndarray) -> np.ndarray:
+    """Pixels unlike their right, lower or lower-right neighbour, by three shifted copies of the whole frame."""
+    right, below, diagonal = (np.zeros_like(mask) for _ in range(3))
+    right[:, :-1], below[:-1], diagonal[:-1, :-1] = mask[:, 1:], mask[1:], mask[1:, 1:]
+    boundary = (mask ^ right) | (mask ^ below) | (mask ^ diagonal)
+    boundary[-1], boundary[:, -1] = mask[-1] ^ right[-1], mask[:, -1] ^ below[:, -1]
+    boundary[-1, -1] = False
+    return boundary
+
+
+def usual_scores(pred: np.ndarray, gt: np.ndarray, dilate: Dilate = cv2_dilate) -> Scores:
+    """J and F of one pair, everything on whole frames."""
+    joined = np.sum(pred | gt)
+    similarity = np.sum(pred & gt) / joined if joined else 1.0
+    disk = usual_disk(math.ceil(0.008 * np.linalg.norm(pred.shape)))
+    mine, theirs = usual_boundary(pred), usual_boundary(gt)
+    near_mine, near_theirs = dilate(mine, disk), dilate(theirs, disk)
+    found, wanted = np.sum(mine), np.sum(theirs)
+    if found == 0 or wanted == 0:
+        return float(similarity), float(found == wanted)
+    precision, recall = np.sum(mine & near_theirs) / found, np.sum(theirs & near_mine) / wanted
+    total = precision + recall
+    return float(similarity), float(2 * precision * recall / total) if total else 0.0
+
+
+def usual_matrix(preds: np.ndarray, gts: np.ndarray) -> np.ndarray:
+    return np.array([[usual_scores(pred, gt) for pred in preds] for gt in gts]).transpose(2, 0, 1)
+
+
+def real_pairs(data: Path) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """(OSVOS's mask, true mask) of every frame of each sequence that has both."""
+    truths = data / "davis2016" / "Annotations" / "480p"
+    with tempfile.TemporaryDirectory() as masks:
+        zipfile.ZipFile(data / "davis_official_results" / "2016" / "osvos.zip").extractall(masks)
+        folders = [folder for folder in sorted(truths.iterdir()) if (Path(masks) / folder.name).is_dir()]
+        return {
+            folder.name: [
+                (read_binary(Path(masks) / folder.name / path.name), read_binary(path))
+                for path in sorted(folder.glob("*.png"))
+            ]
+            for folder in folders
+        }
+
+
+def paired(cases: list[tuple], usual: Callable, ours: Callable) -> dict:
+    """Time both on every case in turns, the first to run changing each time; the values must be equal."""
+    ratios, times, largest = [], {"usual": [], "ours": []}, 0.0
+    for index, case in enumerate(cases):
+        sides = [("usual", usual), ("ours", ours)][:: 1 if index % 2 else -1]
+        found, best = {}, {}
+        for _ in range(REPEATS):
+            for name, run in sides:
+                start = time.process_time()
+                found[name] = run(*case)
+                best[name] = min(best.get(name, math.inf), time.process_time() - start)
+        largest = max(largest, float(np.abs(np.asarray(found["usual"]) - np.asarray(found["ours"])).max()))
+        ratios.append(best["usual"] / best["ours"])
+        for name, seconds in best.items():
+            times[name].append(seconds)
+    quarters = statistics.quantiles(ratios, n=4)
+    return {
+        "cases": len(cases),
+        "median_ratio": round(quarters[1], 2),
+        "quartiles_of_ratio": [round(quarters[0], 2), round(quarters[2], 2)],
+        "lowest_ratio": round(min(ratios), 2),
+        "median_ms": {name: round(1000 * statistics.median(values), 3) for name, values in times.items()},
+        "largest_difference_of_values": largest,
+    }
+
+
+def matching_cases(pairs: dict[str, list], count: int, rng: np.random.Generator) -> list[tuple]:
+    """Stacks of three proposals and three objects, from one frame of three sequences each."""
+    cases = []
+    for _ in range(count):
+        names = rng.choice(sorted(pairs), MATCHED, replace=False)
+        chosen = [pairs[name][rng.integers(len(pairs[name]))] for name in names]
+        cases.append(tuple(np.stack([pair[side] for pair in chosen]) for side in (0, 1)))
+    return cases
+
+
+def main() -> None:
+    parser = make_parser(__doc__, "jf_speed.json", data=True)
+    parser.add_argument("--matchings", type=int, default=100, help="number of matching problems (default: 100)")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(SEED)
+    pairs = real_pairs(options.data)
+    frames = [pair for sequence in pairs.values() for pair in sequence]
+    facts = provenance(MODULE, options, seed=SEED, samples=len(frames)) | {
+        "machine": processor(), "best_of": REPEATS, "frame_size": list(frames[0][0].shape), "sequences": len(pairs)
+    }  # fmt: skip
+    result = ResultFile(options.output, facts)
+    parts = {"one_pair": paired(frames, usual_scores, frame_scores)}
+    result.update(parts)
+    cases = matching_cases(pairs, options.matchings, rng)
+    parts["three_objects_by_three_proposals"] = paired(cases, usual_matrix, pairwise_scores)
+    result.update(parts)
+    dilate = skimage_dilate()
+    if dilate is not None:
+        some = [frames[index] for index in rng.choice(len(frames), 10, replace=False)]
+        usual = lambda pred, gt: usual_scores(pred, gt, dilate)  # noqa: E731
+        parts["one_pair_by_scikit_image"] = paired(some, usual, frame_scores)
+        result.update(parts)
+    print(json.dumps(result.content, indent=1))
+    fast = parts["one_pair"]["median_ratio"] >= 4 and parts["three_objects_by_three_proposals"]["median_ratio"] >= 10
+    sys.exit(not (fast and all(part["largest_difference_of_values"] < 1e-12 for part in parts.values())))
+
+
+def processor() -> dict:
+    """The processor's name and the versions that matter for its speed."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores_used": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Benchmarks of following objects through clips."""

@@ -1,0 +1,125 @@
+"""Evaluation from Python; `instructseg evaluate` is this function.
+
+from instructseg.evaluation.api import evaluate
+
+evaluation = evaluate("nano", ["refcoco/val"], data="/datasets", output="results")
+evaluation.results[0]["scores"]["ciou"]  # 0..1
+print(evaluation.table)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from instructseg.errors import InputError
+from instructseg.evaluation.api.samples import open_samples
+from instructseg.evaluation.api.systems import model_system, saved_system
+from instructseg.evaluation.benchmark_run import run_benchmark
+from instructseg.evaluation.benchmarks import Benchmark, choose_benchmarks
+from instructseg.evaluation.options import RunOptions, SaveMasks
+from instructseg.evaluation.processes import Processes, launched_processes
+from instructseg.evaluation.records import Record
+from instructseg.evaluation.results import describe_failures, gather, read_results, write_table
+
+if TYPE_CHECKING:
+    from instructseg.types import Linking
+
+__all__ = ["Evaluation", "SaveMasks", "evaluate", "open_samples"]
+
+NANO_RECIPE = Path(__file__).parents[2] / "recipes" / "nano.yaml"
+Progress = Callable[[Iterator[Record], Benchmark, int, Processes], Iterable[Record]]
+"""(records, benchmark, their expected number, this process) -> the same records, like tqdm."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of `evaluate`.
+
+    results: one results.json per benchmark, in the order asked for; its "scores" (0..1) are None where samples failed.
+    table: results.md, Markdown: the scores of all benchmarks in the output folder beside the paper's.
+    """
+
+    results: Sequence[dict[str, Any]]
+    table: str
+
+    @property
+    def failures(self) -> list[str]:
+        """One message per benchmark whose scores are withheld."""
+        return [describe_failures(result) for result in self.results if result["scores"] is None]
+
+
+def evaluate(
+    model: str | None,
+    benchmarks: Sequence[str],
+    data: str | Path,
+    output: str | Path = "evaluation",
+    *,
+    predictions: str | Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    save_masks: SaveMasks | str = SaveMasks.NO,
+    allow_failures: bool = False,
+    linking: Linking = "off",
+    recipe: str | Path = NANO_RECIPE,
+    device: str = "auto",
+    dtype: str = "auto",
+    progress: Progress = lambda records, *about: records,
+) -> Evaluation | None:
+    """Score a model, or the saved predictions of another system, on benchmarks.
+
+    A run that was stopped resumes when it is called again with the same arguments. Processes that `accelerate launch`
+    or torchrun started share the samples.
+
+    Args:
+        model: a shipped name ("nano"), a folder or a hub id; None when `predictions` is given.
+        benchmarks: names from `evaluation.benchmarks.BENCHMARKS`, e.g. "refcoco/val".
+        data: the folder that holds the datasets, laid out as `instructseg data list` shows.
+        output: the folder for results: per benchmark samples.jsonl, results.json and sheet.jpg, and one results.md.
+        predictions: a folder of saved predictions (see `evaluation.saved_predictions`) to score instead of a model's.
+        limit: maximum number of samples per benchmark, drawn by `seed`; None evaluates all.
+        seed: seed of that draw.
+        save_masks: "no", "png" (files) or "rle" (COCO RLE in the records).
+        allow_failures: True counts samples that fail as wrong; False withholds the scores of their benchmark.
+        linking: how objects are followed through clips: "off" (each frame alone, as the released evaluators do),
+            "causal" or "offline".
+        recipe: the training recipe whose held-out photos templated/val and composed_clips/val are composed of.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        progress: wraps the iterator of each benchmark's records, for progress bars and logs.
+
+    Returns:
+        The results; None in processes other than the first, which only share the work.
+
+    Raises:
+        InputError: an unknown benchmark, both or neither of `model` and `predictions`, or an `output` folder that
+            holds records of another model, limit or seed.
+        DataError: a dataset is missing or broken.
+        CheckpointError: the model cannot be found or read.
+    """
+    if (model is None) == (predictions is None):
+        raise InputError(
+            "expected either a model or predictions; name a model (nano, a folder) or a predictions folder"
+        )
+    rows, root = choose_benchmarks(benchmarks), Path(output)
+    if not rows:
+        raise InputError("expected at least one benchmark, got none; see `instructseg evaluate --list`")
+    samples = {row.name: open_samples(row, Path(data), Path(recipe)) for row in rows}  # missing data shows at once
+    processes, device = launched_processes(device)
+    system = model_system(model, device, dtype, linking) if model is not None else saved_system(Path(predictions or ""))
+    for row in rows:
+        predictor, facts = system(row)
+        options = RunOptions(facts, limit, seed, SaveMasks(save_masks), allow_failures)
+        records = run_benchmark(row, samples[row.name], predictor, root / row.name, options, processes)
+        available = len(samples[row.name])
+        for _ in progress(records, row, min(available, limit or available) // processes.count, processes):
+            pass
+    return _collect(rows, root) if processes.rank == 0 else None
+
+
+def _collect(rows: Sequence[Benchmark], root: Path) -> Evaluation:
+    """Read the results of `rows` and write the table of everything in `root` that is of the same model."""
+    results = [read_results(root / row.name) for row in rows]
+    return Evaluation(results, write_table(root, gather(root, results[0]["model"]["name"])))

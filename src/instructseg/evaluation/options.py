@@ -1,0 +1,35 @@
+"""Options of an evaluation; importing this file loads no numerical library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class SaveMasks(StrEnum):
+    """How a run keeps the predicted masks: not at all, as PNG files, or as COCO RLE in the records."""
+
+    NO = "no"
+    PNG = "png"
+    RLE = "rle"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How one benchmark is run.
+
+    model: what is evaluated, plain JSON: "name", "hash", and whatever else changes its predictions. Everything but
+        the name must be equal for a run to resume.
+    limit: maximum number of samples, drawn by `seed`; None evaluates all.
+    seed: seed of that draw.
+    save_masks: how predicted masks are kept.
+    allow_failures: True counts samples that fail as wrong; False withholds the scores when any fails.
+    """
+
+    model: Mapping[str, Any]
+    limit: int | None = None
+    seed: int = 0
+    save_masks: SaveMasks = SaveMasks.NO
+    allow_failures: bool = False
