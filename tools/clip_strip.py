@@ -4,8 +4,8 @@
 
 The clip is composed of two example photos (CC0 and public domain, examples/README.md): a raccoon comes into the
 picture, passes before the man and leaves, each cut out along its hand-drawn mask, on the lawn of the man's photo.
-Both are segmented in one pass with offline linking. Below some of the frames, one line per instruction shows every frame:
-coloured above where the object is in the picture, below where the model predicts it. Mean J and the share of frames
+Both are segmented in one pass with offline linking. Below some of the frames, one line per instruction shows every
+frame: coloured above where the object is in the picture, below where the model predicts it. Mean J and the share of frames
 with correct presence go to docs/results/video_clip_strip.json.
 """
 
@@ -112,7 +112,7 @@ def main() -> None:
     options = make_parser(__doc__, "video_clip_strip.json", model=True).parse_args()
     frames, truth = compose()
     answer = Segmenter.load(options.model, device="cpu").segment_video(frames, list(TEXTS))
-    there, predicted = truth.any((2, 3)), answer.presence
+    there, predicted = truth.any((2, 3)), answer.present
     masks = np.array([answer.frames[number].masks for number in range(FRAMES)])
     scores = {
         text: {

@@ -59,7 +59,7 @@ def named_cells(session: ImageSession) -> torch.Tensor:
     segmenter = session.segmenter
     model = segmenter.model
     last = model.backbone(segmenter.processor.prepare_images([session.image]).pixel_values).feature_maps[-1]
-    return (model.backbone.name_cells(last)[1][0] @ model.vision_tokens.class_words).unflatten(0, last.shape[-2:])
+    return (model.backbone.classify_cells(last)[1][0] @ model.vision_tokens.class_words).unflatten(0, last.shape[-2:])
 
 
 def gather(segmenter: Segmenter, samples: Iterable[Sample]) -> list[dict]:

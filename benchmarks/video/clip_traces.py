@@ -15,7 +15,8 @@ from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.candidates import Candidates
 from instructseg.inference.video.linking import ABSENT, LinkWeights
 from instructseg.inference.video.options import VideoOptions
-from instructseg.inference.video.tracker import Tracker
+from instructseg.inference.video.presence import PresenceViterbi
+from instructseg.inference.video.tracker import FrameCandidates, Tracker
 from instructseg.media.video import open_clip
 from instructseg.model.references import ReferencePolicy
 from instructseg.types import Sample
@@ -99,7 +100,9 @@ def trace_clip(
     ]
 
 
-def _trace(sample: Sample, place: int, numbers: list[int], seen: Sequence[FrameCandidates], best: list[int]) -> ExpressionTrace:
+def _trace(
+    sample: Sample, place: int, numbers: list[int], seen: Sequence[FrameCandidates], best: list[int]
+) -> ExpressionTrace:
     expression, candidates = sample.expressions[place], [each.candidates for each in seen]
     paths = {
         "off": [0 if len(each) else ABSENT for each in candidates],

@@ -85,7 +85,7 @@ def test_published_widths_and_repeats():
 def test_cells_are_named_by_the_classifier_of_the_whole_picture(backbone):
     """On a map that is the same everywhere each cell says what global pooling would."""
     last = torch.rand(1, backbone.channels[-1], 1, 1).expand(-1, -1, 3, 2)
-    features, probabilities = backbone.name_cells(last)
+    features, probabilities = backbone.classify_cells(last)
     assert features.shape == (1, 6, HEAD_CHANNELS) and probabilities.shape == (1, 6, 7)
     pooled = nn.functional.relu6(backbone.head(last)).mean((2, 3))
     expected = backbone.classifier(pooled).softmax(-1)
@@ -96,8 +96,8 @@ def test_cells_are_named_by_the_classifier_of_the_whole_picture(backbone):
 @torch.no_grad()
 def test_cells_are_named_in_reading_order(backbone):
     last = torch.rand(1, backbone.channels[-1], 2, 3)
-    _, whole = backbone.name_cells(last)
-    _, one = backbone.name_cells(last[:, :, 1:, 2:])
+    _, whole = backbone.classify_cells(last)
+    _, one = backbone.classify_cells(last[:, :, 1:, 2:])
     torch.testing.assert_close(whole[:, 5], one[:, 0])
 
 
@@ -111,7 +111,7 @@ def test_the_classifiers_features_can_be_the_deepest_map(backbone):
     image = torch.randn(1, 3, 64, 96)
     narrow, wide = backbone(image).feature_maps[-1], deep(image).feature_maps[-1]
     assert deep.channels[-1] == HEAD_CHANNELS and wide.shape == (1, HEAD_CHANNELS, 2, 3)
-    for ours, theirs in zip(deep.name_cells(wide), backbone.name_cells(narrow), strict=True):
+    for ours, theirs in zip(deep.classify_cells(wide), backbone.classify_cells(narrow), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 

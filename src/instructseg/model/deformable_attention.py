@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,11 @@ BORDER = 3
 
 
 class MultiScaleDeformableAttention(nn.Module):
-    """Each query reads a few sampled points of every level, around its own reference point.
+    """Each query attends to a few sampled points of every level, around its own reference point.
 
     Shapes: queries (batch, queries, dim), reference (queries, 2) or (batch, queries, levels, 2) in [0, 1] as (x, y),
-    values (batch, tokens, dim) with the levels' maps flattened one after the other, sizes [(height, width), ...]
-    -> (batch, queries, dim). `padding_mask` bool (batch, tokens): True = padded, its value counts as zero.
+    values (batch, cells, dim) with the levels' maps flattened one after the other, sizes [(height, width), ...],
+    padding_mask bool (batch, cells), True = padding, whose value is zero -> (batch, queries, dim).
     """
 
     def __init__(self, hidden_size: int, num_heads: int, num_levels: int, num_points: int):
@@ -59,7 +60,7 @@ class MultiScaleDeformableAttention(nn.Module):
         values = self.value_proj(values)
         if padding_mask is not None:
             values = values.masked_fill(padding_mask[..., None], 0)
-        # Sampling positions lose cells in half precision, so coordinates and interpolation stay in float32.
+        # Half precision is too coarse for sampling positions: coordinates and interpolation stay in float32.
         offsets = self.sampling_offsets(queries).float().view(batch, length, heads, levels, points, 2)
         weights = self.attention_weights(queries).float().view(batch, length, heads, levels * points).softmax(-1)
         if reference.ndim == 2:
@@ -76,7 +77,7 @@ def sum_of_grids(
 ) -> Tensor:
     """The weighted sum of every query's points, zeros outside the maps, bilinear between cells.
 
-    Shapes: values (batch, tokens, heads, dim), reference (batch, queries, levels, 2), offsets (batch, queries, heads,
+    Shapes: values (batch, cells, heads, dim), reference (batch, queries, levels, 2), offsets (batch, queries, heads,
     levels, points, 2) in cells, weights (batch, queries, heads, levels, points) -> (batch, queries, heads * dim).
     """
     batch, _, heads, *_ = weights.shape
@@ -85,29 +86,30 @@ def sum_of_grids(
     positions = positions.transpose(1, 2).flatten(0, 1)
     maps = values.permute(0, 2, 3, 1).flatten(0, 1)
     weights = weights.transpose(1, 2).flatten(0, 1)[:, None]
-    sampled, start = 0, 0
-    for level, (height, width) in enumerate(sizes):
-        level_map = maps[..., start : start + height * width].unflatten(-1, (height, width))
-        start += height * width
+    sampled: list[Tensor] = []
+    for level, level_map in enumerate(maps.split([height * width for height, width in sizes], dim=-1)):
+        level_map = level_map.unflatten(-1, sizes[level])
         read = nn.functional.grid_sample(level_map, positions[:, :, level], align_corners=False)
-        sampled = sampled + (read * weights[:, :, :, level]).sum(-1)
-    return sampled.unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
+        sampled.append((read * weights[:, :, :, level]).sum(-1))
+    return cast(Tensor, sum(sampled)).unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
 
 
 def sum_of_rows(
     values: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor, sizes: list[tuple[int, int]]
 ) -> Tensor:
-    """`sum_of_grids` for CPUs, several times faster there: a point lies between four cells, and a cell's channels lie
-    side by side in memory, so the sum over points is one over rows of a table, which `embedding_bag` is made for.
+    """`sum_of_grids` for CPUs, where it is several times faster.
+
+    A point lies between four cells, and the channels of a cell are contiguous in memory, so the sum over points is a
+    sum over rows of a table, which `embedding_bag` computes.
     """
     batch, length, heads, levels, points = weights.shape
     wide = lambda numbers: offsets.new_tensor(numbers)[:, None].expand(-1, points, -1).contiguous()  # noqa: E731
     sides = wide([[width, height] for height, width in sizes])
-    # A border of zeros stands for everything outside; counted from its corner, cells begin at 0.
-    at = reference[:, :, None, :, None] * sides + 0.5 + offsets
-    at = at.clamp(min=0).minimum(sides + 1)
-    low = at.nan_to_num(0).int()
-    right, down = (at - low).unbind(-1)
+    # A border of zeros represents everything outside; coordinates are relative to its corner.
+    positions = reference[:, :, None, :, None] * sides + 0.5 + offsets
+    positions = positions.clamp(min=0).minimum(sides + 1)
+    low = positions.nan_to_num(0).int()
+    right, down = (positions - low).unbind(-1)
     table, starts = _bordered(values, sizes)
     line = heads * (sides[..., 0].int() + BORDER)
     first = heads * torch.tensor(starts, dtype=torch.int32).view(-1, 1, levels, 1)
@@ -117,17 +119,18 @@ def sum_of_rows(
     left = 1 - right
     corners = ((0, left * above), (heads, right * above), (line, left * below), (line + heads, right * below))
     bags = (batch * length * heads, levels * points)
-    return sum(
+    sums = (
         nn.functional.embedding_bag((rows + step).view(bags), table, mode="sum", per_sample_weights=share.view(bags))
         for step, share in corners
-    ).view(batch, length, -1)
+    )
+    return cast(Tensor, sum(sums)).view(batch, length, -1)
 
 
 def _bordered(values: Tensor, sizes: list[tuple[int, int]]) -> tuple[Tensor, list[list[int]]]:
-    """All cells of all levels with zeros around each map, a row for each head: (rows, dim).
+    """All cells of all levels with zeros around each map, one row per head: (rows, dim).
 
-    The border is one cell before a map and two after, so that the cell after the last border cell exists too.
-    With it, for each image the number of the first cell of each level.
+    The border is one cell before a map and two after, so that the cell after the last border cell exists too. Also
+    returns, for each image, the index of the first cell of each level.
     """
     maps = values.split([height * width for height, width in sizes], dim=1)
     padded = [

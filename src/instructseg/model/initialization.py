@@ -6,11 +6,14 @@ methods would not. Modules without parameters of their own are skipped, so their
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 from torch import Tensor, nn
 
 from instructseg.model.auxiliary_heads import PixelClassificationHead
-from instructseg.model.perceiver import ObjectAwareVideoPerceiver
-from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder
+from instructseg.model.perceiver import ObjectAwareVideoPerceiver, PerceiverLayer
+from instructseg.model.segmentation_decoder import DeformableEncoderLayer, MaskedAttentionDecoder, PixelDecoder
 from instructseg.model.vision_encoder import BackboneTokens
 
 # Approximate standard deviation of a language model's word embeddings. Fresh tokens that enter its sequence start at
@@ -24,9 +27,9 @@ def initialize_tokens(mask_tokens: Tensor, vision_tokens: nn.Module, std: float)
     """The model's own parameters, and visual tokens that come from the backbone."""
     nn.init.normal_(mask_tokens, std=std)
     if isinstance(vision_tokens, BackboneTokens):
-        nn.init.xavier_uniform_(vision_tokens.projector[-1].weight, gain=WORD_SCALE)
+        _xavier(vision_tokens.projector[-1], gain=WORD_SCALE)
         if vision_tokens.position is not None:
-            nn.init.xavier_uniform_(vision_tokens.position.weight, gain=2 * WORD_SCALE)
+            _xavier(vision_tokens.position, gain=2 * WORD_SCALE)
 
 
 def initialize(module: nn.Module) -> bool:
@@ -36,14 +39,14 @@ def initialize(module: nn.Module) -> bool:
             _initialize_perceiver(module)
         case PixelDecoder():
             nn.init.normal_(module.level_embed)
-            for layer in module.layers:
+            for layer in cast(Iterable[DeformableEncoderLayer], module.layers):
                 layer.self_attn.reset_parameters()
         case MaskedAttentionDecoder():
             nn.init.normal_(module.query_embed)
             nn.init.normal_(module.level_embed)
             # Scores and masks start near 0, undecided.
-            nn.init.xavier_uniform_(module.score_embed[-1].weight, gain=0.1)
-            nn.init.xavier_uniform_(module.mask_embed[-1].weight, gain=0.25)
+            _xavier(module.score_embed[-1], gain=0.1)
+            _xavier(module.mask_embed[-1], gain=0.25)
         case PixelClassificationHead():
             nn.init.zeros_(module.log_scale)
         case nn.Linear() | nn.Conv2d():
@@ -62,6 +65,11 @@ def _initialize_perceiver(perceiver: ObjectAwareVideoPerceiver) -> None:
     without them.
     """
     nn.init.normal_(perceiver.latents, std=WORD_SCALE)
-    for layer in perceiver.layers:
-        nn.init.xavier_uniform_(layer.to_q.weight, gain=QUERY_GAIN)
+    for layer in cast(Iterable[PerceiverLayer], perceiver.layers):
+        _xavier(layer.to_q, gain=QUERY_GAIN)
     nn.init.constant_(perceiver.norm.weight, WORD_SCALE)
+
+
+def _xavier(linear: nn.Module, gain: float) -> None:
+    assert isinstance(linear, nn.Linear)
+    nn.init.xavier_uniform_(linear.weight, gain=gain)

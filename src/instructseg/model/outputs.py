@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from instructseg.model.segmentation_decoder import PixelFeatures
 

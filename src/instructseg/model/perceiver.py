@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +91,7 @@ class ObjectAwareVideoPerceiver(nn.Module):
         keep = torch.ones(*pairs, patches, dtype=torch.bool, device=frames.device)
         keep = torch.cat([keep, word_mask[:, :, None].expand(*pairs, -1)], dim=-1).flatten(0, 2)
         keep = nn.functional.pad(keep, (0, own), value=True)
-        for layer in self.layers:
+        for layer in cast(Iterable[PerceiverLayer], self.layers):
             visual_keys = layer.keys_of_media(frames)[:, None].expand(*pairs, -1, -1)
             word_keys = layer.keys_of_media(words)[:, :, None].expand(*pairs, -1, -1)
             latents = layer(latents, torch.cat([visual_keys, word_keys], dim=3).flatten(0, 2), keep, own)

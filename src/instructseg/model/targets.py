@@ -30,9 +30,7 @@ class LossNormalizers(NamedTuple):
     """Tokens with a text label."""
 
     @classmethod
-    def of(
-        cls, targets: Targets | None, expression_mask: Tensor, labels: Tensor | None = None
-    ) -> LossNormalizers:
+    def of(cls, targets: Targets | None, expression_mask: Tensor, labels: Tensor | None = None) -> LossNormalizers:
         """Normalizers of one batch; `targets` is None for conversations.
 
         Shapes: expression_mask bool (batch, instructions), False = padding; labels int (batch, length), -100 = none.

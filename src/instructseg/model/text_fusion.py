@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -48,7 +51,7 @@ class VisionGuidedMultiGranularityTextFusion(nn.Module):
         latents = self.text_projection(latents)
         media = self.visual_projection(visual).flatten(2).transpose(1, 2)
         keep = torch.cat([valid.new_ones(media.shape[:2]), valid], dim=1)
-        for layer in self.layers:
+        for layer in cast(Iterable[PerceiverLayer], self.layers):
             latents = layer(latents, layer.keys_of_media(media), keep, own=latents.shape[1])
         fused = self.norm(latents)
         fused = pool_words(fused, valid) if self.granularity == "detailed" else fused[:, :1]

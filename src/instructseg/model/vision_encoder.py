@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from instructseg.model.backbones.efficientnet_lite import HEAD_CHANNELS
+from instructseg.model.backbones.efficientnet_lite import HEAD_CHANNELS, EfficientNetLiteBackbone
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.position import sine_position
 
@@ -37,6 +37,8 @@ class BackboneTokens(nn.Module):
     embeddings (`class_words`), weighted by the class probabilities.
     """
 
+    class_words: Tensor
+
     def __init__(self, config: InstructSegConfig, channels: int):
         super().__init__()
         width = config.text_config.hidden_size
@@ -47,10 +49,13 @@ class BackboneTokens(nn.Module):
         if self.concepts:
             self.register_buffer("class_words", torch.zeros(config.backbone_config.num_classes, width))
 
-    def forward(self, last_map: Tensor, backbone: nn.Module) -> Tensor:
-        """(frames, channels, height, width) -> (frames, height * width, dim), rows first."""
+    def forward(self, last_map: Tensor, backbone: EfficientNetLiteBackbone) -> Tensor:
+        """Tokens of the backbone's coarsest map; of the backbone, only "concept" needs the classifier.
+
+        Shapes: last_map (frames, channels, height, width) -> (frames, height * width, dim), rows first.
+        """
         if self.concepts:
-            features, probabilities = backbone.name_cells(last_map)
+            features, probabilities = backbone.classify_cells(last_map)
             tokens = self.projector(features) + probabilities.to(self.class_words.dtype) @ self.class_words
         else:
             tokens = self.projector(last_map.flatten(2).transpose(1, 2))

@@ -53,9 +53,7 @@ class Objective(nn.Module):
         """The model's output without a loss, for validation."""
         return self.model(**inputs)
 
-    def _conversation_loss(
-        self, inputs: ModelInputs, normalizers: LossNormalizers
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _conversation_loss(self, inputs: ModelInputs, normalizers: LossNormalizers) -> tuple[Tensor, dict[str, Tensor]]:
         """The text loss alone, from visual tokens and the language model; no mask is decoded."""
         visual = VisualFeatures(self.model.encode_tokens(inputs.pixel_values, inputs.clip_pixel_values))
         states = self.model.reason(inputs.layout, visual, None).hidden_states

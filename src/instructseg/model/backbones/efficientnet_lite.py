@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as a transformers backbone with its ImageNet classifier, so that each grid cell can be named.
+"""EfficientNet-Lite as a transformers backbone, with its ImageNet classifier to classify each cell of its last map.
 
 Architecture facts: EfficientNet (Tan and Le, 2019) without squeeze-and-excitation, with ReLU6, and with stem and
 head widths that do not scale; the "Lite" variants of the TensorFlow TPU models.
@@ -7,6 +7,7 @@ head widths that do not scale; the "Lite" variants of the TensorFlow TPU models.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -33,18 +34,22 @@ BATCH_NORM_EPS = 1e-3
 
 @strict
 class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
-    """Width and depth multipliers (Lite0: 1.0, 1.0; Lite2: 1.1, 1.2), the input side and the number of classes.
+    """Configuration of `EfficientNetLiteBackbone`; Lite0 has width 1.0 and depth 1.0, Lite2 1.1 and 1.2.
 
-    The last map may be that of "stage7" (a narrow one without activation) or that of "head", the 1280 features that the
-    classifier reads.
+    `out_features` names the maps to return, by default the last of strides 4, 8, 16 and 32. The last one may be that of
+    "stage7" (narrow, without activation) or of "head", the 1280 features that the classifier reads.
     """
 
     model_type = "efficientnet_lite"
 
     width: float = 1.0
+    """Multiplier of the stages' channels, above 0."""
     depth: float = 1.0
+    """Multiplier of the stages' blocks, above 0."""
     image_size: int = 384
+    """Side of the input in pixels; a multiple of 32."""
     num_classes: int = 1000
+    """Classes of the classifier; 1 or more."""
     _out_features: list[str] | None = None
     _out_indices: list[int] | None = None
 
@@ -71,37 +76,38 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's "SAME", as the weights expect: odd pixels go right and below."""
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.convolve(inputs, self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return self.convolve(input, self.weight, self.bias)
 
     def convolve(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The same with other weights of this convolution's shape."""
+        """`forward` with other weights of the same shape."""
         padding = []
         for size, kernel, stride in zip(inputs.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             padding += [total // 2, total - total // 2]
         left, right, top, bottom = padding
-        even = left == right and top == bottom  # as for stride 1: the convolution pads by itself, without a copy
+        even = left == right and top == bottom  # as for stride 1: the convolution pads, without a copy
         inputs = inputs if even else nn.functional.pad(inputs, padding)
         return nn.functional.conv2d(inputs, weight, bias, self.stride, (top, left) if even else 0, 1, self.groups)
 
 
 class NormedConvolution(nn.Sequential):
-    """A convolution and its batch norm; in eval mode one convolution, whose weights the fixed norm is folded into.
+    """A convolution and its batch norm; in eval mode one convolution, with the fixed norm folded into its weights.
 
-    A pass over a map less for each of some sixty norms: reading frames is bound by memory, not by arithmetic.
+    This saves a pass over the map for each of some sixty norms: encoding is bound by memory bandwidth.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1):
         convolution = SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
         super().__init__(convolution, nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        convolution, norm = self
+    def forward(self, input: Tensor) -> Tensor:
+        convolution, norm = cast(tuple[SameConv2d, nn.BatchNorm2d], tuple(self))
         if norm.training:
-            return norm(convolution(inputs))
+            return norm(convolution(input))
+        assert norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        return convolution.convolve(inputs, convolution.weight * scale[:, None, None, None],
+        return convolution.convolve(input, convolution.weight * scale[:, None, None, None],
                                     norm.bias - norm.running_mean * scale)  # fmt: skip
 
 
@@ -123,7 +129,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
-    """The convolutional pyramid and, through `name_cells`, the classifier read at every cell of its last map.
+    """The convolutional pyramid and, by `classify_cells`, the class probabilities of every cell of its last map.
 
     Input: pixels (batch, 3, height, width) with values (x - 127) / 128. `forward` returns the maps named in
     `config.out_features`, by default strides 4, 8, 16 and 32.
@@ -154,7 +160,14 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         self.classifier = nn.Linear(HEAD_CHANNELS, config.num_classes)
         self.post_init()
 
-    def forward(self, pixel_values: Tensor, **_: object) -> BackboneOutput:
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BackboneOutput:
+        """Maps of pixels (batch, 3, height, width); the options of transformers' backbones have no effect."""
         hidden = nn.functional.relu6(self.stem(pixel_values), inplace=True)
         maps = {"stem": hidden}
         for index, stage in enumerate(self.stages, start=1):
@@ -162,9 +175,11 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
             maps[f"stage{index}"] = hidden
         if "head" in self.out_features:
             maps["head"] = nn.functional.relu6(self.head(hidden), inplace=True)
-        return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
+        features = tuple(maps[name] for name in self.out_features)
+        # transformers' annotation is a tuple of exactly one map.
+        return BackboneOutput(feature_maps=features)  # pyright: ignore[reportArgumentType]
 
-    def name_cells(self, last_map: Tensor) -> tuple[Tensor, Tensor]:
+    def classify_cells(self, last_map: Tensor) -> tuple[Tensor, Tensor]:
         """Classifier features and class probabilities of each cell of the stride-32 map, the last one of `forward`.
 
         Shapes: (batch, channels, height, width) -> features (batch, height * width, 1280) and probabilities
