@@ -76,6 +76,21 @@ def test_several_instructions_give_a_list(segmenter):
     assert segmenter.segment(photo, []) == []
 
 
+def test_a_session_takes_a_list_of_instructions(segmenter):
+    session = segmenter.open(tiny_model.photo())
+    together = session.segment(TEXTS, max_masks=2)
+    for text, prediction in zip(TEXTS, together, strict=True):
+        alone = segmenter.open(tiny_model.photo()).segment(text, max_masks=2)
+        assert prediction.instruction == text and prediction.task is alone.task
+        assert (prediction.masks == alone.masks).all() and (prediction.scores == alone.scores).all()
+    assert session.segment((TEXTS[0],))[0].instruction == TEXTS[0] and session.segment([]) == []
+
+
+def test_reprs_are_short(segmenter):
+    assert repr(segmenter).endswith(", device='cpu', dtype='torch.float32')") and len(repr(segmenter)) < 200
+    assert repr(segmenter.open(tiny_model.photo(45, 70))).startswith("ImageSession(source=None, size=(45, 70), model=")
+
+
 def test_a_batch_is_one_by_one(each_segmenter):
     photos = [tiny_model.photo(40 + 7 * seed, 60 - 5 * seed, seed) for seed in range(3)]
     together = each_segmenter.segment(photos, TEXTS, max_masks=4)
@@ -157,7 +172,7 @@ REFUSED = {
     "a generator": (lambda s, p: s.segment(p, (text for text in TEXTS)), "the instruction is generator"),
     "list of None": (lambda s, p: s.segment(p, ["dog", None]), "the instruction is NoneType, a string was needed"),
     "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "the instruction is list, a string was needed"),
-    "session, number": (lambda s, p: s.open(p).segment(5), "the instruction is int, a string was needed"),
+    "session, number": (lambda s, p: s.open(p).segment(5), "the instruction is int; a string or a list"),
     "session, list of lists": (lambda s, p: s.open(p).segment([["dog"]]), "the instruction is list, a string was"),
     "session, a set": (lambda s, p: s.open(p).segment({"dog"}), "the instruction is set"),
     "session, task given": (lambda s, p: s.open(p).segment(None, task="res"), "the instruction is NoneType"),
