@@ -76,6 +76,21 @@ def test_several_instructions_give_a_list(segmenter):
     assert segmenter.segment(photo, []) == []
 
 
+def test_a_session_takes_a_list_of_instructions(segmenter):
+    session = segmenter.open(tiny_model.photo())
+    together = session.segment(TEXTS, max_masks=2)
+    for text, prediction in zip(TEXTS, together, strict=True):
+        alone = segmenter.open(tiny_model.photo()).segment(text, max_masks=2)
+        assert prediction.instruction == text and prediction.task is alone.task
+        assert (prediction.masks == alone.masks).all() and (prediction.scores == alone.scores).all()
+    assert session.segment((TEXTS[0],))[0].instruction == TEXTS[0] and session.segment([]) == []
+
+
+def test_reprs_are_short(segmenter):
+    assert repr(segmenter).endswith(", device='cpu', dtype='torch.float32')") and len(repr(segmenter)) < 200
+    assert repr(segmenter.open(tiny_model.photo(45, 70))).startswith("ImageSession(source=None, size=(45, 70), model=")
+
+
 def test_a_batch_is_one_by_one(each_segmenter):
     photos = [tiny_model.photo(40 + 7 * seed, 60 - 5 * seed, seed) for seed in range(3)]
     together = each_segmenter.segment(photos, TEXTS, max_masks=4)
@@ -157,7 +172,7 @@ REFUSED = {
     "a generator": (lambda s, p: s.segment(p, (text for text in TEXTS)), "got generator"),
     "list of None": (lambda s, p: s.segment(p, ["dog", None]), "expected the instruction to be a string, got NoneType"),
     "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "expected the instruction to be a string, got list"),
-    "session, number": (lambda s, p: s.open(p).segment(5), "expected the instruction to be a string, got int"),
+    "session, number": (lambda s, p: s.open(p).segment(5), "a string or a list of strings, got int"),
     "session, list of lists": (
         lambda s, p: s.open(p).segment([["dog"]]), "expected the instruction to be a string, got list"
     ),
@@ -184,7 +199,7 @@ REFUSED = {
     "no photo": (lambda s, p: s.segment("nowhere.jpg", "a dog"), "nowhere.jpg does not exist"),
     "not a photo": (lambda s, p: s.segment(b"no photo", "a dog"), "is not an image"),
     "mixed up": (lambda s, p: s.segment("a dog", p), "a string or a list of strings, got ndarray"),
-    "photo None": (lambda s, p: s.segment(None, "a dog"), "a photo cannot be read from NoneType"),
+    "photo None": (lambda s, p: s.segment(None, "a dog"), "got NoneType; a photo cannot be read from it"),
     "question None": (lambda s, p: s.chat(p, None), "the question to be a string, got NoneType; ask"),
     "question empty": (lambda s, p: s.chat(p, " "), "expected a non-empty question, got an empty text; ask something"),
     "question too long": (lambda s, p: s.chat(p, "word " * 5000), "the question to have at most 512 tokens"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from instructseg.errors import InputError
 from instructseg.media.image import load_image
@@ -119,6 +119,25 @@ def test_exif_photos_come_upright(orientation, corner, kind):
 def test_broken_exif_does_not_refuse_a_photo():
     data = encoded(Image.new("RGB", (8, 8), WHITE), "JPEG", exif=b"Exif\x00\x00" + b"garbage" * 4)
     assert (load_image(data) == 255).all()
+
+
+def test_a_photo_whose_exif_cannot_be_written_back_comes_upright(monkeypatch):
+    """Pillow's exif_transpose raises on such blocks, although it can read the orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "maker"
+    data = encoded(Image.new("RGB", (96, 64)), "JPEG", exif=exif.tobytes())
+    write = Image.Exif.tobytes
+
+    def refuse_maker(self: Image.Exif, *arguments: int) -> bytes:
+        if 0x010F in self:
+            raise struct.error("a damaged tag")
+        return write(self, *arguments)
+
+    monkeypatch.setattr(Image.Exif, "tobytes", refuse_maker)
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert load_image(data).shape == (96, 64, 3)
 
 
 def truncated(kind: str) -> bytes:
