@@ -43,11 +43,15 @@ class Instance:
 
 @dataclass(frozen=True)
 class InstancePhoto:
-    """A photo with every annotated instance; what readers of instance datasets yield and `compose` builds from."""
+    """A photo with every annotated instance: what readers of instance datasets yield and `synthesis` composes from.
+
+    `dataset` names the photo's dataset; photos of one dataset share a vocabulary of nouns.
+    """
 
     id: str
     image: np.ndarray
     instances: tuple[Instance, ...]
+    dataset: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class Sample:
     clips are decoded frame by frame: `frames` may be any sequence. `key` is the index of the frame that
     the expressions' masks belong to; the others are reference frames (section 3.2). `regions` optionally labels
     the key frame's pixels: int16 (height, width) indices into `region_names`, -1 where nothing is known.
-    `frame_names` are the frames' names in the dataset ("00005"), which submissions repeat.
+    `frame_names` are the frames' names in the dataset ("00005"), which submissions repeat. `dataset` names the dataset
+    that the sample comes from ("coco", "revos"), for scores by dataset and for the vocabulary of `region_names`.
     """
 
     id: str
@@ -99,6 +104,7 @@ class Sample:
     regions: np.ndarray | None = None
     region_names: tuple[str, ...] = field(default=())
     frame_names: tuple[str, ...] = field(default=())
+    dataset: str = field(default="", kw_only=True)
 
     @property
     def image(self) -> np.ndarray:

@@ -29,7 +29,7 @@ def painted(photo_id, paint, seed, height=120, width=160):
             taken |= mask
             image[mask] = paint[name]
             instances.append(Instance(name, mask))
-    return InstancePhoto(photo_id, image, tuple(instances))
+    return InstancePhoto(photo_id, image, tuple(instances), dataset=photo_id.split("/")[0])
 
 
 COCO = [painted(f"coco/{seed}", PAINT, seed) for seed in range(12)]

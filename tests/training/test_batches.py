@@ -27,7 +27,7 @@ def collate(request):
 
 def sample(name, height, width, masks, seed=0, **changes):
     expressions = tuple(Expression("the dog" if mask is None else "the red cup", mask) for mask in masks)
-    return Sample(name, Task.RES, (tiny_model.photo(height, width, seed),), expressions, **changes)
+    return Sample(name, Task.RES, (tiny_model.photo(height, width, seed),), expressions, dataset=name.split("/")[0], **changes)
 
 
 def corner(height, width):

@@ -20,7 +20,8 @@ from instructseg.errors import DataError, InputError, InstructSegError
 from instructseg.media.files import make_folder, write_bytes
 from instructseg.types import Sample
 
-FORMAT = 1
+FORMAT = 2
+READABLE_FORMATS = (1, FORMAT)  # format 1 has no column "dataset"
 PHOTOS_A_SHARD, CLIPS_A_SHARD = 500, 20
 GROUP_BYTES = 1 << 20  # pictures in one row group: what reading one sample at random costs
 GROUP_ROWS = 64
@@ -85,6 +86,7 @@ def schema() -> Any:
     masks = [("mask", rle), ("ignore", rle), ("masks", pa.list_(rle))]
     columns = [
         ("id", pa.string()),
+        ("dataset", pa.string()),
         ("task", pa.string()),
         ("key", pa.int32()),
         ("frames", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
@@ -109,6 +111,7 @@ def _features() -> dict[str, Any]:
     expression = {name: value("string") for name in ("text", "kind", "id", "answer", "details")}
     return {
         "id": value("string"),
+        "dataset": value("string"),
         "task": value("string"),
         "key": value("int32"),
         "frames": many({"_type": "Image"}),
@@ -138,8 +141,9 @@ def read_facts(path: Path) -> dict[str, Any]:
     """What was prepared. Raises DataError when the file is missing or no such file."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT:
-            raise DataError(f"{path} has format {facts['format']}; this version reads {FORMAT}; prepare it again")
+        if facts["format"] not in READABLE_FORMATS:
+            formats = " and ".join(map(str, READABLE_FORMATS))
+            raise DataError(f"expected {path} in format {formats}, got {facts['format']}; prepare the dataset again")
         return {key: facts[key] for key in ("format", "name", "split", "samples", "shard")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} does not say what was prepared ({error!r}); run `instructseg data prepare`") from error

@@ -2,7 +2,7 @@
 
 | column | content |
 |---|---|
-| id, task, key | as in `Sample` |
+| id, dataset, task, key | as in `Sample`; files of format 1 have no column dataset |
 | frames | list of {"bytes": an image file, "path": its name}, what `datasets` calls a list of images |
 | frame_names | list of names, empty for photos |
 | expressions | list of {text, kind, id, answer, details (JSON), mask, ignore, masks}; RLE: {"size", "counts"} |
@@ -33,6 +33,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
     frames = [_picture(frame, path, at) for at, (frame, path) in enumerate(zip(sample.frames, paths, strict=True))]
     return {
         "id": sample.id,
+        "dataset": sample.dataset,
         "task": sample.task.value,
         "key": sample.key,
         "frames": frames,
@@ -56,6 +57,7 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         None if row["regions"] is None else (_decode(row["regions"]).astype(np.int32) - 1).astype(np.int16),
         tuple(row["region_names"]),
         tuple(row["frame_names"]),
+        dataset=row["dataset"] if "dataset" in row else row["id"].split("/")[0],  # format 1: ids begin with it
     )
 
 

@@ -56,7 +56,8 @@ class Composer:
             task, claims = self._claims(photo.dataset, scene, rng)
             if claims:
                 chosen = self._choose(photo.dataset, claims, rng)
-                return _to_sample(f"{photo.id}#{epoch}.{index}", task, scene, chosen, rng)
+                sample = _to_sample(f"{photo.id}#{epoch}.{index}", task, scene, chosen, rng)
+                return replace(sample, dataset=photo.dataset)
         raise DataError(f"no true instruction found in {_ATTEMPTS} compositions; the photos' objects may be too small")
 
     def video(self, epoch: int, index: int, frames: int = 5) -> Sample:

@@ -29,11 +29,7 @@ class StoredPhoto:
     id: str
     image: np.ndarray
     pieces: tuple[Piece, ...]
-
-    @property
-    def dataset(self) -> str:
-        """The part of the id before the slash: photos of one dataset share a vocabulary."""
-        return self.id.split("/")[0]
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ def store(photo: InstancePhoto, max_side: int) -> StoredPhoto:
         if x1 > x0:
             area = int(np.count_nonzero(mask > 127))
             pieces.append(Piece(instance.name, mask[y0:y1, x0:x1].copy(), box, area, not instance.crowd))
-    return StoredPhoto(photo.id, np.ascontiguousarray(image), tuple(pieces))
+    return StoredPhoto(photo.id, np.ascontiguousarray(image), tuple(pieces), photo.dataset)
 
 
 def show(photo: StoredPhoto, window: tuple[int, int, int, int], size: tuple[int, int], flip: bool) -> Scene:

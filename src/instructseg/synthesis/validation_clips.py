@@ -114,7 +114,7 @@ def _sample(name: str, kind: str, clip: Clip, library: Library, rng: np.random.G
     for number, (mover, claim) in enumerate(chosen):
         target = list(masks[:, mover])
         expressions.append(Expression(write(claim, rng, CLIP_WORDS), target[key], kind, str(number), masks=target))
-    return Sample(name, Task.RVOS, pictures, tuple(expressions), key)
+    return Sample(name, Task.RVOS, pictures, tuple(expressions), key, dataset=clip.photo.dataset)
 
 
 def _claims(clip: Clip, library: Library) -> list[tuple[int, Claim]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def validation_samples(photos: Sequence[InstancePhoto], size: int, seed: int) ->
         ):
             chosen = _spread(claims, rng)
             if any(claim.targets for claim in chosen):
-                samples.append(_sample(f"{photo.id}/{task.value}", task, scene, chosen, rng))
+                sample = _sample(f"{photo.id}/{task.value}", task, scene, chosen, rng)
+                samples.append(replace(sample, dataset=photo.dataset))
     return samples
 
 

@@ -107,7 +107,7 @@ def compose_video(
     chosen = _pick(claims, config.expressions_per_photo, rng)
     expressions = tuple(_expression(claim, moment.movers, things, rng) for claim in chosen)
     regions, names = moment.scene.regions()
-    return Sample(name, task, pictures, expressions, key, regions, names)
+    return Sample(name, task, pictures, expressions, key, regions, names, dataset=photo.dataset)
 
 
 def _claims(

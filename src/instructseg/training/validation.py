@@ -64,7 +64,7 @@ def _score(
             answer = masks[chosen[0]] if chosen else None
             show(sample, column, answer)
             scores.update(expression.kind, answer, expression.mask)
-            datasets.update(f"from {sample.id.split('/')[0]}", answer, expression.mask)
+            datasets.update(f"from {sample.dataset}", answer, expression.mask)
             if expression.mask is not None:
                 best.update(expression.kind, _closest(masks, expression.mask), expression.mask)
 

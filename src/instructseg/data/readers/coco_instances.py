@@ -53,7 +53,7 @@ class CocoInstances(Sequence[InstancePhoto]):
         scale = min(1.0, (self.max_side or max(image.shape)) / max(image.shape[:2]))
         instances = (self._instance(each, image.shape[:2], scale) for each in self._annotations[entry["id"]])
         kept = tuple(instance for instance in instances if instance.mask.any())
-        return InstancePhoto(self.photo_id(index), shrink_image(image, scale), kept)
+        return InstancePhoto(self.photo_id(index), shrink_image(image, scale), kept, dataset="coco")
 
     def _instance(self, annotation: dict[str, Any], size: tuple[int, int], scale: float) -> Instance:
         try:

@@ -39,7 +39,7 @@ class CocoCaptions(Sequence[Sample]):
             for name, caption in self._captions[identity]
         )
         path = self.image_dir / self._names[index]
-        return Sample(f"coco/{identity}", Task.CHAT, Photo(read_photo(path), path), expressions)
+        return Sample(f"coco/{identity}", Task.CHAT, Photo(read_photo(path), path), expressions, dataset="coco")
 
 
 class _First(Sequence):

@@ -46,7 +46,7 @@ class Conversations(Sequence[Sample]):
             )
             for turn, (text, answer) in enumerate(turns)
         )
-        return Sample(f"conversation/{identity}", Task.CHAT, frames, expressions)
+        return Sample(f"conversation/{identity}", Task.CHAT, frames, expressions, dataset="conversation")
 
 
 def _turns(messages: list[dict[str, Any]]) -> list[tuple[str, str | None]]:

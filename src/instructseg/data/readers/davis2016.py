@@ -53,7 +53,9 @@ class Davis2016(Sequence[Sample]):
         frames = LazyPictures(files_named(folder, clip.frames, ".jpg", self.listing))
         masks = self._masks(clip)
         expressions = clip.with_masks(lambda each: masks)
-        return Sample(f"davis2016/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames)
+        return Sample(
+            f"davis2016/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames, dataset="davis2016"
+        )
 
     def _masks(self, clip: Clip) -> LazyPictures:
         folder = self.root / "Annotations" / "480p" / clip.name

@@ -61,7 +61,7 @@ class MaskFolder(Sequence[Sample]):
             Expression(text, None if path is None else masks[path], kind, str(at))
             for at, (path, text, kind) in enumerate(rows)
         )
-        return Sample(self.photo_id(index), self.task, Photo(image, photo), expressions)
+        return Sample(self.photo_id(index), self.task, Photo(image, photo), expressions, dataset=self.prefix)
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:

@@ -40,7 +40,7 @@ class Gqa(Sequence[Sample]):
         name, records = self._samples[index]
         expressions = tuple(self._expression(identity, record) for identity, record in records)
         frames = LazyPhoto(partial(read_first, self.image_dir / name))
-        return Sample(f"gqa/{Path(name).stem}", Task.CHAT, frames, expressions)
+        return Sample(f"gqa/{Path(name).stem}", Task.CHAT, frames, expressions, dataset="gqa")
 
     def _expression(self, identity: str, record: dict[str, Any]) -> Expression:
         with naming(self.question_file, f"question {identity}"):

@@ -47,7 +47,14 @@ class JhmdbSentences(Sequence[Sample]):
         frames = LazyPictures(files_named(self.root / clip.folder, names, ".png", self.listing))
         masks = PuppetMasks(self.root / clip.masks, clip.length, clip.labelled, frames.size)
         expression = Expression(clip.text, None, id="0", masks=masks, details={"objects": ["1"]})
-        return Sample(f"jhmdb_sentences/{clip.name}", Task.RVOS, frames, (expression,), frame_names=names)
+        return Sample(
+            f"jhmdb_sentences/{clip.name}",
+            Task.RVOS,
+            frames,
+            (expression,),
+            frame_names=names,
+            dataset="jhmdb_sentences",
+        )
 
 
 class _Clip:

@@ -58,7 +58,9 @@ class LabelMaps(Sequence[InstancePhoto]):
         if labels.shape != image.shape[:2]:
             raise DataError(f"{self._mask_path(path)} is {labels.shape}, but its photo is {image.shape[:2]}")
         scale = min(1.0, (self.max_side or max(image.shape)) / max(image.shape[:2]))
-        return InstancePhoto(self.photo_id(index), shrink_image(image, scale), self._instances(labels, scale))
+        return InstancePhoto(
+            self.photo_id(index), shrink_image(image, scale), self._instances(labels, scale), dataset=self.prefix
+        )
 
     def _instances(self, labels: np.ndarray, scale: float) -> tuple[Instance, ...]:
         counts = np.bincount(labels.ravel(), minlength=len(self.names))

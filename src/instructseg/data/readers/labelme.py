@@ -51,7 +51,7 @@ class LabelMePhotos(Sequence[InstancePhoto]):
         scale = min(1.0, (self.max_side or max(image.shape)) / max(image.shape[:2]))
         groups = {key: shrink_mask(mask, scale) for key, mask in _groups(path, content, image.shape[:2]).items()}
         instances = tuple(Instance(label, mask) for (label, _), mask in groups.items() if mask.any())
-        return InstancePhoto(self.photo_id(index), shrink_image(image, scale), instances)
+        return InstancePhoto(self.photo_id(index), shrink_image(image, scale), instances, dataset=self.prefix)
 
 
 class LabelMe(Sequence[Sample]):
@@ -75,7 +75,7 @@ class LabelMe(Sequence[Sample]):
         expressions = tuple(Expression(label, mask, "label", label) for label, mask in masks.items())
         if not expressions:
             raise DataError(f"{self.photos.folder}: {photo.id} has no labelled pixel; label it or take the file away")
-        return Sample(photo.id, Task.RES, (photo.image,), expressions)
+        return Sample(photo.id, Task.RES, (photo.image,), expressions, dataset=photo.dataset)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class MeVis(Sequence[Sample]):
         expressions = clip.expressions
         if self._codes is not None:
             expressions = clip.with_masks(lambda each: self._masks(each, len(frames), frames.size))
-        return Sample(f"mevis/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames)
+        return Sample(f"mevis/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames, dataset="mevis")
 
     def _masks(self, expression: Expression, length: int, size: tuple[int, int]) -> RleMasks:
         return RleMasks([self._codes[each] for each in expression.details["objects"]], length, size, self.codes_file)

@@ -56,7 +56,7 @@ class MmBench(Sequence[Sample]):
             _expression(identity, number, len(records), record) for number, record in enumerate(records)
         )
         read = partial(decode_picture, records[0]["image"], f"{self.path}: the picture of question {identity}")
-        return Sample(f"mmbench/{identity}", Task.CHAT, LazyPhoto(read), expressions)
+        return Sample(f"mmbench/{identity}", Task.CHAT, LazyPhoto(read), expressions, dataset="mmbench")
 
 
 def decode_picture(text: str, name: str) -> np.ndarray:

@@ -39,7 +39,7 @@ class Pope(Sequence[Sample]):
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         name, expressions = self._samples[index]
         frames = LazyPhoto(partial(read_first, self.image_dir / name))
-        return Sample(f"pope/{Path(name).stem}", Task.CHAT, frames, tuple(expressions))
+        return Sample(f"pope/{Path(name).stem}", Task.CHAT, frames, tuple(expressions), dataset="pope")
 
 
 def _expression(record: dict[str, Any], category: str) -> Expression:

@@ -53,7 +53,13 @@ class ReasonSeg(Sequence[Sample]):
             Expression(text, mask, "long" if long else "short", str(at), ignore, answer=self._answers.get(photo.name))
             for at, text in enumerate(texts[:1] if self.first_only else texts)
         )
-        return Sample(f"reason_seg/{self.split}/{path.stem}", Task.REASON_SEG, Photo(image, photo), expressions)
+        return Sample(
+            f"reason_seg/{self.split}/{path.stem}",
+            Task.REASON_SEG,
+            Photo(image, photo),
+            expressions,
+            dataset="reason_seg",
+        )
 
     def _masks(self, path: Path, content: Mapping, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
         try:

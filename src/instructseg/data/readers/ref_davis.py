@@ -57,7 +57,9 @@ class RefDavis(Sequence[Sample]):
         frames = LazyPictures(paths, size=labels.size)
         self._check_objects(clip, labels)
         expressions = clip.with_masks(lambda each: ObjectMasks(labels, int(each.details["objects"][0])))
-        return Sample(f"ref_davis/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames)
+        return Sample(
+            f"ref_davis/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames, dataset="ref_davis"
+        )
 
     def labels(self, index: int) -> LazyPictures:
         """The label maps of a clip, uint8 (height, width): 0 background, 255 void, else the object's number.

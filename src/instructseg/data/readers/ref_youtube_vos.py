@@ -64,7 +64,14 @@ class RefYoutubeVos(Sequence[Sample]):
             labels = self._labels(clip, names, frames.size)
             self._check_objects(clip, labels)
             expressions = clip.with_masks(lambda each: ObjectMasks(labels, int(each.details["objects"][0])))
-        return Sample(f"ref_youtube_vos/{clip.name}", Task.RVOS, frames, expressions, frame_names=tuple(names))
+        return Sample(
+            f"ref_youtube_vos/{clip.name}",
+            Task.RVOS,
+            frames,
+            expressions,
+            frame_names=tuple(names),
+            dataset="ref_youtube_vos",
+        )
 
     def _folder(self, kind: str, name: str) -> Path:
         """Frames of `test` lie with those of `valid` in the archives of 2021."""

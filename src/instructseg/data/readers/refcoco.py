@@ -75,7 +75,13 @@ class RefCoco(Sequence[Sample]):
         if image.shape[:2] != (ref.photo["height"], ref.photo["width"]):
             size = f"{ref.photo['width']}x{ref.photo['height']}"
             raise DataError(f"{path} is {image.shape[1]}x{image.shape[0]}, but {self.references} needs {size}")
-        return Sample(f"{self.name}/{ref.id}", Task.RES, Photo(image, path), self._expressions(ref, self._mask(ref)))
+        return Sample(
+            f"{self.name}/{ref.id}",
+            Task.RES,
+            Photo(image, path),
+            self._expressions(ref, self._mask(ref)),
+            dataset=self.name,
+        )
 
     def _mask(self, ref: _Ref) -> np.ndarray:
         size = ref.photo["height"], ref.photo["width"]

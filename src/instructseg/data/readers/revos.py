@@ -54,7 +54,7 @@ class ReVos(Sequence[Sample]):
             )
         expressions = clip.with_masks(lambda each: self._masks(each, clip))
         part = "referring" if task is Task.RVOS else "reasoning"
-        return Sample(f"revos/{clip.name}/{part}", task, frames, expressions, frame_names=clip.frames)
+        return Sample(f"revos/{clip.name}/{part}", task, frames, expressions, frame_names=clip.frames, dataset="revos")
 
     def foreground(self, index: int) -> RleMasks:
         """All annotated objects of a clip together (mask_dict_foreground.json), which robustness is measured by."""

@@ -61,7 +61,7 @@ class ScienceQa(Sequence[Sample]):
                 inside = Path(identity, record["image"]) if self._problems else Path(record["image"])
                 path = self.image_dir / record.get("split", self.split) / inside
                 frames = LazyPhoto(partial(read_first, path))
-        return Sample(f"scienceqa/{identity}", Task.CHAT, frames, (expression,))
+        return Sample(f"scienceqa/{identity}", Task.CHAT, frames, (expression,), dataset="scienceqa")
 
     def _choose(self, problems: Mapping[str, Any], pids_file: Path | None) -> list[tuple[str, dict[str, Any]]]:
         if pids_file is None:

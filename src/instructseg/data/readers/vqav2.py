@@ -39,7 +39,9 @@ class VqaV2(Sequence[Sample]):
         image_id, records = self._samples[index]
         path = self.image_dir / f"COCO_{self._photos}_{image_id:012d}.jpg"
         expressions = tuple(self._expression(record) for record in records)
-        return Sample(f"vqav2/{image_id}", Task.CHAT, LazyPhoto(partial(read_first, path)), expressions)
+        return Sample(
+            f"vqav2/{image_id}", Task.CHAT, LazyPhoto(partial(read_first, path)), expressions, dataset="vqav2"
+        )
 
     def _expression(self, record: dict[str, Any]) -> Expression:
         identity = record["question_id"]
