@@ -1,4 +1,4 @@
-"""Each kind of candidate against a slow, obvious reading of random scenes of coloured rectangles."""
+"""Each kind of candidate expression against a slow, obvious check of random scenes of coloured rectangles."""
 
 import numpy as np
 import pytest
@@ -165,7 +165,7 @@ def test_absent_is_absent():
             assert columns.min() >= 80 if "left" in candidate.phrases[0] else columns.max() < 80
 
 
-def test_crowds_and_doubtful_nouns_silence_claims():
+def test_crowds_and_uncertain_nouns_rule_expressions_out():
     image = np.full((*SIZE, 3), 128, np.uint8)
     dog, crowd = box_object("dog", 10, 10, 40, 40), box_object("dog", 60, 10, 90, 40, countable=False)
     for scene in (Scene(image, [dog, crowd]), Scene(image, [dog], uncertain_nouns={"dog"})):
@@ -178,7 +178,7 @@ def test_interchangeable_nouns_are_not_kept_apart():
     assert "bike" not in words_for("bicycle", frozenset(["motorcycle"]))
 
 
-def test_function_questions_fit_exactly_one_noun():
+def test_affordance_questions_fit_exactly_one_noun():
     knife, fork = box_object("knife", 10, 10, 40, 40), box_object("fork", 60, 10, 90, 40)
     scissors = box_object("scissors", 100, 50, 130, 80)
     image = np.full((*SIZE, 3), 128, np.uint8)

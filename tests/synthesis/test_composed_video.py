@@ -1,4 +1,4 @@
-"""Clips of painted rectangles: the colours in the frames show what really moved where."""
+"""Clips of painted rectangles: the colours in the frames show which object moved where."""
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def test_masks_lie_on_the_key_frame(clips):
             assert (found & labelled).sum() / max(1, (found | labelled).sum()) > 0.8
 
 
-def test_answers_in_the_other_frames_lie_on_the_paint(clips):
-    """Of one obj that moves: where its paint is in every frame, nowhere before it comes and after it has gone."""
+def test_masks_of_all_frames_lie_on_the_paint(clips):
+    """The masks of a moving object are where its paint is in every frame, nowhere before it comes and after it has gone."""
     shares, away = [], 0
     for clip in clips:
         for each in clip.expressions:
@@ -76,7 +76,7 @@ def test_answers_in_the_other_frames_lie_on_the_paint(clips):
 
 
 def test_motion_words_match_what_the_pixels_do(clips):
-    """Follow nouns that are one blob in every frame: then the centroid of their paint is the obj."""
+    """Follow nouns that are one blob in every frame: then the centroid of their paint is the centroid of the object."""
     checked = 0
     for clip in clips:
         for each in clip.expressions:
@@ -121,7 +121,7 @@ def said(motions):
     }
 
 
-def test_motion_tells_alike_things_apart():
+def test_motion_distinguishes_objects_of_one_noun():
     texts = said([LEFT, RIGHT, STILL])
     assert texts["the dog moving left"] == [0] and texts["the dog moving right"] == [1]
     assert texts["the dog that does not move"] == [2] and texts["the dog moving up"] == []
@@ -132,7 +132,7 @@ def test_several_with_one_motion_are_named_together():
     assert texts["all the dogs moving left"] == [0, 1] and "the dog moving left" not in texts
 
 
-def test_doubtful_motions_are_not_named():
+def test_ambiguous_motions_are_not_named():
     stopped = ObjectMotion("left", (-0.3, 0.0), stops=True)
     texts = said([LEFT, stopped])
     assert texts["the dog that stops"] == [1]
@@ -159,8 +159,8 @@ def test_drawn_motions_are_clear():
             assert sign * motion.step[along] >= 0.2 and abs(motion.step[across]) <= 0.03
 
 
-def test_what_is_asked_about_while_it_is_outside_has_no_target(clips):
-    """A hidden obj's noun is painted in no pixel of the key frame, or its words single out another of its kind."""
+def test_objects_outside_the_picture_are_no_target(clips):
+    """The noun of a hidden object is painted in no pixel of the key frame, or its words single out another of its kind."""
     alone = 0
     for clip in clips:
         for each in clip.expressions:
@@ -171,7 +171,7 @@ def test_what_is_asked_about_while_it_is_outside_has_no_target(clips):
     assert alone >= 5
 
 
-def test_hidden_things_are_spoken_of_without_a_target():
+def test_expressions_about_hidden_objects_have_no_target():
     scene, moving = scene_of([LEFT, RIGHT])
     scene.objects[0].mask[:] = False
     scene.objects[0].clear_cache()

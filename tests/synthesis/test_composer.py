@@ -1,4 +1,4 @@
-"""Composed samples of a small painted world: every noun has its own paint, so pixels tell what is true."""
+"""Composed samples of a small painted world: every noun has its own paint, so pixels show which expressions are true."""
 
 import re
 
@@ -159,7 +159,7 @@ def test_crops_move_mask_and_pixels_alike(flip, size):
     assert ((scene.image[..., 0] > 127) == scene.objects[0].mask).mean() > 0.98
 
 
-def test_things_just_outside_are_doubtful():
+def test_objects_just_outside_are_uncertain():
     photo = store_photo(COCO[0], 160)
     instance = photo.instances[0]
     _x0, _y0, x1, _y1 = instance.box
@@ -195,7 +195,7 @@ def _grown(mask):
     return grown
 
 
-def test_riders_are_known_but_not_counted():
+def test_occluders_are_visible_but_not_countable():
     mask, tie = np.zeros((80, 80), bool), np.zeros((80, 80), bool)
     mask[10:60, 10:60], tie[30:45, 30:35] = True, True
     image = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
@@ -206,7 +206,7 @@ def test_riders_are_known_but_not_counted():
     assert not occluder.countable and occluder.area == tie.sum()
 
 
-def test_photos_without_anything_to_say_are_refused():
+def test_photos_without_instances_are_refused():
     empty = InstancePhoto("coco/0", np.zeros((40, 40, 3), np.uint8), ())
     with pytest.raises(DataError):
         Composer([empty], CONFIG)

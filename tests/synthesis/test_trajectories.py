@@ -1,4 +1,4 @@
-"""Courses of cut-outs: inside, through the edge, past one another."""
+"""Trajectories of cut-outs: inside the picture, across its edge, past one another."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_through_the_edge_from_wholly_outside_to_wholly_inside(direction, how):
         assert sign * trajectory.motion.step[direction in ("up", "down")] >= 0.2
 
 
-def test_things_that_stay_are_mostly_inside_all_the_time():
+def test_objects_that_stay_are_mostly_inside_at_all_times():
     for seed in range(50):
         rng = np.random.default_rng(seed)
         motion = ObjectMotion.towards(("left", "right", "up", "down")[seed % 4], rng, stops=seed % 3 == 0)
@@ -60,7 +60,7 @@ def test_two_meet_and_keep_their_motions():
     assert met >= 15
 
 
-def test_what_enters_or_stands_in_front_is_not_moved():
+def test_trajectories_that_enter_or_stand_still_are_not_shifted():
     rng = np.random.default_rng(0)
     coming = draw_trajectory(PHOTO, INSTANCE, ObjectMotion.towards("left", rng, enters=True), PICTURE, rng)
     still = draw_trajectory(PHOTO, INSTANCE, ObjectMotion(), PICTURE, rng)
