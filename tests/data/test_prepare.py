@@ -13,11 +13,12 @@ from test_refcoco import references
 
 from instructseg.data import prepare as module
 from instructseg.data.prepare import prepare
-from instructseg.data.readers.coco_text import CocoCaptions, coco_templates
+from instructseg.data.readers.coco_captions import CocoCaptions
 from instructseg.data.readers.frames import LazyPictures
 from instructseg.data.readers.prepared import Prepared
 from instructseg.data.readers.reason_seg import ReasonSeg
 from instructseg.data.readers.refcoco import RefCoco
+from instructseg.data.templated import coco_templates
 from instructseg.errors import DataError, InputError
 from instructseg.types import Expression, Sample, Task
 

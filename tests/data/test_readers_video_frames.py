@@ -12,7 +12,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from instructseg.data.readers.clip_masks import ObjectMasks, RleMasks, occurring
-from instructseg.data.readers.frames import LazyPictures, files_named, read_binary, read_frame, read_labels
+from instructseg.data.readers.files import read_photo
+from instructseg.data.readers.frames import LazyPictures, files_named, read_binary, read_labels
 from instructseg.errors import DataError
 
 NAMES = ["00000", "00005", "00010", "00015"]
@@ -37,7 +38,7 @@ def test_pictures_are_those_of_the_files_in_any_order(paths):
 
 def counting(path):
     COUNTS[path.name] = COUNTS.get(path.name, 0) + 1
-    return read_frame(path)
+    return read_photo(path)
 
 
 COUNTS: dict[str, int] = {}
@@ -55,7 +56,7 @@ def test_the_last_pictures_are_kept_and_no_more(paths):
 
 def test_kept_pictures_cannot_be_changed_by_accident(paths):
     clip_datasets.write_labels(paths[0], np.ones(clip_datasets.SIZE))
-    for decode in (read_frame, read_labels, read_binary):
+    for decode in (read_photo, read_labels, read_binary):
         with pytest.raises(ValueError, match="read-only"):
             LazyPictures(paths[:1], decode)[0][:] = 1
 
