@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from instructseg.data.readers.clip_masks import ObjectMasks, RleMasks, occurring
+from instructseg.data.readers.clip_masks import ObjectMasks, RleMasks, object_numbers
 from instructseg.data.readers.files import read_photo
 from instructseg.data.readers.frames import LazyPictures, files_named, read_binary, read_labels
 from instructseg.errors import DataError
@@ -114,7 +114,7 @@ def test_label_maps_of_every_mode_datasets_use(tmp_path, mode):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "LA"])
 def test_label_maps_that_lost_their_numbers_are_refused(tmp_path, mode):
     Image.new(mode, (4, 4), 9 if mode == "I;16" else (9,) * len(mode)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=rf"a\.png is a PNG of mode {mode}; object numbers need mode P"):
+    with pytest.raises(DataError, match=rf"a\.png is a PNG of mode {mode}, expected mode P"):
         read_labels(tmp_path / "a.png")
 
 
@@ -122,7 +122,7 @@ def test_masks_of_one_object(tmp_path):
     Image.fromarray(np.array([[0, 255], [0, 0]], np.uint8)).save(tmp_path / "a.png")
     assert read_binary(tmp_path / "a.png").tolist() == [[False, True], [False, False]]
     Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png holds the values \[1, 2\] beside 0"):
+    with pytest.raises(DataError, match=r"a\.png has the values \[1, 2\] beside 0"):
         read_binary(tmp_path / "a.png")
 
 
@@ -136,7 +136,7 @@ def test_objects_of_label_maps(tmp_path):
     assert len(masks) == 4 and masks[1] is None
     assert np.array_equal(masks[0], maps[0] == 1) and np.array_equal(masks[2], maps[2] == 1) and not masks[3].any()
     assert [mask is None for mask in masks[1:3]] == [True, False]
-    assert occurring(lazy) == {1, 2}, "neither background nor void"
+    assert object_numbers(lazy) == {1, 2}, "neither background nor void"
 
 
 def test_unions_of_run_length_codes():

@@ -44,6 +44,6 @@ def parsing(path: Path, where: str) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        raise DataError(f"{path}: {where} is broken (it has no {error}); download the file again") from error
+        raise DataError(f"{path}: {where} is broken (it has no {error}); correct it or download it again") from error
     except (TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(f"{path}: {where} is broken ({error}); download the file again") from error
+        raise DataError(f"{path}: {where} is broken ({error}); correct it or download it again") from error

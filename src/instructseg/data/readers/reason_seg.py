@@ -104,7 +104,7 @@ def _polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         cv2.polylines(mask, corners, isClosed=True, color=1, thickness=1)
         cv2.fillPoly(mask, corners, color=1)
     except cv2.error as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"expected corners of shape (n, 2), got {points.shape}") from error
     return mask.astype(bool)
 
 

@@ -108,7 +108,5 @@ def _of_annotators(listing: Path, clip: ClipRecord) -> tuple[Expression, ...]:
             expressions.append(replace(expression, kind=kind, details=details))
         wrong = [number for number, count in counts.items() if count != _ANNOTATORS]
         if wrong:
-            raise ValueError(
-                f"object {wrong[0]} has {counts[wrong[0]]} expressions, expected one of each of 4 annotators"
-            )
+            raise ValueError(f"object {wrong[0]} has {counts[wrong[0]]} expressions, expected 4, one per annotator")
     return tuple(expressions)

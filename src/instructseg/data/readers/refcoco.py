@@ -122,7 +122,7 @@ def _original_refs(path: Path, split: str) -> list[_Ref]:
     refs = []
     for number, record in enumerate(records):
         if record["split"] == split:
-            with parsing(path, f"entry {number} or its part of instances.json"):
+            with parsing(path, f"entry {number} (or its part of instances.json)"):
                 photo, annotation = photos[record["image_id"]], annotations[record["ann_id"]]
                 refs.append(_checked(_Ref(str(record["ref_id"]), record["sentences"], photo, annotation)))
     if not refs:
