@@ -175,5 +175,5 @@ def test_what_is_not_there(tmp_path):
     write(tmp_path, "train")
     (tmp_path / "explanatory").mkdir()
     (tmp_path / "explanatory/train.json").write_text('[{"image": "a.jpg"}]')
-    with pytest.raises(DataError, match=r"train\.json : the list of explanations is broken"):
+    with pytest.raises(DataError, match=r"train\.json: the list of explanations is broken"):
         ReasonSeg(tmp_path, "train")
