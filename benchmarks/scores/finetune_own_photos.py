@@ -116,7 +116,7 @@ def score(segmenter: Segmenter, samples: Sequence[Sample]) -> dict[str, dict[str
             for name, (kinds, sources) in tables.items():
                 mask = answer.masks[0] if answer.found and answer.scores[0] >= least[name] else None
                 kinds.update(expression.kind, mask, expression.mask)
-                sources.update(f"from {sample.id.split('/')[0]}", mask, expression.mask)
+                sources.update(f"from {sample.dataset}", mask, expression.mask)
     return {name: _short(sources.compute()) | _short(kinds.compute()) for name, (kinds, sources) in tables.items()}
 
 

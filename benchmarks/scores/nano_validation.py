@@ -78,7 +78,7 @@ def gather(segmenter: Segmenter, samples: Iterable[Sample]) -> list[dict]:
             records.append(
                 {
                     "kind": expression.kind,
-                    "source": sample.id.split("/")[0],
+                    "source": sample.dataset,
                     "score": float(answer.scores[0]) if answer.found else 0.0,
                     "target": expression.mask,
                     "ways": ways,
@@ -136,7 +136,7 @@ def human_sentences(data: Path) -> list[Sample]:
         for task in (Task.RES, Task.REASON_SEG):
             chosen = tuple(Expression(text, mask, "human") for text in texts if guess_task(text) is task)
             if chosen:
-                samples.append(Sample(f"davis2016/{video}", task, (frame,), chosen))
+                samples.append(Sample(f"davis2016/{video}", task, (frame,), chosen, dataset="davis2016"))
     return samples
 
 

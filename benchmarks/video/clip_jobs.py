@@ -19,11 +19,10 @@ from instructseg.data.readers.davis2016 import Davis2016
 from instructseg.evaluation.provenance import hash_model, machine
 from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model.references import ReferencePolicy
 from instructseg.synthesis.validation_clips import ValidationClips
 from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.recipe import load_recipe
-from instructseg.types import Sample
+from instructseg.types import ReferencePolicy, Sample
 
 COMPOSED, DAVIS = "composed", "davis2016"
 

@@ -18,8 +18,7 @@ from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.presence import PresenceViterbi
 from instructseg.inference.video.tracker import FrameCandidates, Tracker
 from instructseg.media.video import open_clip
-from instructseg.model.references import ReferencePolicy
-from instructseg.types import Sample
+from instructseg.types import ReferencePolicy, Sample
 
 WAYS = ("off", "causal", "offline")
 SIMILAR = ("apart", "crossing")

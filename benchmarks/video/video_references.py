@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.video.clip_jobs import COMPOSED, make_clip_parser, make_jobs, open_result, run_jobs
 from benchmarks.video.clip_traces import ALWAYS, ExpressionTrace
 from benchmarks.video.trace_scores import mean_scores, round_row
-from instructseg.model.references import ReferencePolicy
+from instructseg.types import ReferencePolicy
 
 MODULE = "benchmarks.video.video_references"
 RULES: tuple[ReferencePolicy, ...] = ("nearest", "uniform")

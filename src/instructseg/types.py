@@ -74,6 +74,8 @@ class InstancePhoto:
     id: str
     image: np.ndarray
     instances: tuple[Instance, ...]
+    dataset: str = field(default="", kw_only=True)
+    """Name of the photo's dataset; photos of one dataset share a vocabulary of nouns."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,9 @@ class Sample:
     region_names: tuple[str, ...] = field(default=())
     frame_names: tuple[str, ...] = field(default=())
     """The frames' names in the dataset ("00005"), which submissions repeat."""
+    dataset: str = field(default="", kw_only=True)
+    """Name of the dataset that the sample comes from ("coco", "revos"): scores are grouped by it, and it owns the
+    vocabulary of `region_names`."""
 
     @property
     def image(self) -> np.ndarray:

@@ -107,9 +107,12 @@ def odd_samples():
     yield replace(good, expressions=()), "no expressions"
     yield replace(good, expressions=(Expression(" ", mask),)), "no words"
     yield replace(good, task=Task.CHAT, expressions=(Expression(" ", None),)), None
-    yield replace(good, expressions=(Expression("cup", mask.T),)), r"a mask is bool \(6, 4\)"
-    yield replace(good, expressions=(Expression("cup", mask.astype(np.uint8)),)), "a mask is uint8"
-    yield replace(good, expressions=(Expression("cup", mask, ignore=mask[:2]),)), r"a mask is bool \(2, 6\)"
+    yield (
+        replace(good, expressions=(Expression("cup", mask.T),)),
+        r"expected a mask bool \[\(4, 6\)\], got a mask bool \(6, 4\)",
+    )
+    yield replace(good, expressions=(Expression("cup", mask.astype(np.uint8)),)), "got a mask uint8"
+    yield replace(good, expressions=(Expression("cup", mask, ignore=mask[:2]),)), r"got a mask bool \(2, 6\)"
     yield replace(good, frames=(image, image[:2])), "several sizes"
     yield replace(good, expressions=(Expression("cup", mask, masks=[mask, mask]),)), "2 masks for 1 frames"
 

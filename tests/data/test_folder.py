@@ -89,7 +89,7 @@ def test_every_kind_of_mask(mode, tmp_path):
 def test_masks_that_could_mean_anything_are_refused(tmp_path):
     alpha = Image.fromarray(SQUARE * 255)
     Image.merge("LA", (alpha, alpha)).save(tmp_path / "see.png")
-    with pytest.raises(DataError, match=r"see\.png is see-through"):
+    with pytest.raises(DataError, match=r"see\.png is partly transparent"):
         read_mask(tmp_path / "see.png", SIZE)
     alpha.save(tmp_path / "m.jpg")
     with pytest.raises(DataError, match="lossless"):
@@ -100,16 +100,16 @@ def test_masks_that_could_mean_anything_are_refused(tmp_path):
     (tmp_path / "half.png").write_bytes((tmp_path / "m.png").read_bytes()[:60])
     with pytest.raises(DataError, match=r"half\.png cannot be read"):
         read_mask(tmp_path / "half.png", SIZE)
-    with pytest.raises(DataError, match=r"none\.png cannot be read"):
+    with pytest.raises(DataError, match=r"none\.png is missing"):
         read_mask(tmp_path / "none.png", SIZE)
 
 
 LINES = {
-    "no sentence": ('{"photo": "images/a.jpg", "mask": null}', "line 1: a photo, a mask"),
-    "no mask column": ('{"photo": "images/a.jpg", "sentence": "a"}', 'line 1: "mask" should be'),
-    "a number": ('{"photo": "images/a.jpg", "sentence": "a", "mask": 3}', 'line 1: "mask" should be'),
-    "no JSON": ("{", "line 1 is no JSON"),
-    "a list": ("[]", "line 1 is no JSON object"),
+    "no sentence": ('{"photo": "images/a.jpg", "mask": null}', "line 1: expected a photo, a mask"),
+    "no mask column": ('{"photo": "images/a.jpg", "sentence": "a"}', 'line 1: expected "mask" to be'),
+    "a number": ('{"photo": "images/a.jpg", "sentence": "a", "mask": 3}', 'line 1: expected "mask" to be'),
+    "no JSON": ("{", "line 1 is not JSON"),
+    "a list": ("[]", "line 1 is not a JSON object"),
 }
 
 

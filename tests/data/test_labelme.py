@@ -109,17 +109,20 @@ def test_training_on_labelme(tmp_path):
 
 
 DAMAGES = {
-    "a point": ({"shapes": [{**SHAPES[0], "shape_type": "point"}]}, "shape 0: shape 'cup' is a point, which has no"),
-    "two corners": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4]]}]}, "shape 0: .* corners of shape"),
+    "a point": (
+        {"shapes": [{**SHAPES[0], "shape_type": "point"}]},
+        "shape 0 is broken .shape 'cup' is a point, which has no",
+    ),
+    "two corners": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4]]}]}, "shape 0 is broken .* corners of shape"),
     "not numbers": ({"shapes": [{**SHAPES[0], "points": "abc"}]}, "shape 0"),
     "infinity": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4], [float("inf"), 3]]}]}, "shape 0"),
-    "no label": ({"shapes": [{"points": [[1, 2], [3, 4], [5, 3]]}]}, "shape 0: 'label'"),
-    "mask of another size": ({"shapes": [{**SHAPES[4], "points": [[50, 2], [58, 7]]}]}, "shape 0: a mask is"),
-    "mask, not a picture": ({"shapes": [{**SHAPES[4], "mask": "AAAA"}]}, "shape 0: a mask is no PNG"),
-    "no shapes": ({"shapes": None}, 'no list of "shapes"'),
+    "no label": ({"shapes": [{"points": [[1, 2], [3, 4], [5, 3]]}]}, "shape 0 is broken .it has no 'label'"),
+    "mask of another size": ({"shapes": [{**SHAPES[4], "points": [[50, 2], [58, 7]]}]}, "shape 0 is broken .a mask is"),
+    "mask, not a picture": ({"shapes": [{**SHAPES[4], "mask": "AAAA"}]}, "shape 0 is broken .a mask is not a PNG"),
+    "no shapes": ({"shapes": None}, 'expected a list "shapes"'),
     "another photo": ({"imageHeight": 41}, "was drawn on"),
     "no photo": ({"imagePath": "other.jpg"}, r"other\.jpg does not exist"),
-    "photo inside": ({"imagePath": "other.jpg", "imageData": "????"}, '"imageData" is no photo'),
+    "photo inside": ({"imagePath": "other.jpg", "imageData": "????"}, '"imageData" is not a photo'),
 }
 
 

@@ -13,11 +13,12 @@ from test_refcoco import references
 
 from instructseg.data import prepare as module
 from instructseg.data.prepare import prepare
-from instructseg.data.readers.coco_text import CocoCaptions, coco_templates
+from instructseg.data.readers.coco_captions import CocoCaptions
 from instructseg.data.readers.frames import LazyPictures
 from instructseg.data.readers.prepared import Prepared
 from instructseg.data.readers.reason_seg import ReasonSeg
 from instructseg.data.readers.refcoco import RefCoco
+from instructseg.data.templated import coco_templates
 from instructseg.errors import DataError, InputError
 from instructseg.types import Expression, Sample, Task
 
@@ -97,7 +98,9 @@ def clip(folder, number=0):
         Expression("nothing", None, "absent", "4", masks=None, answer="why"),
     )
     names = ("00000", "00005", "00010")
-    return Sample(f"clip/{number}", Task.REASON_VOS, LazyPictures(paths), expressions, 1, frame_names=names)
+    return Sample(
+        f"clip/{number}", Task.REASON_VOS, LazyPictures(paths), expressions, 1, frame_names=names, dataset="clip"
+    )
 
 
 def test_clips(tmp_path):
@@ -107,7 +110,19 @@ def test_clips(tmp_path):
 
 
 def test_conversation_without_a_photo(tmp_path):
-    assert_round_trip([Sample("a/1", Task.CHAT, (), (Expression("hi", None, answer="ho"),))], tmp_path)
+    assert_round_trip([Sample("a/1", Task.CHAT, (), (Expression("hi", None, answer="ho"),), dataset="a")], tmp_path)
+
+
+def test_files_of_format_1_are_still_read(tmp_path, monkeypatch):
+    """They have no column "dataset"; the ids of their samples begin with it."""
+    columns = module.schema()
+    monkeypatch.setattr(module, "FORMAT", 1)
+    monkeypatch.setattr(module, "schema", lambda: columns.remove(columns.get_field_index("dataset")))
+    prepare([clip(tmp_path)], tmp_path / "old", "name", "val")
+    monkeypatch.undo()
+    assert Prepared(tmp_path / "old", "val")[0].dataset == "clip"
+    with pytest.raises(InputError, match="format 1 then, 2 now"):
+        prepare([clip(tmp_path)], tmp_path / "old", "name", "val")
 
 
 def test_small_row_groups_and_another_process(tmp_path, monkeypatch):

@@ -237,7 +237,7 @@ def test_science_qa_problems(tmp_path):
     assert pictured.expressions[0].text.startswith("Context: Look.\nWhich") and (pictured.image == 9).all()
     pids = write_json(tmp_path / "pid_splits.json", {"mini": ["3", "2"], "lost": ["4"]})
     assert [sample.id for sample in ScienceQa(path, tmp_path, "mini", pids)] == ["scienceqa/3", "scienceqa/2"]
-    with pytest.raises(DataError, match="no split 'val'; it has mini, lost"):
+    with pytest.raises(DataError, match="no split 'val'; choose from mini, lost"):
         ScienceQa(path, tmp_path, "val", pids)
     with pytest.raises(DataError, match=r"lacks 1 problems .* first 4"):
         ScienceQa(path, tmp_path, "lost", pids)
@@ -335,9 +335,9 @@ def test_conversations(tmp_path):
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
-        ([], "nobody"),
+        ([], "got no message"),
         ([{"from": "human", "value": "a"}, {"from": "human", "value": "b"}], "record 0 .*human, human"),
-        ([{"from": "human", "value": "<image> <image>"}], "2 <image> marks"),
+        ([{"from": "human", "value": "<image> <image>"}], "at most one <image>, got 2"),
         ([{"from": "human"}], "has no 'value'"),
         ("hello", "record 0 is broken"),
     ],
@@ -420,7 +420,7 @@ def test_damaged_gqa(tmp_path):
     path = write_json(tmp_path / "questions.json", {"01": {"question": "?"}})
     with pytest.raises(DataError, match=r"question 01 .*'imageId'"):
         Gqa(path, tmp_path)
-    with pytest.raises(DataError, match="not a GQA questions file: it holds a list"):
+    with pytest.raises(DataError, match="not a GQA questions file: expected a dict, got a list"):
         Gqa(write_json(path, []), tmp_path)
     path.write_bytes(b"\xff\xfe{}")
     with pytest.raises(DataError, match=r"questions\.json"):

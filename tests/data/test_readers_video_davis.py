@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from instructseg.data.check_clips import check_clip
-from instructseg.data.readers.clip_masks import occurring
+from instructseg.data.readers.clip_masks import object_numbers
 from instructseg.data.readers.davis2016 import VAL, Davis2016
 from instructseg.data.readers.frames import LazyPictures, read_labels
 from instructseg.data.readers.ref_davis import RefDavis
@@ -86,7 +86,9 @@ def test_ref_davis_damage_is_named(tmp_path):
     content = json.loads(listing.read_text())
     content["videos"]["judo"]["expressions"]["3"]["obj_id"] = "2"
     clip_datasets.write_json(listing, content)
-    with pytest.raises(DataError, match=r"clip judo is not .*object 1 has 3 sentences, one of each of 4 was needed"):
+    with pytest.raises(
+        DataError, match=r"clip judo is broken .object 1 has 3 expressions, expected 4, one per annotator"
+    ):
         RefDavis(tmp_path)
     for at in range(4):
         content["videos"]["judo"]["expressions"][str(at)]["obj_id"] = "9"
@@ -108,10 +110,10 @@ def test_ref_davis_published_text_damage_is_named(tmp_path):
     write_published(tmp_path)
     path = tmp_path / "davis_text_annotations/Davis17_annot2.txt"
     path.write_text('judo 1 "object 1 by 2"\n')
-    with pytest.raises(DataError, match="davis_text_annotations: clip judo is not"):
+    with pytest.raises(DataError, match="davis_text_annotations: clip judo is broken"):
         RefDavis(tmp_path)
     path.write_text("judo 1\n")
-    with pytest.raises(DataError, match=r"Davis17_annot2\.txt: line 1 is not"):
+    with pytest.raises(DataError, match=r"Davis17_annot2\.txt: line 1 is broken"):
         RefDavis(tmp_path)
     path.unlink()
     with pytest.raises(DataError, match=r"Davis17_annot2\.txt cannot be read"):
@@ -121,7 +123,7 @@ def test_ref_davis_published_text_damage_is_named(tmp_path):
 def test_genuine_palette_masks(shared_data):
     """First frames of DAVIS 2017: object numbers survive as they are, gaps (lab-coat) and all."""
     folder = shared_data / "data/davis_official_results/2017/osvos_first_frame_gt_multi"
-    found = {path.name: occurring(LazyPictures([path / "00000.png"], read_labels)) for path in folder.iterdir()}
+    found = {path.name: object_numbers(LazyPictures([path / "00000.png"], read_labels)) for path in folder.iterdir()}
     assert len(found) == 17
     assert found["gold-fish"] == {1, 2, 3, 4, 5} and found["lab-coat"] == {3, 4, 5} and found["judo"] == {1, 2}
 
@@ -170,7 +172,7 @@ def test_davis2016_damage_is_named(tmp_path):
     (folder / "00003.png").unlink()
     sample = Davis2016(tmp_path, "train")[0]
     clip_datasets.write_labels(folder / "00002.png", clip_datasets.label_maps(3)[1])
-    with pytest.raises(DataError, match=r"00002\.png holds the values \[1, 2\] beside 0"):
+    with pytest.raises(DataError, match=r"00002\.png has the values \[1, 2\] beside 0"):
         check_clip(sample)
     (folder / "00002.png").unlink()
     with pytest.raises(DataError, match=r"00002\.png is missing"):
@@ -179,5 +181,5 @@ def test_davis2016_damage_is_named(tmp_path):
     with pytest.raises(DataError, match=r"480p/bear and 0 other folders are missing"):
         Davis2016(tmp_path, "train")
     (tmp_path / "meta_expressions_other.json").write_text("{}")
-    with pytest.raises(DataError, match=r"has 2 files meta_expressions\*\.json, one was needed"):
+    with pytest.raises(DataError, match=r"expected one file meta_expressions\*\.json in .*, got 2"):
         Davis2016(tmp_path, "train")

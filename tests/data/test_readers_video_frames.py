@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from instructseg.data.readers.clip_masks import ObjectMasks, RleMasks, occurring
-from instructseg.data.readers.frames import LazyPictures, files_named, read_binary, read_frame, read_labels
+from instructseg.data.readers.clip_masks import ObjectMasks, RleMasks, object_numbers
+from instructseg.data.readers.files import read_photo
+from instructseg.data.readers.frames import LazyPictures, files_named, read_binary, read_labels
 from instructseg.errors import DataError
 
 NAMES = ["00000", "00005", "00010", "00015"]
@@ -37,7 +38,7 @@ def test_pictures_are_those_of_the_files_in_any_order(paths):
 
 def counting(path):
     COUNTS[path.name] = COUNTS.get(path.name, 0) + 1
-    return read_frame(path)
+    return read_photo(path)
 
 
 COUNTS: dict[str, int] = {}
@@ -55,7 +56,7 @@ def test_the_last_pictures_are_kept_and_no_more(paths):
 
 def test_kept_pictures_cannot_be_changed_by_accident(paths):
     clip_datasets.write_labels(paths[0], np.ones(clip_datasets.SIZE))
-    for decode in (read_frame, read_labels, read_binary):
+    for decode in (read_photo, read_labels, read_binary):
         with pytest.raises(ValueError, match="read-only"):
             LazyPictures(paths[:1], decode)[0][:] = 1
 
@@ -113,7 +114,7 @@ def test_label_maps_of_every_mode_datasets_use(tmp_path, mode):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "LA"])
 def test_label_maps_that_lost_their_numbers_are_refused(tmp_path, mode):
     Image.new(mode, (4, 4), 9 if mode == "I;16" else (9,) * len(mode)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=rf"a\.png is a PNG of mode {mode}; object numbers need mode P"):
+    with pytest.raises(DataError, match=rf"a\.png is a PNG of mode {mode}, expected mode P"):
         read_labels(tmp_path / "a.png")
 
 
@@ -121,7 +122,7 @@ def test_masks_of_one_object(tmp_path):
     Image.fromarray(np.array([[0, 255], [0, 0]], np.uint8)).save(tmp_path / "a.png")
     assert read_binary(tmp_path / "a.png").tolist() == [[False, True], [False, False]]
     Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png holds the values \[1, 2\] beside 0"):
+    with pytest.raises(DataError, match=r"a\.png has the values \[1, 2\] beside 0"):
         read_binary(tmp_path / "a.png")
 
 
@@ -135,7 +136,7 @@ def test_objects_of_label_maps(tmp_path):
     assert len(masks) == 4 and masks[1] is None
     assert np.array_equal(masks[0], maps[0] == 1) and np.array_equal(masks[2], maps[2] == 1) and not masks[3].any()
     assert [mask is None for mask in masks[1:3]] == [True, False]
-    assert occurring(lazy) == {1, 2}, "neither background nor void"
+    assert object_numbers(lazy) == {1, 2}, "neither background nor void"
 
 
 def test_unions_of_run_length_codes():

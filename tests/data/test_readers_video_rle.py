@@ -76,7 +76,9 @@ def test_mask_dict_damage_is_named(tmp_path):
         MeVis(tmp_path)
     path.write_text(whole)
     change_json(path, lambda content: content.update({"17": [None] * 3}))
-    with pytest.raises(DataError, match=r"expression '0' \(the one that leaves\) means 17, which no annotated frame"):
+    with pytest.raises(
+        DataError, match=r"expression '0' \(the one that leaves\) refers to 17, which no annotated frame"
+    ):
         check_clip(MeVis(tmp_path)[0])
     path.write_text(whole)
     change_json(path, lambda content: content["17"][1].update(size=[32, 24]))
@@ -86,7 +88,7 @@ def test_mask_dict_damage_is_named(tmp_path):
     with pytest.raises(DataError, match=r"mask_dict\.json is damaged JSON"):
         MeVis(tmp_path)
     path.write_text("[]")
-    with pytest.raises(DataError, match=r"mask_dict\.json holds a list"):
+    with pytest.raises(DataError, match=r"mask_dict\.json is not a mapping .* got a list"):
         MeVis(tmp_path)
     path.unlink()
     with pytest.raises(DataError, match=r"mask_dict\.json cannot be opened"):
@@ -96,7 +98,7 @@ def test_mask_dict_damage_is_named(tmp_path):
         tmp_path / "valid_u/meta_expressions.json",
         lambda content: content["videos"]["abc"]["expressions"]["0"].pop("anno_id"),
     )
-    with pytest.raises(DataError, match=r"meta_expressions\.json: clip abc is not .*anno_id"):
+    with pytest.raises(DataError, match=r"meta_expressions\.json: clip abc is broken .*anno_id"):
         MeVis(tmp_path)
     with pytest.raises(DataError, match="no split 'val'"):
         MeVis(tmp_path, "val")
@@ -155,7 +157,7 @@ def test_revos_damage_is_named(tmp_path):
         lambda video: video["expressions"]["0"].update(exp="(s)"),
     ):
         change_json(listing, lambda content, change=change: change(content["videos"]["abc"]))
-        with pytest.raises(DataError, match=r"meta_expressions_valid_\.json: clip abc is not"):
+        with pytest.raises(DataError, match=r"meta_expressions_valid_\.json: clip abc is broken"):
             ReVos(tmp_path)
         listing.write_text(whole)
     change_json(listing, lambda content: content["videos"]["abc"].update(height=48))
@@ -163,7 +165,7 @@ def test_revos_damage_is_named(tmp_path):
         ReVos(tmp_path)[0]
     listing.write_text(whole)
     change_json(tmp_path / "mask_dict_foreground.json", lambda content: content["abc"]["masks_rle"].pop())
-    with pytest.raises(DataError, match=r"mask_dict_foreground\.json: clip abc is not .*masks of 2 frames"):
+    with pytest.raises(DataError, match=r"mask_dict_foreground\.json: clip abc is broken .*masks of 2 frames"):
         ReVos(tmp_path).foreground(0)
     (tmp_path / "JPEGImages/abc/00002.jpg").unlink()
     with pytest.raises(DataError, match=r"00002\.jpg is missing"):
@@ -190,13 +192,13 @@ def test_jhmdb_sentences(tmp_path):
     assert np.array_equal(expression.masks[0], MAPS[0] == 1) and not expression.masks[-1].any()
     check_clip(sample)
     savemat(path, {"part_mask": np.zeros((24, 32, 2))})
-    with pytest.raises(DataError, match=r"puppet_mask\.mat: masks are \(24, 32, 2\), the clip is \(24, 32, 3\)"):
+    with pytest.raises(DataError, match=r"puppet_mask\.mat: masks are \(24, 32, 2\), but the clip is \(24, 32, 3\)"):
         check_clip(JhmdbSentences(tmp_path)[0])
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(DataError, match=r"puppet_mask\.mat cannot be read"):
         check_clip(JhmdbSentences(tmp_path)[0])
     clip_datasets.write_json(tmp_path / "jhmdb_sentences_samples_metadata.json", [["abc", "x"]])
-    with pytest.raises(DataError, match="the list of labelled frames is not"):
+    with pytest.raises(DataError, match="the list of labelled frames is broken"):
         JhmdbSentences(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""ReasonSeg: genuine files, the released code's recorded mask, and a slow reference of LISA's painting."""
+"""ReasonSeg: genuine files, the released code's recorded mask, and a slow reference of how LISA draws shapes."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.data.readers.reason_seg import ReasonSeg, paint
+from instructseg.data.readers.reason_seg import ReasonSeg, draw_shapes
 from instructseg.errors import DataError
 from instructseg.types import Task
 
@@ -51,7 +51,7 @@ def test_ignore_regions_as_background(tmp_path):
 def test_mask_of_the_released_code(shared_data):
     """Recorded from the released code, which writes 0 for ignore regions."""
     recorded = json.loads((shared_data / "reference/golden/data_semantics.json").read_text())
-    painted = paint(recorded["reasonseg_poly"]["shapes"], tuple(recorded["reasonseg_mask_hw"]))
+    painted = draw_shapes(recorded["reasonseg_poly"]["shapes"], tuple(recorded["reasonseg_mask_hw"]))
     rows = np.array([[int(pixel) for pixel in row] for row in recorded["reasonseg_mask_rows"]])
     assert (np.where(painted == 255, 0, painted) == rows).all() and rows.any()
 
@@ -73,7 +73,7 @@ def test_smaller_shapes_lie_on_top():
         wanted = np.zeros(SIZE, np.uint8)
         for _, _, piece, value in sorted(pieces, key=lambda piece: piece[:2], reverse=True):
             wanted[piece == 1] = value
-        assert (paint(shapes, SIZE) == wanted).all()
+        assert (draw_shapes(shapes, SIZE) == wanted).all()
 
 
 def test_explanations_and_sentences_in_training(tmp_path):
@@ -129,17 +129,32 @@ DAMAGES = {
     "no photo": (lambda d: (d / "val/a.jpg").unlink(), r"a\.jpg does not exist"),
     "half a photo": (lambda d: (d / "val/a.jpg").write_bytes((d / "val/a.jpg").read_bytes()[:300]), r"a\.jpg"),
     "half a file": (lambda d: (d / "val/a.json").write_text('{"text": ["a"'), r"a\.json is damaged JSON"),
-    "no text": (lambda d: (d / "val/a.json").write_text('{"text": []}'), '"text" is'),
-    "text, not a list": (lambda d: (d / "val/a.json").write_text('{"text": "one"}'), '"text" is'),
-    "no is_sentence": (lambda d: (d / "val/a.json").write_text('{"text": ["one"]}'), '"is_sentence" is None'),
-    "no shapes": (lambda d: (d / "val/a.json").write_text('{"text": ["a"], "is_sentence": true}'), "shapes are broken"),
-    "odd points": (lambda d: write(d, shapes=[{"label": "target", "points": [1, 2, 3]}]), "shapes are broken"),
-    "no points": (lambda d: write(d, shapes=[{"label": "target", "points": []}]), "shapes are broken"),
+    "no text": (
+        lambda d: (d / "val/a.json").write_text('{"text": []}'),
+        'expected "text" to be a list of sentences, got',
+    ),
+    "text, not a list": (
+        lambda d: (d / "val/a.json").write_text('{"text": "one"}'),
+        'expected "text" to be a list of sentences, got',
+    ),
+    "no is_sentence": (
+        lambda d: (d / "val/a.json").write_text('{"text": ["one"]}'),
+        'expected "is_sentence" to be true or false, got None',
+    ),
+    "no shapes": (
+        lambda d: (d / "val/a.json").write_text('{"text": ["a"], "is_sentence": true}'),
+        "the list of shapes is broken",
+    ),
+    "odd points": (
+        lambda d: write(d, shapes=[{"label": "target", "points": [1, 2, 3]}]),
+        "the list of shapes is broken",
+    ),
+    "no points": (lambda d: write(d, shapes=[{"label": "target", "points": []}]), "the list of shapes is broken"),
     "a corner nowhere": (
         lambda d: write(d, shapes=[{"label": "target", "points": [[1, float("nan")], [3, 4], [5, 6]]}]),
-        "shapes are broken",
+        "the list of shapes is broken",
     ),
-    "no label": (lambda d: write(d, shapes=[{"points": [[1, 2]]}]), "shapes are broken"),
+    "no label": (lambda d: write(d, shapes=[{"points": [[1, 2]]}]), "the list of shapes is broken"),
 }
 
 
@@ -160,5 +175,5 @@ def test_what_is_not_there(tmp_path):
     write(tmp_path, "train")
     (tmp_path / "explanatory").mkdir()
     (tmp_path / "explanatory/train.json").write_text('[{"image": "a.jpg"}]')
-    with pytest.raises(DataError, match=r'train\.json is no list of "image" and "outputs"'):
+    with pytest.raises(DataError, match=r"train\.json: the list of explanations is broken"):
         ReasonSeg(tmp_path, "train")

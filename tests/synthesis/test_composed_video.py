@@ -1,11 +1,13 @@
-"""Clips of painted rectangles: the colours in the frames show what really moved where."""
+"""Clips of painted rectangles: the colours in the frames show which object moved where."""
 
 import numpy as np
 import pytest
 
 from instructseg.synthesis.composer import ComposeConfig, Composer
-from instructseg.synthesis.motion_expressions import Motion, motion_claims, motion_questions
-from instructseg.synthesis.scene import Scene, Thing
+from instructseg.synthesis.motion import ObjectMotion
+from instructseg.synthesis.motion_expressions import motion_expressions
+from instructseg.synthesis.motion_questions import motion_questions
+from instructseg.synthesis.scene import Scene, SceneObject
 from instructseg.types import Instance, InstancePhoto, Task
 
 PAINT = {"dog": (220, 20, 20), "zebra": (30, 170, 40), "kite": (30, 60, 220)}
@@ -50,8 +52,8 @@ def test_masks_lie_on_the_key_frame(clips):
             assert (found & labelled).sum() / max(1, (found | labelled).sum()) > 0.8
 
 
-def test_answers_in_the_other_frames_lie_on_the_paint(clips):
-    """Of one thing that moves: where its paint is in every frame, nowhere before it comes and after it has gone."""
+def test_masks_of_all_frames_lie_on_the_paint(clips):
+    """The masks of a moving object are where its paint is in every frame, and empty before it enters and after it left."""
     shares, away = [], 0
     for clip in clips:
         for each in clip.expressions:
@@ -74,7 +76,7 @@ def test_answers_in_the_other_frames_lie_on_the_paint(clips):
 
 
 def test_motion_words_match_what_the_pixels_do(clips):
-    """Follow nouns that are one blob in every frame: then the centroid of their paint is the thing."""
+    """Follow nouns that are one blob in every frame: then the centroid of their paint is the centroid of the object."""
     checked = 0
     for clip in clips:
         for each in clip.expressions:
@@ -98,26 +100,28 @@ def test_motion_words_match_what_the_pixels_do(clips):
 
 
 def scene_of(motions):
-    things = []
+    objects = []
     for at in range(len(motions)):
         mask = np.zeros((60, 160), bool)
         mask[20:40, 5 + 30 * at : 25 + 30 * at] = True
-        things.append(Thing("dog", mask, 400.0))
-    scene = Scene(np.full((60, 160, 3), 128, np.uint8), things)
-    return scene, {id(thing): motion for thing, motion in zip(things, motions, strict=True)}
+        objects.append(SceneObject("dog", mask, 400.0))
+    scene = Scene(np.full((60, 160, 3), 128, np.uint8), objects)
+    return scene, {id(obj): motion for obj, motion in zip(objects, motions, strict=True)}
 
 
-LEFT, RIGHT, STILL = Motion("left", (-0.3, 0.0)), Motion("right", (0.3, 0.0)), Motion()
+LEFT, RIGHT, STILL = ObjectMotion("left", (-0.3, 0.0)), ObjectMotion("right", (0.3, 0.0)), ObjectMotion()
 
 
 def said(motions):
     scene, moving = scene_of(motions)
-    claims = motion_claims(scene, moving, 0.005)
-    places = {id(thing): at for at, thing in enumerate(scene.things)}
-    return {text: [places[id(thing)] for thing in claim.targets] for claim in claims for text in claim.phrases}
+    candidates = motion_expressions(scene, moving, 0.005)
+    places = {id(obj): at for at, obj in enumerate(scene.objects)}
+    return {
+        text: [places[id(obj)] for obj in candidate.targets] for candidate in candidates for text in candidate.phrases
+    }
 
 
-def test_motion_tells_alike_things_apart():
+def test_motion_distinguishes_objects_of_one_noun():
     texts = said([LEFT, RIGHT, STILL])
     assert texts["the dog moving left"] == [0] and texts["the dog moving right"] == [1]
     assert texts["the dog that does not move"] == [2] and texts["the dog moving up"] == []
@@ -128,19 +132,19 @@ def test_several_with_one_motion_are_named_together():
     assert texts["all the dogs moving left"] == [0, 1] and "the dog moving left" not in texts
 
 
-def test_doubtful_motions_are_not_named():
-    stopped = Motion("left", (-0.3, 0.0), stops=True)
+def test_ambiguous_motions_are_not_named():
+    stopped = ObjectMotion("left", (-0.3, 0.0), stops=True)
     texts = said([LEFT, stopped])
     assert texts["the dog that stops"] == [1]
     assert "the dog moving left" not in texts, "the other one moved left too, before it stopped"
     assert "the dog that does not move" not in texts, "one of them stands still at the end"
-    assert "the dog that does not move" not in said([LEFT, Motion(growth=2.0)])
+    assert "the dog that does not move" not in said([LEFT, ObjectMotion(growth=2.0)])
 
 
 def test_questions_about_what_comes_next():
     scene, moving = scene_of([LEFT, STILL])
-    (claim,) = motion_questions(scene, moving, 0.005)
-    assert claim.targets == (scene.things[0],) and "left edge" in claim.phrases[0]
+    (candidate,) = motion_questions(scene, moving, 0.005)
+    assert candidate.targets == (scene.objects[0],) and "left edge" in candidate.phrases[0]
     scene, moving = scene_of([LEFT, LEFT])
     assert motion_questions(scene, moving, 0.005) == []
 
@@ -148,15 +152,15 @@ def test_questions_about_what_comes_next():
 def test_drawn_motions_are_clear():
     rng = np.random.default_rng(0)
     for _ in range(200):
-        motion = Motion.draw(rng)
+        motion = ObjectMotion.draw(rng)
         if motion.direction:
             along, across = (0, 1) if motion.direction in ("left", "right") else (1, 0)
             sign = -1 if motion.direction in ("left", "up") else 1
             assert sign * motion.step[along] >= 0.2 and abs(motion.step[across]) <= 0.03
 
 
-def test_what_is_asked_about_while_it_is_outside_has_no_target(clips):
-    """A hidden thing's noun is painted in no pixel of the key frame, or its words single out another of its kind."""
+def test_objects_outside_the_picture_are_no_target(clips):
+    """A hidden object's noun is painted nowhere in the key frame, or its words single out another of its kind."""
     alone = 0
     for clip in clips:
         for each in clip.expressions:
@@ -167,25 +171,29 @@ def test_what_is_asked_about_while_it_is_outside_has_no_target(clips):
     assert alone >= 5
 
 
-def test_hidden_things_are_spoken_of_without_a_target():
+def test_expressions_about_hidden_objects_have_no_target():
     scene, moving = scene_of([LEFT, RIGHT])
-    scene.things[0].mask[:] = False
-    scene.things[0].forget()
-    claims = motion_claims(scene, moving, 0.005)
-    kinds = {text: (claim.kind, len(claim.targets)) for claim in claims for text in claim.phrases}
+    scene.objects[0].mask[:] = False
+    scene.objects[0].clear_cache()
+    candidates = motion_expressions(scene, moving, 0.005)
+    kinds = {text: (candidate.kind, len(candidate.targets)) for candidate in candidates for text in candidate.phrases}
     assert kinds["the dog moving left"] == ("hidden", 0) and kinds["the dog moving right"] == ("motion", 1)
     scene, moving = scene_of([LEFT])
-    scene.things[0].mask[:] = False
-    scene.things[0].forget()
-    claims = motion_claims(scene, moving, 0.005)
-    assert ("hidden", ()) in {(claim.kind, claim.targets) for claim in claims if "the dog" in claim.phrases}
+    scene.objects[0].mask[:] = False
+    scene.objects[0].clear_cache()
+    candidates = motion_expressions(scene, moving, 0.005)
+    assert ("hidden", ()) in {
+        (candidate.kind, candidate.targets) for candidate in candidates if "the dog" in candidate.phrases
+    }
 
 
 def test_entering_and_leaving_have_words_of_their_own():
-    enters, leaves = Motion("left", (-0.5, 0.0), enters=True), Motion("left", (-0.5, 0.0), leaves=True)
+    enters, leaves = ObjectMotion("left", (-0.5, 0.0), enters=True), ObjectMotion("left", (-0.5, 0.0), leaves=True)
     texts = said([enters, leaves])
     assert texts["the dog that leaves the {picture}"] == [1] and texts["the dog that enters the {picture}"] == [0]
     assert "the dog moving left" not in texts and texts["all the dogs moving left"] == [0, 1]
     scene, moving = scene_of([enters, LEFT])
-    said_of = {text: claim.targets for claim in motion_questions(scene, moving, 0.005) for text in claim.phrases}
-    assert said_of["what comes into the {picture}?"] == (scene.things[0],)
+    said_of = {
+        text: candidate.targets for candidate in motion_questions(scene, moving, 0.005) for text in candidate.phrases
+    }
+    assert said_of["what comes into the {picture}?"] == (scene.objects[0],)

@@ -1,14 +1,14 @@
-"""Composed samples of a small painted world: every noun has its own paint, so pixels tell what is true."""
+"""Composed samples of a small painted world: every noun has its own paint, so pixels show what is true."""
 
 import re
 
 import numpy as np
 import pytest
 
-from instructseg.errors import DataError
+from instructseg.errors import DataError, InputError
 from instructseg.synthesis.composer import ComposeConfig, Composer, validation_set
 from instructseg.synthesis.cutouts import cut_out, paste
-from instructseg.synthesis.pixels import View, show, store
+from instructseg.synthesis.pixels import View, crop_scene, store_photo
 from instructseg.types import Instance, InstancePhoto, Task
 
 PAINT = {"dog": (220, 20, 20), "zebra": (30, 170, 40), "kite": (30, 60, 220), "clock": (230, 210, 30)}
@@ -29,7 +29,7 @@ def painted(photo_id, paint, seed, height=120, width=160):
             taken |= mask
             image[mask] = paint[name]
             instances.append(Instance(name, mask))
-    return InstancePhoto(photo_id, image, tuple(instances))
+    return InstancePhoto(photo_id, image, tuple(instances), dataset=photo_id.split("/")[0])
 
 
 COCO = [painted(f"coco/{seed}", PAINT, seed) for seed in range(12)]
@@ -138,11 +138,11 @@ def test_flip_swaps_the_sides():
     mask = np.zeros((50, 80), bool)
     mask[10:30, 5:25] = True
     image[mask] = 255
-    photo = store(InstancePhoto("coco/1", image, (Instance("dog", mask),)), 80)
+    photo = store_photo(InstancePhoto("coco/1", image, (Instance("dog", mask),)), 80)
     for flip in (False, True):
-        scene = show(photo, (0, 0, 80, 50), (50, 80), flip)
+        scene = crop_scene(photo, (0, 0, 80, 50), (50, 80), flip)
         expected = mask[:, ::-1] if flip else mask
-        assert np.array_equal(scene.things[0].mask, expected)
+        assert np.array_equal(scene.objects[0].mask, expected)
         assert np.array_equal(scene.image[..., 0] > 127, expected)
 
 
@@ -154,36 +154,36 @@ def test_crops_move_mask_and_pixels_alike(flip, size):
     mask = np.zeros((100, 120), bool)
     mask[20:70, 30:90] = rng.random((50, 60)) < 2
     image[mask] = 255
-    photo = store(InstancePhoto("coco/1", image, (Instance("dog", mask),)), 120)
-    scene = show(photo, (10, 5, 80, 95), size, flip)
-    assert ((scene.image[..., 0] > 127) == scene.things[0].mask).mean() > 0.98
+    photo = store_photo(InstancePhoto("coco/1", image, (Instance("dog", mask),)), 120)
+    scene = crop_scene(photo, (10, 5, 80, 95), size, flip)
+    assert ((scene.image[..., 0] > 127) == scene.objects[0].mask).mean() > 0.98
 
 
-def test_things_just_outside_are_doubtful():
-    photo = store(COCO[0], 160)
-    piece = photo.pieces[0]
-    _x0, _y0, x1, _y1 = piece.box
+def test_objects_just_outside_are_uncertain():
+    photo = store_photo(COCO[0], 160)
+    instance = photo.instances[0]
+    _x0, _y0, x1, _y1 = instance.box
     window = (x1 + 1, 0, 160, 120)
-    scene = show(photo, window, (120, 160), False)
-    assert piece.name in scene.known
-    assert View.of_window(window, (120, 160), False).nearly_shows(piece)
+    scene = crop_scene(photo, window, (120, 160), False)
+    assert instance.name in scene.possible_nouns
+    assert View.of_window(window, (120, 160), False).nearly_shows(instance)
 
 
 def test_paste_puts_real_pixels_in_front():
-    behind, source = store(COCO[0], 160), store(COCO[1], 160)
-    scene = show(behind, (0, 0, 160, 120), (120, 160), False)
+    behind, source = store_photo(COCO[0], 160), store_photo(COCO[1], 160)
+    scene = crop_scene(behind, (0, 0, 160, 120), (120, 160), False)
     before = scene.image.copy()
-    piece = source.pieces[0]
-    size = piece.mask.shape
-    covered = scene.things[0]
+    instance = source.instances[0]
+    size = instance.mask.shape
+    covered = scene.objects[0]
     x, y = covered.box[:2]
-    thing = paste(scene, cut_out(source, piece, size, False), x, y)
-    x0, y0, x1, y1 = piece.box
+    obj = paste(scene, cut_out(source, instance, size, False), x, y)
+    x0, y0, x1, y1 = instance.box
     inside = (slice(y + 2, y + size[0] - 2), slice(x + 2, x + size[1] - 2))
     assert np.array_equal(scene.image[inside], source.image[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2])
-    assert np.array_equal(scene.image[~thing.mask & ~_grown(thing.mask)], before[~thing.mask & ~_grown(thing.mask)])
-    assert not any((other.mask & thing.mask).any() for other in scene.things if other is not thing)
-    assert covered not in scene.things or not scene.is_clear(covered) or covered.area >= 0.4 * covered.whole
+    assert np.array_equal(scene.image[~obj.mask & ~_grown(obj.mask)], before[~obj.mask & ~_grown(obj.mask)])
+    assert not any((other.mask & obj.mask).any() for other in scene.objects if other is not obj)
+    assert covered not in scene.objects or not scene.is_clear(covered) or covered.area >= 0.4 * covered.full_area
 
 
 def _grown(mask):
@@ -195,18 +195,18 @@ def _grown(mask):
     return grown
 
 
-def test_riders_are_known_but_not_counted():
+def test_occluders_are_visible_but_not_countable():
     mask, tie = np.zeros((80, 80), bool), np.zeros((80, 80), bool)
     mask[10:60, 10:60], tie[30:45, 30:35] = True, True
     image = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
-    source = store(InstancePhoto("coco/1", image, (Instance("person", mask), Instance("tie", tie))), 80)
-    scene = show(store(COCO[0], 160), (0, 0, 160, 120), (120, 160), False)
-    paste(scene, cut_out(source, source.pieces[0], (50, 50), False), 20, 20)
-    rider = next(thing for thing in scene.things if thing.name == "tie")
-    assert not rider.countable and rider.area == tie.sum()
+    source = store_photo(InstancePhoto("coco/1", image, (Instance("person", mask), Instance("tie", tie))), 80)
+    scene = crop_scene(store_photo(COCO[0], 160), (0, 0, 160, 120), (120, 160), False)
+    paste(scene, cut_out(source, source.instances[0], (50, 50), False), 20, 20)
+    occluder = next(obj for obj in scene.objects if obj.name == "tie")
+    assert not occluder.countable and occluder.area == tie.sum()
 
 
-def test_photos_without_anything_to_say_are_refused():
+def test_photos_without_instances_are_refused():
     empty = InstancePhoto("coco/0", np.zeros((40, 40, 3), np.uint8), ())
     with pytest.raises(DataError):
         Composer([empty], CONFIG)
@@ -225,3 +225,38 @@ def test_validation_set_is_natural_and_fixed():
         assert sample.task is Task.REASON_SEG or all(kinds.count(kind) <= 3 for kind in kinds)
         assert (sample.task is Task.REASON_SEG) == (set(kinds) == {"function"})
         assert all(each.mask is None or each.area >= 0.01 for each in sample.expressions)
+
+
+def test_min_area_is_the_smallest_target():
+    config = ComposeConfig(size=160, min_area=0.05, paste_probability=0.0)
+    composer = Composer(PHOTOS, config, seed=3)
+    areas = [
+        each.area for index in range(20) for each in composer.sample(0, index).expressions if each.mask is not None
+    ]
+    assert areas and min(areas) >= 0.05
+
+
+def test_dataset_weights_choose_the_datasets():
+    composer = Composer(PHOTOS, ComposeConfig(size=160, dataset_weights={"coco": 0.0}), seed=3)
+    assert {composer.sample(0, index).dataset for index in range(20)} == {"ccp"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"size": 8}, "size: expected at least 16, got 8"),
+        ({"expressions_per_photo": 0}, "expressions_per_photo: expected at least 1, got 0"),
+        ({"min_area": 1.5}, "min_area: expected a number from 0 to 1, got 1.5"),
+        ({"reason_probability": -0.1}, "reason_probability: expected a number from 0 to 1"),
+        ({"dataset_weights": {"coco": -1.0}}, "dataset_weights: expected weights of at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, message):
+    with pytest.raises(InputError, match=message):
+        ComposeConfig(**setting)
+
+
+def test_samples_name_their_dataset(samples, composer):
+    assert all(sample.dataset == sample.id.split("/")[0] for sample in samples)
+    assert composer.video(0, 0).dataset in ("coco", "ccp")
+    assert {sample.dataset for sample in validation_set(PHOTOS, CONFIG, 1)} == {"coco", "ccp"}

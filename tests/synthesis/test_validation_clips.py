@@ -1,4 +1,4 @@
-"""Composed clips for scoring: painted rectangles tell what every frame really shows."""
+"""Composed clips for scoring: painted rectangles show what is in every frame."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def painted(frame, name):
     return frame[..., strongest].astype(int) - rest > 60
 
 
-def test_every_kind_in_turn_with_truth_in_every_frame(clips):
+def test_every_kind_in_turn_with_masks_in_every_frame(clips):
     assert len(clips) == 20
     for index, clip in enumerate(clips):
         assert clip.task is Task.RVOS and len(clip.frames) == FRAMES

@@ -27,7 +27,8 @@ def collate(request):
 
 def sample(name, height, width, masks, seed=0, **changes):
     expressions = tuple(Expression("the dog" if mask is None else "the red cup", mask) for mask in masks)
-    return Sample(name, Task.RES, (tiny_model.photo(height, width, seed),), expressions, **changes)
+    photo, dataset = tiny_model.photo(height, width, seed), name.split("/")[0]
+    return Sample(name, Task.RES, (photo,), expressions, dataset=dataset, **changes)
 
 
 def corner(height, width):

@@ -99,7 +99,7 @@ def test_data_that_is_none(tmp_path):
     with pytest.raises(RecipeError, match="found none of them there"):
         data_section(str(tmp_path), {})
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(RecipeError, match=r"broken\.json cannot be read as a COCO annotation file"):
+    with pytest.raises(RecipeError, match=r"broken\.json is damaged JSON"):
         data_section(str(tmp_path / "broken.json"), {})
     painted_world.paint(tmp_path)
     (tmp_path / "0.png").unlink()

@@ -53,7 +53,10 @@ def samples(count=3):
         Expression("the cat", RIGHT, "right"),
         Expression("kite", None, "none"),
     )
-    return [Sample(f"coco/{seed}", Task.RES, (tiny_model.photo(64, 64, seed),), asked) for seed in range(count)]
+    return [
+        Sample(f"coco/{seed}", Task.RES, (tiny_model.photo(64, 64, seed),), asked, dataset="coco")
+        for seed in range(count)
+    ]
 
 
 @pytest.mark.parametrize("batch_photos", [1, 2, 5])

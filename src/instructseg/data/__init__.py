@@ -1,1 +1,1 @@
-"""Datasets: readers turn files into photos and samples; `compose` makes unlimited true samples from photos."""
+"""Datasets: the catalogue, the readers that turn files into photos and samples, checking and preparing."""

@@ -1,4 +1,4 @@
-"""Is a data set on disk whole? What is there, what is missing, the first sample that cannot be read, and the counts."""
+"""Whether a dataset on disk is complete: files present and missing, the first unreadable sample, and the counts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ Progress = Callable[[Iterable[int]], Iterable[int]]
 
 @dataclass(frozen=True)
 class SplitReport:
-    """One split: `found` and `missing` map what is expected to what it is, `problem` says the first thing wrong.
+    """The result of checking one split.
 
-    `status` is "complete"; "not here" when expected files are missing and the split cannot be opened; "broken" when it
-    cannot be opened all the same, or samples cannot be read (`bad` of them); or "not as published" when all can be
-    read but a count differs. `counts` are of the samples that could be read.
+    `found` and `missing` map expected paths to descriptions; `problem` is the first error, "" if there is none.
+
+    `status` is "complete"; "not here" when expected files are missing and the split cannot be opened; "broken" when the
+    split cannot be opened although its files exist, or when `bad` samples cannot be read; or "not as published" when
+    all samples can be read but a count differs. `counts` are those of the readable samples.
     """
 
     split: str
@@ -38,7 +40,10 @@ class SplitReport:
 
 
 def check_split(entry: Entry, root: Path, split: str, progress: Progress = iter) -> SplitReport:
-    """Open one split and read every sample of it: each frame and each mask is decoded."""
+    """Open one split and read all its samples; every frame and every mask is decoded.
+
+    `progress` wraps the sample indices, for a progress bar.
+    """
     found, missing = _layout(entry, root, split)
     published = entry.counts.get(split, {})
     try:
@@ -48,7 +53,7 @@ def check_split(entry: Entry, root: Path, split: str, progress: Progress = iter)
         return SplitReport(split, status, found, missing, published=published, problem=str(error))
     counts, problem, bad = _read_all(reader, progress)
     differences = [
-        f"{counts[name]} {name}, {number} were published"
+        f"{counts[name]} {name}, expected {number} as published"
         for name, number in published.items()
         if counts.get(name, number) != number
     ]
@@ -57,32 +62,33 @@ def check_split(entry: Entry, root: Path, split: str, progress: Progress = iter)
 
 
 def is_good(reports: Sequence[SplitReport], all_wanted: bool) -> bool:
-    """One split at least is complete, and the others too, or, unless all are wanted, not here at all."""
+    """True when every split is complete; unless `all_wanted`, others may be missing if at least one is complete."""
     statuses = {report.status for report in reports}
     return COMPLETE in statuses and statuses <= ({COMPLETE} if all_wanted else {COMPLETE, ABSENT})
 
 
 def examine(sample: Sample) -> None:
-    """Decode everything in a sample. Raises DataError where its parts do not fit each other."""
+    """Decode all frames and masks of a sample. Raises DataError when they do not match each other."""
     if not sample.expressions:
         raise DataError(f"{sample.id} has no expressions")
-    if any(each.masks is not None for each in sample.expressions):
+    if any(expression.masks is not None for expression in sample.expressions):
         check_clip(sample)
         sizes = {sample.image.shape[:2]}
     else:
         sizes = {frame.shape[:2] for frame in sample.frames}
     if len(sizes) > 1:
         raise DataError(f"{sample.id} has frames of several sizes: {sorted(sizes)}")
-    for each in sample.expressions:
-        if not each.text.strip() and sample.task is not Task.CHAT:
-            raise DataError(f"{sample.id}: expression {each.id!r} has no words")
-        for mask in (each.mask, each.ignore):
+    for expression in sample.expressions:
+        if not expression.text.strip() and sample.task is not Task.CHAT:
+            raise DataError(f"{sample.id}: expression {expression.id!r} has no words")
+        for mask in (expression.mask, expression.ignore):
             if mask is not None and (mask.dtype != np.bool_ or mask.shape not in sizes):
-                raise DataError(f"{sample.id}: a mask is {mask.dtype} {mask.shape}, its frame is {sorted(sizes)}")
+                size = sorted(sizes)
+                raise DataError(f"{sample.id}: expected a mask bool {size}, got a mask {mask.dtype} {mask.shape}")
 
 
 def _layout(entry: Entry, root: Path, split: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Expected files that are there, and those that are not."""
+    """The expected files that exist, and those that do not, each with its description."""
     found, missing = {}, {}
     for pattern, what in entry.layout.items():
         pattern = pattern.replace("{split}", split)
@@ -91,7 +97,7 @@ def _layout(entry: Entry, root: Path, split: str) -> tuple[dict[str, str], dict[
 
 
 def _read_all(reader: Sequence[Sample], progress: Progress) -> tuple[dict[str, int], str, int]:
-    """Counts of what can be read, the first problem, and the number of samples that have one."""
+    """The counts of readable samples, the first problem, and the number of unreadable samples."""
     samples = expressions = bad = 0
     visuals, problem, kind = set(), "", "photos"
     for index in progress(range(len(reader))):

@@ -1,4 +1,4 @@
-"""Whether every file of a clip can be read and fits the others."""
+"""Whether all files of a clip can be read and match each other."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from instructseg.types import Expression, Sample
 
 
 def check_clip(clip: Sample) -> None:
-    """Decode all frames and masks of a clip. Raises DataError naming the first file or expression that is wrong.
+    """Decode all frames and masks of a clip. Raises DataError naming the first file or expression with an error.
 
-    Beyond what access finds by itself: as many masks as frames, and a target that shows up in at least one frame.
+    Each expression needs one mask per frame, and its target must be visible in at least one annotated frame.
     """
-    known = [each for each in clip.expressions if each.masks is not None]
-    for expression in known:
-        if len(expression.masks) != len(clip.frames):
+    annotated = [(expression, expression.masks) for expression in clip.expressions if expression.masks is not None]
+    for expression, masks in annotated:
+        if len(masks) != len(clip.frames):
             raise DataError(
-                f"{_named(clip, expression)}: {len(expression.masks)} masks for {len(clip.frames)} frames; "
-                "there must be as many"
+                f"{_describe(clip, expression)}: {len(masks)} masks for {len(clip.frames)} frames; each frame needs one"
             )
-    unseen = {expression.id: expression for expression in known if expression.details.get("objects")}
-    for index in range(len(clip.frames)):  # all of a frame at once: expressions share its label map
+    invisible = {expression.id: expression for expression, _ in annotated if expression.details.get("objects")}
+    for index in range(len(clip.frames)):  # frame by frame: the expressions share a frame's label map
         clip.frames[index]
-        for expression in known:
-            mask = expression.masks[index]
+        for expression, masks in annotated:
+            mask = masks[index]
             if mask is not None and mask.any():
-                unseen.pop(expression.id, None)
-    for expression in unseen.values():
+                invisible.pop(expression.id, None)
+    for expression in invisible.values():
         objects = ", ".join(expression.details["objects"])
-        raise DataError(f"{_named(clip, expression)} means {objects}, which no annotated frame shows")
+        raise DataError(f"{_describe(clip, expression)} refers to {objects}, which no annotated frame shows")
 
 
-def _named(clip: Sample, expression: Expression) -> str:
+def _describe(clip: Sample, expression: Expression) -> str:
     return f"clip {clip.id}, expression {expression.id!r} ({expression.text})"

@@ -1,9 +1,9 @@
-"""Any reader's samples written once as Parquet: self-contained, streamable, what `datasets.load_dataset` opens.
+"""Write any reader's samples as Parquet: self-contained, streamable, readable by `datasets.load_dataset`.
 
     DST/data/val-00000-of-00002.parquet ...     rows as in `prepared_rows`
-    DST/val.prepared                            JSON: what was prepared, so that a stopped run goes on
+    DST/val.prepared                            JSON: what is being prepared, to resume an interrupted run
 
-A shard holds a fixed number of samples and appears whole or not at all, so a second run writes only what is missing.
+A shard has a fixed number of samples and is written atomically, so a second run writes the missing shards only.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from instructseg.errors import DataError, InputError, InstructSegError
 from instructseg.media.files import make_folder, write_bytes
 from instructseg.types import Sample
 
-FORMAT = 1
-PHOTOS_A_SHARD, CLIPS_A_SHARD = 500, 20
-GROUP_BYTES = 1 << 20  # pictures in one row group: what reading one sample at random costs
-GROUP_ROWS = 64
+FORMAT = 2
+READABLE_FORMATS = (1, FORMAT)  # format 1 has no column "dataset"
+PHOTOS_PER_SHARD, CLIPS_PER_SHARD = 500, 20
+GROUP_BYTES = 1 << 20  # bytes of pictures in a row group: reading one sample reads its whole group
+GROUP_ROWS = 64  # maximum number of samples in a row group
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
@@ -36,39 +37,45 @@ def prepare(
     shard: int | None = None,
     progress: Progress = iter,
 ) -> list[Path]:
-    """Write all samples of `reader` below `destination`; returns the shards.
+    """Write all samples of `reader` below `destination`; returns the paths of the shards.
 
-    `shard` is the number of samples in a file. Raises DataError for a sample that cannot be read, and InputError when
-    the folder holds another data set under this split's name. What was finished stays.
+    Finished shards are kept when it is interrupted or fails. Raises DataError for a sample that cannot be read, and
+    InputError when the folder already has another dataset under this split's name, or pyarrow is not installed.
+
+    name: of the dataset, to recognise it when resuming.
+    split: of the dataset; letters, digits, - and _.
+    shard: number of samples per file, by default 500 photos or 20 clips.
+    progress: wraps the shard indices, for a progress bar.
     """
     parquet()
     if not re.fullmatch(r"\w[\w-]*", split):
-        raise InputError(f"split {split!r} cannot be a file name; letters, digits, - and _ were needed")
+        raise InputError(f"split {split!r} cannot be a file name; expected letters, digits, - and _")
     if not len(reader):
         raise DataError(f"{name} {split} has no samples")
-    shard = shard or (CLIPS_A_SHARD if len(_sample(reader, 0).frames) > 1 else PHOTOS_A_SHARD)
+    shard = shard or (CLIPS_PER_SHARD if len(_sample(reader, 0).frames) > 1 else PHOTOS_PER_SHARD)
     facts = {"format": FORMAT, "name": name, "split": split, "samples": len(reader), "shard": shard}
-    _claim(destination, split, facts)
+    _start_or_resume(destination, split, facts)
     paths = shard_paths(destination, facts)
-    for at in progress(range(len(paths))):
-        if not paths[at].is_file():
-            rows = (_row(reader, index) for index in range(at * shard, min((at + 1) * shard, len(reader))))
-            write_bytes(paths[at], _file(rows))
+    for number in progress(range(len(paths))):
+        if not paths[number].is_file():
+            rows = (_row(reader, index) for index in range(number * shard, min((number + 1) * shard, len(reader))))
+            write_bytes(paths[number], _parquet_file(rows))
     return paths
 
 
 def shard_paths(destination: Path, facts: Mapping[str, Any]) -> list[Path]:
-    """Where the shards of a split lie; `datasets` finds splits of any name by this pattern."""
+    """The paths of a split's shards; `datasets` recognises the split's name by this pattern."""
     shards, split = -(-facts["samples"] // facts["shard"]), facts["split"].replace("-", "_")
-    return [destination / "data" / f"{split}-{at:05d}-of-{shards:05d}.parquet" for at in range(shards)]
+    return [destination / "data" / f"{split}-{number:05d}-of-{shards:05d}.parquet" for number in range(shards)]
 
 
 def facts_path(destination: Path, split: str) -> Path:
+    """The file that says what is being prepared."""
     return destination / f"{split}.prepared"
 
 
 def parquet() -> Any:
-    """pyarrow's module for Parquet. Raises InputError with the way to install it."""
+    """The module pyarrow.parquet. Raises InputError with the command to install it."""
     try:
         import pyarrow.parquet
     except ImportError:
@@ -77,7 +84,7 @@ def parquet() -> Any:
 
 
 def schema() -> Any:
-    """The table's columns, with what `datasets` needs to show `frames` as images."""
+    """The pyarrow schema of the table, with the metadata by which `datasets` shows `frames` as images."""
     import pyarrow as pa
 
     rle = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
@@ -85,6 +92,7 @@ def schema() -> Any:
     masks = [("mask", rle), ("ignore", rle), ("masks", pa.list_(rle))]
     columns = [
         ("id", pa.string()),
+        ("dataset", pa.string()),
         ("task", pa.string()),
         ("key", pa.int32()),
         ("frames", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
@@ -97,7 +105,7 @@ def schema() -> Any:
 
 
 def _features() -> dict[str, Any]:
-    """The columns in the words of `datasets`, version 2 and later."""
+    """The columns as features of `datasets` 2 and later."""
 
     def value(kind: str) -> dict[str, Any]:
         return {"dtype": kind, "_type": "Value"}
@@ -109,6 +117,7 @@ def _features() -> dict[str, Any]:
     expression = {name: value("string") for name in ("text", "kind", "id", "answer", "details")}
     return {
         "id": value("string"),
+        "dataset": value("string"),
         "task": value("string"),
         "key": value("int32"),
         "frames": many({"_type": "Image"}),
@@ -119,27 +128,28 @@ def _features() -> dict[str, Any]:
     }
 
 
-def _claim(destination: Path, split: str, facts: Mapping[str, Any]) -> None:
-    """Write down what is being prepared, or check that it is what was begun here."""
+def _start_or_resume(destination: Path, split: str, facts: Mapping[str, Any]) -> None:
+    """Record what is being prepared, or check that it is the same as what was started here."""
     path = facts_path(destination, split)
     if path.is_file():
-        begun = read_facts(path)
-        if begun != facts:
+        started = read_facts(path)
+        if started != facts:
             changed = ", ".join(
-                f"{key} {begun.get(key)} then, {facts[key]} now" for key in facts if begun.get(key) != facts[key]
+                f"{key} {started.get(key)} then, {facts[key]} now" for key in facts if started.get(key) != facts[key]
             )
-            raise InputError(f"{path} says that something else was prepared here ({changed}); give another folder")
+            raise InputError(f"{path} says that another dataset was prepared here ({changed}); give another folder")
         return
     make_folder(destination / "data")
     write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What was prepared. Raises DataError when the file is missing or no such file."""
+    """What was prepared. Raises DataError when the file is missing or damaged, or of an unknown format."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT:
-            raise DataError(f"{path} has format {facts['format']}; this version reads {FORMAT}; prepare it again")
+        if facts["format"] not in READABLE_FORMATS:
+            formats = " and ".join(map(str, READABLE_FORMATS))
+            raise DataError(f"expected {path} in format {formats}, got {facts['format']}; prepare the dataset again")
         return {key: facts[key] for key in ("format", "name", "split", "samples", "shard")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} does not say what was prepared ({error!r}); run `instructseg data prepare`") from error
@@ -156,12 +166,12 @@ def _row(reader: Sequence[Sample], index: int) -> dict[str, Any]:
     sample = _sample(reader, index)
     try:
         return to_row(sample)
-    except InstructSegError as error:  # of frames and masks, which clips decode only now
+    except InstructSegError as error:  # clips decode their frames and masks on access
         raise DataError(f"sample {index} cannot be prepared: {error}") from error
 
 
-def _file(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows as a Parquet file, a row group for every megabyte of pictures."""
+def _parquet_file(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Rows as the bytes of a Parquet file, with one row group per megabyte of pictures."""
     import pyarrow as pa
 
     columns, buffer = schema(), io.BytesIO()

@@ -1,12 +1,12 @@
-"""One sample as one table row, and back: pictures as file bytes, masks as COCO RLE, words as they are.
+"""One sample as one table row, and back: pictures as file bytes, masks as COCO RLE, texts as they are.
 
 | column | content |
 |---|---|
-| id, task, key | as in `Sample` |
-| frames | list of {"bytes": an image file, "path": its name}, what `datasets` calls a list of images |
-| frame_names | list of names, empty for photos |
+| id, dataset, task, key | as in `Sample`; files of format 1 have no column dataset |
+| frames | list of {"bytes": an image file, "path": its name}: a list of images for `datasets` |
+| frame_names | list of names; empty for photos |
 | expressions | list of {text, kind, id, answer, details (JSON), mask, ignore, masks}; RLE: {"size", "counts"} |
-| regions, region_names | PNG of 16 bits, label + 1; or null |
+| regions, region_names | 16-bit PNG of label + 1; or null |
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ from instructseg.errors import DataError
 from instructseg.media.rle import decode_rle, encode_rle
 from instructseg.types import Expression, Sample, Task
 
-_ORIENTATION = 0x0112  # the EXIF tag that turns a picture when it is shown
+_ORIENTATION = 0x0112  # the EXIF tag by which a viewer rotates a picture
 
 
 def to_row(sample: Sample) -> dict[str, Any]:
-    """A sample as a row; every frame and mask is decoded. Pictures keep their file's bytes where that loses nothing."""
+    """A sample as a row. Pictures keep the bytes of their file if these decode to exactly the frame."""
     paths = getattr(sample.frames, "paths", None) or [None] * len(sample.frames)
-    frames = [_picture(frame, path, at) for at, (frame, path) in enumerate(zip(sample.frames, paths, strict=True))]
+    frames = [
+        _picture(frame, path, number) for number, (frame, path) in enumerate(zip(sample.frames, paths, strict=True))
+    ]
     return {
         "id": sample.id,
+        "dataset": sample.dataset,
         "task": sample.task.value,
         "key": sample.key,
         "frames": frames,
@@ -44,7 +47,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any]) -> Sample:
-    """The sample of a row. A photo is decoded at once, a clip's frames and masks when asked for."""
+    """The sample of a row. A photo is decoded at once, a clip's frames and masks on access."""
     files = [frame["bytes"] for frame in row["frames"]]
     frames = StoredFrames(files, row["id"])
     return Sample(
@@ -56,11 +59,12 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         None if row["regions"] is None else (_decode(row["regions"]).astype(np.int32) - 1).astype(np.int16),
         tuple(row["region_names"]),
         tuple(row["frame_names"]),
+        dataset=row["dataset"] if "dataset" in row else row["id"].split("/")[0],  # format 1: ids begin with it
     )
 
 
-class _Lazy(Sequence[Any]):
-    """Items decoded when asked for."""
+class _DecodedItems(Sequence[Any]):
+    """Items decoded on access by `decode`."""
 
     def __init__(self, items: Sequence[Any]) -> None:
         self.items = items
@@ -68,7 +72,7 @@ class _Lazy(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int | slice) -> Any:  # type: ignore[override]
+    def __getitem__(self, index: int | slice) -> Any:
         chosen = self.items[index]
         return [self.decode(each) for each in chosen] if isinstance(index, slice) else self.decode(chosen)
 
@@ -76,7 +80,7 @@ class _Lazy(Sequence[Any]):
         raise NotImplementedError
 
 
-class StoredFrames(_Lazy):
+class StoredFrames(_DecodedItems):
     """Image files in memory as RGB uint8 (height, width, 3)."""
 
     def __init__(self, items: Sequence[bytes], name: str) -> None:
@@ -88,25 +92,25 @@ class StoredFrames(_Lazy):
             with Image.open(io.BytesIO(item)) as picture:
                 return np.asarray(picture.convert("RGB"))
         except Exception as error:  # on damaged bytes the decoders raise nearly anything
-            raise DataError(f"a frame of {self.name} is damaged ({error}); prepare the data set again") from error
+            raise DataError(f"a frame of {self.name} is damaged ({error}); prepare the dataset again") from error
 
 
-class StoredMasks(_Lazy):
-    """COCO RLE, or None for a frame without annotation, as bool (height, width)."""
+class StoredMasks(_DecodedItems):
+    """COCO RLE masks as bool (height, width); None for a frame without annotation."""
 
     def decode(self, item: Mapping[str, Any] | None) -> np.ndarray | None:
         return None if item is None else decode_rle(item)
 
 
-def _picture(frame: np.ndarray, path: Path | None, at: int) -> dict[str, Any]:
-    """The file's own bytes where they decode to exactly this frame, however they are read; else a PNG."""
+def _picture(frame: np.ndarray, path: Path | None, number: int) -> dict[str, Any]:
+    """The bytes of the frame's file if every decoder gets exactly this frame from them, otherwise of a PNG."""
     if path is not None:
         content = Path(path).read_bytes()
         with Image.open(io.BytesIO(content)) as picture:
             upright = picture.getexif().get(_ORIENTATION, 1) == 1
             if upright and np.array_equal(np.asarray(picture.convert("RGB")), frame):
                 return {"bytes": content, "path": Path(path).name}
-    return {"bytes": _png(frame, np.uint8), "path": f"{at:05d}.png"}
+    return {"bytes": _png(frame, np.uint8), "path": f"{number:05d}.png"}
 
 
 def _png(pixels: np.ndarray, dtype: type) -> bytes:
@@ -124,16 +128,16 @@ def _rle(mask: np.ndarray | None) -> dict[str, Any] | None:
     return None if mask is None else encode_rle(mask)
 
 
-def _expression_row(each: Expression) -> dict[str, Any]:
+def _expression_row(expression: Expression) -> dict[str, Any]:
     return {
-        "text": each.text,
-        "kind": each.kind,
-        "id": each.id,
-        "answer": each.answer,
-        "details": json.dumps(dict(each.details), ensure_ascii=False),
-        "mask": _rle(each.mask),
-        "ignore": _rle(each.ignore),
-        "masks": None if each.masks is None else [_rle(mask) for mask in each.masks],
+        "text": expression.text,
+        "kind": expression.kind,
+        "id": expression.id,
+        "answer": expression.answer,
+        "details": json.dumps(dict(expression.details), ensure_ascii=False),
+        "mask": _rle(expression.mask),
+        "ignore": _rle(expression.ignore),
+        "masks": None if expression.masks is None else [_rle(mask) for mask in expression.masks],
     }
 
 

@@ -1,7 +1,7 @@
-"""Unlimited true training samples from photos with instance masks: real pixels, exact masks, checked instructions.
+"""Training samples without limit from photos with instance masks: real pixels, exact masks, true expressions.
 
-A sample starts from a crop of a photo, sometimes with cut-outs of other photos of the same dataset pasted on. Every
-instruction is derived from the finished picture, and only where it is true and unambiguous (`compose_claims`).
+A sample starts from a crop of a photo, sometimes with objects cut out of other photos of its dataset pasted on. Its
+expressions are derived from the finished picture, and only where they are true and unambiguous (`expressions`).
 """
 
 from __future__ import annotations
@@ -15,135 +15,143 @@ import numpy as np
 from instructseg.errors import DataError
 from instructseg.synthesis.config import ComposeConfig
 from instructseg.synthesis.cutouts import cut_out, paste
-from instructseg.synthesis.expressions import function_claims, res_claims
-from instructseg.synthesis.library import Library
-from instructseg.synthesis.pixels import StoredPhoto, tint
-from instructseg.synthesis.placement import free_corner, pasted_size, random_view
-from instructseg.synthesis.scene import Scene, union
-from instructseg.synthesis.text import Claim, write
+from instructseg.synthesis.expressions import affordance_expressions, referring_expressions
+from instructseg.synthesis.library import PhotoLibrary
+from instructseg.synthesis.pixels import StoredPhoto, jitter_color
+from instructseg.synthesis.placement import free_corner, pasted_size, random_crop
+from instructseg.synthesis.samples import photo_sample
+from instructseg.synthesis.scene import Scene
+from instructseg.synthesis.text import CandidateExpression
 from instructseg.synthesis.validation_photos import validation_samples
-from instructseg.synthesis.video import compose_video
-from instructseg.types import Expression, InstancePhoto, Sample, Task
+from instructseg.synthesis.video import compose_clip
+from instructseg.types import InstancePhoto, Sample, Task
 
 __all__ = ["ComposeConfig", "Composer", "validation_set"]
 
-_ATTEMPTS = 30  # pictures tried before giving up on a seed: a crop may hold nothing that can be said safely
+_MAX_ATTEMPTS = 30  # pictures composed for one sample: a crop may support no expression
+_MAX_PASTED = 4  # objects pasted onto one photo
+_SAME_NOUN_PROBABILITY = 0.5  # that a pasted object has a noun of the picture, so that expressions must discriminate
+_MAX_ABSENT_SHARE = 0.25  # of a sample's expressions that have no target
+_KIND_WEIGHTS = {  # relative frequency of each kind among those that a picture supports; 1 for others
+    "unique": 2.0, "position": 2.0, "relation": 1.5, "size": 1.2, "color": 1.5, "plural": 1.0, "absent": 1.0,
+}  # fmt: skip
 
 
 class Composer:
-    """Composes samples; `sample(epoch, index)` depends on the seed, the epoch and the index only.
+    """Composes samples; each depends on the seed, the epoch and the index only.
 
-    All photos are decoded once and kept at `config.cache_side`; forked data workers share that memory.
+    All photos are decoded once and kept in memory at `config.cache_side`; forked data workers share that memory.
+    Raises DataError when no photo has a countable instance.
     """
 
     def __init__(self, photos: Sequence[InstancePhoto], config: ComposeConfig | None = None, seed: int = 0) -> None:
         self.config, self.seed = config or ComposeConfig(), seed
-        self.library = Library(photos, self.config.cache_side)
-        self._photo_chances = self.library.photo_chances(self.config.dataset_weights)
+        self.library = PhotoLibrary(photos, self.config.cache_side)
+        self._photo_probabilities = self.library.photo_probabilities(self.config.dataset_weights)
 
-    def asking(self, reason_probability: float) -> Composer:
-        """The same photos, seed and settings with another share of questions."""
+    def with_reason_probability(self, reason_probability: float) -> Composer:
+        """A composer with the same photos, seed and settings but another share of reasoning samples, 0..1."""
         other = copy.copy(self)
         other.config = replace(self.config, reason_probability=reason_probability)
         return other
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """One composed picture (RES or ReasonSeg) with its instructions."""
+        """One composed picture (RES or ReasonSeg) with its expressions.
+
+        Raises DataError when no expression is true of any of 30 pictures.
+        """
         rng = np.random.default_rng((self.seed, epoch, index, 0))
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             photo = self._draw_photo(rng)
             scene = self._compose(photo, rng)
-            task, claims = self._claims(photo.dataset, scene, rng)
-            if claims:
-                chosen = self._choose(photo.dataset, claims, rng)
-                return _to_sample(f"{photo.id}#{epoch}.{index}", task, scene, chosen, rng)
-        raise DataError(f"no true instruction found in {_ATTEMPTS} compositions; the photos' objects may be too small")
+            task, candidates = self._candidates(photo.dataset, scene, rng)
+            if candidates:
+                chosen = self._choose(photo.dataset, candidates, rng)
+                return photo_sample(f"{photo.id}#{epoch}.{index}", task, scene, chosen, photo.dataset, rng)
+        raise DataError(
+            f"no true expression found in {_MAX_ATTEMPTS} compositions; the photos' objects may be too small, "
+            "lower min_area or add photos"
+        )
 
     def video(self, epoch: int, index: int, frames: int = 5) -> Sample:
-        """A short clip of cut-outs moving over a photo (RVOS or ReasonVOS); any frame may be the key frame."""
+        """A clip of `frames` frames with objects that move over a photo (RVOS or ReasonVOS); any frame may be the key.
+
+        Raises DataError when no expression is true of any of 30 clips.
+        """
         rng = np.random.default_rng((self.seed, epoch, index, 1))
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             photo = self._draw_photo(rng)
-            sample = compose_video(self.library, photo, f"{photo.id}#v{epoch}.{index}", frames, self.config, rng)
+            sample = compose_clip(self.library, photo, f"{photo.id}#v{epoch}.{index}", frames, self.config, rng)
             if sample is not None:
                 return sample
-        raise DataError(f"no true clip found in {_ATTEMPTS} compositions; there may be too few instances to cut out")
+        raise DataError(
+            f"no true expression found in {_MAX_ATTEMPTS} composed clips; there may be too few instances to cut out, "
+            "add photos with whole objects"
+        )
 
     def _draw_photo(self, rng: np.random.Generator) -> StoredPhoto:
-        return self.library.photos[rng.choice(len(self.library.photos), p=self._photo_chances)]
+        return self.library.photos[rng.choice(len(self.library.photos), p=self._photo_probabilities)]
 
     def _compose(self, photo: StoredPhoto, rng: np.random.Generator) -> Scene:
-        scene = random_view(self.library, photo, self.config, rng)
+        scene = random_crop(self.library, photo, self.config, rng)
         gain, bias = rng.uniform(0.9, 1.1) * rng.uniform(0.96, 1.04, 3), rng.uniform(-10, 10)
-        scene.image = tint(scene.image, gain, bias, rng.uniform(0.8, 1.2))
+        scene.image = jitter_color(scene.image, gain, bias, rng.uniform(0.8, 1.2))
         if rng.random() < self.config.paste_probability:
-            for _ in range(rng.integers(1, self.config.most_pasted + 1)):
+            for _ in range(rng.integers(1, _MAX_PASTED + 1)):
                 self._paste_one(scene, photo.dataset, rng)
         return scene
 
     def _paste_one(self, scene: Scene, dataset: str, rng: np.random.Generator) -> None:
-        names = sorted(scene.names)
-        alike = rng.random() < self.config.alike_probability and names
-        wanted = names[rng.integers(len(names))] if alike else None
-        drawn = self.library.draw_cutout(dataset, wanted, rng)
+        names = sorted(scene.visible_nouns)
+        same_noun = rng.random() < _SAME_NOUN_PROBABILITY and names
+        noun = names[rng.integers(len(names))] if same_noun else None
+        drawn = self.library.draw_cutout(dataset, noun, rng)
         if drawn is None:
             return
         height, width = pasted_size(scene, drawn[1].mask.shape, drawn[1].area, rng)
         if height < scene.image.shape[0] and width < scene.image.shape[1]:
-            piece = cut_out(*drawn, (height, width), bool(rng.random() < 0.5))
-            piece.image[:] = tint(
-                piece.image, rng.uniform(0.93, 1.07, 3), rng.uniform(-12, 12), rng.uniform(0.85, 1.15)
-            )
-            paste(scene, piece, *free_corner(scene, (height, width), rng))
+            cutout = cut_out(*drawn, (height, width), bool(rng.random() < 0.5))
+            gain, bias, saturation = rng.uniform(0.93, 1.07, 3), rng.uniform(-12, 12), rng.uniform(0.85, 1.15)
+            cutout.image[:] = jitter_color(cutout.image, gain, bias, saturation)
+            paste(scene, cutout, *free_corner(scene, (height, width), rng))
 
-    def _claims(self, dataset: str, scene: Scene, rng: np.random.Generator) -> tuple[Task, list[Claim]]:
+    def _candidates(
+        self, dataset: str, scene: Scene, rng: np.random.Generator
+    ) -> tuple[Task, list[CandidateExpression]]:
         if rng.random() < self.config.reason_probability:
-            claims = function_claims(scene, self.library.domains[dataset], self.config.min_area)
-            if claims:
-                return Task.REASON_SEG, claims
-        claims = res_claims(scene, self.library.vocabularies[dataset], self.config.min_area)
-        return Task.RES, claims if any(claim.targets for claim in claims) else []
+            table = self.library.affordance_tables[dataset]
+            candidates = affordance_expressions(scene, table, self.config.min_area)
+            if candidates:
+                return Task.REASON_SEG, candidates
+        candidates = referring_expressions(scene, self.library.vocabularies[dataset], self.config.min_area)
+        return Task.RES, candidates if any(candidate.targets for candidate in candidates) else []
 
-    def _choose(self, dataset: str, claims: Sequence[Claim], rng: np.random.Generator) -> list[Claim]:
-        """Kinds by weight, then a claim within the kind by the rarity of its noun."""
-        weights = self.config.kind_weights
-        left, absent, chosen = list(claims), 0, []
-        while left and len(chosen) < self.config.expressions_per_photo:
-            kinds = sorted({claim.kind for claim in left})
-            chances = np.array([weights.get(kind, 1.0) for kind in kinds])
-            if not chances.any():
-                break
-            kind = kinds[rng.choice(len(kinds), p=chances / chances.sum())]
-            options = [claim for claim in left if claim.kind == kind]
-            chances = np.array([claim.weight * self.library.rarity(dataset, claim.noun) for claim in options])
-            claim = options[rng.choice(len(options), p=chances / chances.sum())]
-            chosen.append(claim)
-            left = [other for other in left if not _says_the_same(claim, other)]
-            absent += not claim.targets
-            if absent >= self.config.most_absent * self.config.expressions_per_photo:
-                left = [other for other in left if other.targets]
+    def _choose(
+        self, dataset: str, candidates: Sequence[CandidateExpression], rng: np.random.Generator
+    ) -> list[CandidateExpression]:
+        """Draw a kind by its weight, then an expression of this kind by its weight and the rarity of its noun."""
+        remaining, absent, chosen = list(candidates), 0, []
+        while remaining and len(chosen) < self.config.expressions_per_photo:
+            kinds = sorted({candidate.kind for candidate in remaining})
+            weights = np.array([_KIND_WEIGHTS.get(kind, 1.0) for kind in kinds])
+            kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+            options = [candidate for candidate in remaining if candidate.kind == kind]
+            weights = np.array([option.weight * self.library.rarity(dataset, option.noun) for option in options])
+            candidate = options[rng.choice(len(options), p=weights / weights.sum())]
+            chosen.append(candidate)
+            remaining = [other for other in remaining if not _is_equivalent(candidate, other)]
+            absent += not candidate.targets
+            if absent >= _MAX_ABSENT_SHARE * self.config.expressions_per_photo:
+                remaining = [other for other in remaining if other.targets]
         return chosen
 
 
-def _says_the_same(claim: Claim, other: Claim) -> bool:
-    """Same kind, same noun and same answer: another wording of it, or nothing again."""
-    same_answer = len(claim.targets) == len(other.targets) and all(map(_is, claim.targets, other.targets))
-    return claim is other or ((claim.kind, claim.noun) == (other.kind, other.noun) and same_answer)
-
-
-def _is(first: object, second: object) -> bool:
-    return first is second
-
-
-def _to_sample(name: str, task: Task, scene: Scene, claims: Sequence[Claim], rng: np.random.Generator) -> Sample:
-    expressions = []
-    for claim in claims:
-        mask = union(list(claim.targets)) if claim.targets else None
-        expressions.append(Expression(write(claim, rng), mask, claim.kind))
-    regions, names = scene.regions()
-    return Sample(name, task, (scene.image,), tuple(expressions), 0, regions, names)
+def _is_equivalent(first: CandidateExpression, second: CandidateExpression) -> bool:
+    """True for expressions of the same kind about the same noun with the same targets: two wordings of one meaning."""
+    same_targets = [*map(id, first.targets)] == [*map(id, second.targets)]
+    return first is second or ((first.kind, first.noun) == (second.kind, second.noun) and same_targets)
 
 
 def validation_set(photos: Sequence[InstancePhoto], config: ComposeConfig | None = None, seed: int = 0) -> list[Sample]:
-    """Natural samples for scoring; see `compose_validation`."""
+    """Samples for evaluation from whole photos, at longest side `config.size`; see `validation_samples`."""
     return validation_samples(photos, (config or ComposeConfig()).size, seed)

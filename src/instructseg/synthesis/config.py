@@ -1,43 +1,48 @@
-"""The settings of composing."""
+"""The settings of the composer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-
-def _default_weights() -> Mapping[str, float]:
-    return {"unique": 2.0, "position": 2.0, "relation": 1.5, "size": 1.2, "color": 1.5, "plural": 1.0, "absent": 1.0}
+from instructseg.errors import InputError
 
 
 @dataclass(frozen=True)
 class ComposeConfig:
-    """How samples are composed.
-
-    size: longest side of the picture in pixels.
-    cache_side: longest side at which photos are kept in memory; above `size`, so that crops stay sharp.
-    expressions_per_photo: at most this many instructions a sample.
-    min_area: least share of the picture a target covers.
-    paste_probability, most_pasted: how often cut-outs are pasted, and how many at most.
-    alike_probability: chance that a cut-out has the noun of something already there, so that words must discriminate.
-    whole_probability: chance that the base photo is not cropped.
-    flip_probability: chance of a mirrored base photo; words are chosen afterwards.
-    reason_probability: chance of a ReasonSeg sample (questions about use) instead of a RES one, where possible.
-    dataset_weights: relative frequency of datasets (the part of photo ids before the slash); 1 where not given.
-    kind_weights: relative frequency of the kinds of RES expressions, among those that the picture supports.
-    most_absent: share of a sample's expressions that may have no target.
-    """
+    """How samples are composed. Raises InputError for a value out of range."""
 
     size: int = 384
+    """Longest side of a composed picture in pixels, at least 16."""
+
     cache_side: int = 512
+    """Longest side in pixels at which photos are kept in memory, at least 16. Larger than `size` keeps crops sharp."""
+
     expressions_per_photo: int = 8
+    """Maximum number of expressions per sample, at least 1."""
+
     min_area: float = 0.005
+    """Minimum area of a target as a share of the picture, 0..1. Smaller objects stay in the picture, unmentioned."""
+
     paste_probability: float = 0.5
-    most_pasted: int = 4
-    alike_probability: float = 0.5
+    """Probability, 0..1, that objects cut out of other photos of the dataset are pasted onto a photo."""
+
     whole_probability: float = 0.35
-    flip_probability: float = 0.5
+    """Probability, 0..1, that the whole photo is shown rather than a crop."""
+
     reason_probability: float = 0.2
+    """Probability, 0..1, of a reasoning sample instead of a referring one; where no question fits, it is referring."""
+
     dataset_weights: Mapping[str, float] = field(default_factory=dict)
-    kind_weights: Mapping[str, float] = field(default_factory=_default_weights)
-    most_absent: float = 0.25
+    """Relative frequency of each dataset (`InstancePhoto.dataset`), at least 0; 1 for datasets that are not listed."""
+
+    def __post_init__(self) -> None:
+        for name, minimum in (("size", 16), ("cache_side", 16), ("expressions_per_photo", 1)):
+            if getattr(self, name) < minimum:
+                raise InputError(f"{name}: expected at least {minimum}, got {getattr(self, name)}")
+        for name in ("min_area", "paste_probability", "whole_probability", "reason_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
+        negative = [dataset for dataset, weight in self.dataset_weights.items() if weight < 0]
+        if negative:
+            raise InputError(f"dataset_weights: expected weights of at least 0, got {dict(self.dataset_weights)}")

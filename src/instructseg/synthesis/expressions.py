@@ -1,115 +1,108 @@
-"""True statements about which things a noun, an attribute or a question means in a scene.
+"""Every expression that is true and unambiguous in a scene: which objects a noun, an attribute or a question refers to.
 
-The rule everywhere: a claim is made only when a clear margin makes it true and unambiguous; in doubt it is dropped.
-A crowd region, or anything else nobody can count, of the same noun silences every claim about that noun but its
-presence. Words for places, relations and colours live in `compose_places`, `compose_relations`, `compose_colors`.
+The rule for all of them: an expression is kept only when a clear margin makes it true; in doubt it is dropped. A crowd
+region, or any other uncountable object, of a noun rules out every expression about that noun, including its absence.
+Positions, relations and colours have modules of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from instructseg.synthesis.affordances_coco import COCO_FUNCTIONS
-from instructseg.synthesis.affordances_fashion import FASHION_FUNCTIONS
-from instructseg.synthesis.colors import color_claims, color_codes
-from instructseg.synthesis.nouns import (
-    BYSTANDERS_WEAR,
-    MASS,
-    NEVER_ABSENT,
-    PLURAL_ONLY,
-    SUPERCLASSES,
-    indefinite,
-    is_plural,
-    lookalikes,
-    plural,
-    words,
+from instructseg.synthesis.affordances import affordances
+from instructseg.synthesis.colors import color_codes, color_expressions
+from instructseg.synthesis.nouns import indefinite, is_plural, lookalikes, noun_table, plural, words_for
+from instructseg.synthesis.position_expressions import (
+    position_expressions,
+    size_expressions,
+    wrong_side_expressions,
 )
-from instructseg.synthesis.position_expressions import position_claims, size_claims, wrong_side_claims
-from instructseg.synthesis.relation_expressions import relation_claims
-from instructseg.synthesis.scene import Scene, Thing, union
-from instructseg.synthesis.text import Claim
+from instructseg.synthesis.relation_expressions import relation_expressions
+from instructseg.synthesis.scene import ObjectGroup, Scene, union
+from instructseg.synthesis.text import CandidateExpression
 
-_FUNCTIONS = {"coco": COCO_FUNCTIONS, "fashion": FASHION_FUNCTIONS}
-_MOST_IN_A_PLURAL = 12  # COCO annotators turn longer rows into crowds, so longer unions may be incomplete
-
-
-@dataclass(frozen=True)
-class Group:
-    """All things of one noun that can be spoken of safely, with the words for it (singular) in this scene."""
-
-    noun: str
-    things: tuple[Thing, ...]
-    words: tuple[str, ...]
+_MAX_PLURAL_TARGETS = 12  # COCO annotators turn larger groups into crowds, so larger unions may be incomplete
+_MIN_CLEAR_SHARE = 0.8  # area of a plural's target that belongs to clearly visible objects
 
 
-def safe_groups(scene: Scene) -> list[Group]:
-    """The noun groups without uncountable members whose words mean nothing else in the scene."""
+def countable_groups(scene: Scene) -> list[ObjectGroup]:
+    """The objects of each noun, for nouns without uncountable objects and with words that mean nothing else here."""
     groups = []
-    for noun, things in scene.groups().items():
-        said = words(noun, scene.known - {noun})
-        if said and noun not in scene.doubtful and all(thing.countable for thing in things):
-            groups.append(Group(noun, tuple(things), said))
+    for noun, objects in scene.objects_by_noun().items():
+        words = words_for(noun, scene.possible_nouns - {noun})
+        if words and noun not in scene.uncertain_nouns and all(obj.countable for obj in objects):
+            groups.append(ObjectGroup(noun, tuple(objects), words))
     return groups
 
 
-def res_claims(scene: Scene, vocabulary: frozenset[str], min_area: float) -> list[Claim]:
-    """Every claim for referring segmentation that the scene supports."""
-    groups = safe_groups(scene)
+def referring_expressions(scene: Scene, vocabulary: frozenset[str], min_area: float) -> list[CandidateExpression]:
+    """Every expression for referring segmentation that the scene supports.
+
+    `vocabulary` are the nouns that the dataset annotates: those that are missing give expressions without a target.
+    `min_area` is the minimum area of a target as a share of the picture.
+    """
+    groups = countable_groups(scene)
     codes = color_codes(scene.image)
-    found: list[Claim] = []
+    candidates: list[CandidateExpression] = []
     for group in groups:
-        found += _unique(scene, group)
-        found += _plural(group)
-        found += size_claims(group.noun, group.things, group.words)
-        found += position_claims(scene, group.noun, group.things, group.words)
-        found += color_claims(group.noun, group.things, group.words, codes)
-        found += wrong_side_claims(scene, group.noun, group.things, group.words)
-    found += relation_claims(scene, [(group.noun, group.things, group.words) for group in groups])
-    found += _superclasses(scene)
-    found += _missing(scene, vocabulary)
-    return [claim for claim in found if is_fair(scene, claim, min_area)]
+        candidates += _unique(group)
+        candidates += _plural(group)
+        candidates += size_expressions(group)
+        candidates += position_expressions(scene, group)
+        candidates += color_expressions(group, codes)
+        candidates += wrong_side_expressions(scene, group)
+    candidates += relation_expressions(scene, groups)
+    candidates += _superclasses(scene)
+    candidates += _absent(scene, vocabulary)
+    return [candidate for candidate in candidates if has_visible_target(scene, candidate, min_area)]
 
 
-def function_claims(scene: Scene, domain: str, min_area: float) -> list[Claim]:
-    """Questions about use that exactly one noun group of the scene answers (reasoning segmentation)."""
-    groups = {group.noun: group for group in safe_groups(scene)}
-    found = []
-    for function in _FUNCTIONS.get(domain, ()):
-        present = function.nouns & scene.known
-        if len(present) != 1 or not present <= groups.keys() or function.blockers & scene.known:
+def affordance_expressions(scene: Scene, vocabulary: str, min_area: float) -> list[CandidateExpression]:
+    """Questions about use that objects of exactly one noun in the scene answer (reasoning segmentation).
+
+    `vocabulary` names the table of questions, see `affordances`; `min_area` is the minimum area of a target as a share
+    of the picture.
+    """
+    groups = {group.noun: group for group in countable_groups(scene)}
+    candidates = []
+    for affordance in affordances(vocabulary):
+        present = affordance.nouns & scene.possible_nouns
+        if len(present) != 1 or not present <= groups.keys() or affordance.blockers & scene.possible_nouns:
             continue
         group = groups[next(iter(present))]
-        several = len(group.things) > 1 or is_plural(group.noun)
-        found.append(Claim("function", group.noun, function.questions, group.things, several, question=True))
-    return [claim for claim in found if is_fair(scene, claim, min_area)]
+        several = len(group.objects) > 1 or is_plural(group.noun)
+        candidates.append(
+            CandidateExpression("function", group.noun, affordance.questions, group.objects, several, question=True)
+        )
+    return [candidate for candidate in candidates if has_visible_target(scene, candidate, min_area)]
 
 
-def is_fair(scene: Scene, claim: Claim, min_area: float) -> bool:
-    """The target is there to be seen: large enough, and mostly made of things that are not mere leftovers."""
-    if not claim.targets:
+def has_visible_target(scene: Scene, candidate: CandidateExpression, min_area: float) -> bool:
+    """True when the target is large enough and most of it belongs to clearly visible objects, or there is none."""
+    targets = candidate.targets
+    if not targets:
         return True
-    if len(claim.targets) == 1:
-        return scene.is_clear(claim.targets[0]) and claim.targets[0].area >= min_area * scene.pixels
-    clear = sum(thing.area for thing in claim.targets if scene.is_clear(thing))
-    area = np.count_nonzero(union(list(claim.targets)))
-    return len(claim.targets) <= _MOST_IN_A_PLURAL and area >= min_area * scene.pixels and clear >= 0.8 * area
+    if len(targets) == 1:
+        return scene.is_clear(targets[0]) and targets[0].area >= min_area * scene.pixels
+    clear = sum(obj.area for obj in targets if scene.is_clear(obj))
+    area = int(np.count_nonzero(union(targets)))
+    return len(targets) <= _MAX_PLURAL_TARGETS and area >= min_area * scene.pixels and clear >= _MIN_CLEAR_SHARE * area
 
 
-def _unique(scene: Scene, group: Group) -> Iterator[Claim]:
-    if len(group.things) != 1:
+def _unique(group: ObjectGroup) -> Iterator[CandidateExpression]:
+    if len(group.objects) != 1:
         return
     for word in group.words:
         phrases = unique_phrases(word)
-        if group.noun in BYSTANDERS_WEAR:
+        if group.noun in noun_table().worn_by_bystanders:
             phrases = tuple(phrase for phrase in phrases if "only" not in phrase)
-        yield Claim("unique", group.noun, phrases, group.things, is_plural(word))
+        yield CandidateExpression("unique", group.noun, phrases, group.objects, is_plural(word))
 
 
 def unique_phrases(word: str) -> tuple[str, ...]:
-    """Ways to name the only thing of its kind."""
+    """Ways to name the only object of its kind."""
     return (
         f"the {word}",
         f"the {word}",
@@ -122,12 +115,13 @@ def unique_phrases(word: str) -> tuple[str, ...]:
     )
 
 
-def _plural(group: Group) -> Iterator[Claim]:
-    if len(group.things) < 2 or group.noun in BYSTANDERS_WEAR:
+def _plural(group: ObjectGroup) -> Iterator[CandidateExpression]:
+    table = noun_table()
+    if len(group.objects) < 2 or group.noun in table.worn_by_bystanders:
         return
     for word in group.words:
-        if word not in MASS:
-            yield Claim("plural", group.noun, _plural_phrases(word), group.things, True)
+        if word not in table.mass_nouns:
+            yield CandidateExpression("plural", group.noun, _plural_phrases(word), group.objects, True)
 
 
 def _plural_phrases(word: str) -> tuple[str, ...]:
@@ -141,32 +135,33 @@ def _plural_phrases(word: str) -> tuple[str, ...]:
         many,
         f"the {many} in this {{picture}}",
     )
-    return phrases if word in PLURAL_ONLY else (*phrases, f"every {word}", f"each {word} in the {{picture}}")
+    return phrases if is_plural(word) else (*phrases, f"every {word}", f"each {word} in the {{picture}}")
 
 
-def _superclasses(scene: Scene) -> Iterator[Claim]:
+def _superclasses(scene: Scene) -> Iterator[CandidateExpression]:
     """ "the animal", "the vehicles": when all members present are countable and lookalikes are absent."""
-    groups = scene.groups()
-    for word, members in SUPERCLASSES.items():
-        things = tuple(thing for noun in sorted(members & groups.keys()) for thing in groups[noun])
-        if not things or not all(thing.countable for thing in things):
+    table, groups = noun_table(), scene.objects_by_noun()
+    for word, members in table.superclasses.items():
+        objects = tuple(obj for noun in sorted(members & groups.keys()) for obj in groups[noun])
+        if not objects or not all(obj.countable for obj in objects):
             continue
-        if (members | {"teddy bear"}) & scene.doubtful or "teddy bear" in groups:
+        if (members | {"teddy bear"}) & scene.uncertain_nouns or "teddy bear" in groups:
             continue
-        if len(things) == 1:
-            yield Claim("unique", things[0].name, unique_phrases(word), things, weight=0.5)
-        elif word not in MASS:  # so never "footwear": people in the background wear it too
-            yield Claim("plural", things[0].name, _plural_phrases(word), things, True, weight=0.5)
+        if len(objects) == 1:
+            yield CandidateExpression("unique", objects[0].name, unique_phrases(word), objects, weight=0.5)
+        elif word not in table.mass_nouns:  # so never "footwear": people in the background wear it too
+            yield CandidateExpression("plural", objects[0].name, _plural_phrases(word), objects, True, weight=0.5)
 
 
-def _missing(scene: Scene, vocabulary: frozenset[str]) -> Iterator[Claim]:
-    """Nouns the annotators would have marked, were they in the picture."""
-    known = scene.known
-    free = (noun for noun in sorted(vocabulary - known - NEVER_ABSENT) if not lookalikes(noun) & known)
-    missing = [noun for noun in free if words(noun, known)]
-    for noun in missing:
-        for word in (said := words(noun, known)):
-            weight = 1 / (len(missing) * len(said))
-            yield Claim("absent", noun, unique_phrases(word), (), is_plural(word), weight)
-            if word not in MASS:
-                yield Claim("absent", noun, _plural_phrases(word), (), True, weight / 4)
+def _absent(scene: Scene, vocabulary: frozenset[str]) -> Iterator[CandidateExpression]:
+    """Nouns that the annotators would have marked if they were in the picture."""
+    table, possible = noun_table(), scene.possible_nouns
+    certain = (noun for noun in sorted(vocabulary - possible - table.never_absent) if not lookalikes(noun) & possible)
+    absent = [noun for noun in certain if words_for(noun, possible)]
+    for noun in absent:
+        words = words_for(noun, possible)
+        for word in words:
+            weight = 1 / (len(absent) * len(words))
+            yield CandidateExpression("absent", noun, unique_phrases(word), (), is_plural(word), weight)
+            if word not in table.mass_nouns:
+                yield CandidateExpression("absent", noun, _plural_phrases(word), (), True, weight / 4)

@@ -1,4 +1,4 @@
-"""All photos in memory at working size, and what is known about them as sets: vocabularies, rarity, cut-outs."""
+"""All photos in memory at working size, with the vocabulary, the rarity of nouns and the cut-outs of each dataset."""
 
 from __future__ import annotations
 
@@ -10,96 +10,112 @@ import numpy as np
 
 from instructseg.errors import DataError
 from instructseg.synthesis.cutouts import shared_mask
-from instructseg.synthesis.nouns import NEVER_PASTED, domain_of, is_plural
-from instructseg.synthesis.pixels import Piece, StoredPhoto, store
+from instructseg.synthesis.nouns import is_plural, noun_table, vocabulary_of
+from instructseg.synthesis.pixels import StoredInstance, StoredPhoto, store_photo
 from instructseg.types import InstancePhoto
 
-_LEAST_CUTOUT_SHARE = 0.008  # of the photo: smaller instances have too few real pixels to paste
-_LEAST_CUTOUT_SIDE = 24
-_WHOLE = 0.92  # least share of a cut-out in one connected part
-_MOST_RIDDEN = 0.3  # share of a cut-out that other annotated things may cover (a table's mask holds its dishes)
+_MIN_CUTOUT_SHARE = 0.008  # area as a share of the photo: smaller instances have too few pixels to paste
+_MIN_CUTOUT_SIDE = 24  # pixels of the shorter side of the box
+_MIN_CONNECTED_SHARE = 0.92  # area in one connected component: objects cut apart by others are hard to recognise
+_MAX_OCCLUDED_SHARE = 0.3  # area that other annotated objects may cover (a table's mask contains its dishes)
 
 
-class Library:
-    """Stored photos by dataset; the dataset is the part of the photo id before the slash.
+class PhotoLibrary:
+    """Stored photos by dataset; `max_side` is their longest side in pixels.
 
-    Annotation is exhaustive for a dataset's own vocabulary only, so nothing is mixed across datasets. Raises
-    DataError when no photo has a countable instance.
+    A dataset is annotated exhaustively for its own vocabulary only, so pictures never mix datasets. Raises DataError
+    when no photo has a countable instance.
     """
 
     def __init__(self, photos: Sequence[InstancePhoto], max_side: int) -> None:
-        stored = (store(photos[index], max_side) for index in range(len(photos)))
-        self.photos = [photo for photo in stored if any(piece.countable for piece in photo.pieces)]
+        stored = (store_photo(photos[index], max_side) for index in range(len(photos)))
+        self.photos = [photo for photo in stored if any(instance.countable for instance in photo.instances)]
         if not self.photos:
-            raise DataError("none of the photos has a countable instance; give at least one annotated photo")
+            raise DataError(
+                "expected at least one annotated photo, got none with a countable instance; add annotations"
+            )
         counts: dict[str, Counter[str]] = {}
         for photo in self.photos:
-            counts.setdefault(photo.dataset, Counter()).update(piece.name for piece in photo.pieces)
+            counts.setdefault(photo.dataset, Counter()).update(instance.name for instance in photo.instances)
         self.vocabularies = {dataset: frozenset(counter) for dataset, counter in counts.items()}
-        self.domains = {dataset: domain_of(nouns) for dataset, nouns in self.vocabularies.items()}
+        self.affordance_tables = {dataset: vocabulary_of(nouns) for dataset, nouns in self.vocabularies.items()}
         self._rarity = {
             (dataset, noun): count**-0.5 for dataset, counter in counts.items() for noun, count in counter.items()
         }
         self._cutouts = self._find_cutouts()
 
     def rarity(self, dataset: str, noun: str) -> float:
-        """1 / sqrt(instances of the noun in the dataset): rare nouns are favoured a little."""
+        """1 / sqrt(number of instances of the noun in the dataset): a mild preference for rare nouns."""
         return self._rarity[dataset, noun]
 
-    def photo_chances(self, dataset_weights: Mapping[str, float]) -> np.ndarray:
-        """Chances of being the base picture: a share for each dataset, in it more for many and for rare nouns."""
-        weights = [sum(self.rarity(photo.dataset, noun) for noun in _nouns(photo)) for photo in self.photos]
-        totals: Counter[str] = Counter()
+    def photo_probabilities(self, dataset_weights: Mapping[str, float]) -> np.ndarray:
+        """The probability of each photo as the base of a picture, float (photos,).
+
+        A dataset's share follows `dataset_weights` (1 if not given); within it, photos with many and with rare nouns
+        are preferred.
+        """
+        weights = [sum(self.rarity(photo.dataset, noun) for noun in _countable_nouns(photo)) for photo in self.photos]
+        totals: dict[str, float] = {}
         for photo, weight in zip(self.photos, weights, strict=True):
-            totals[photo.dataset] += weight
+            totals[photo.dataset] = totals.get(photo.dataset, 0) + weight
         shares = [
             weight / totals[photo.dataset] * dataset_weights.get(photo.dataset, 1.0)
             for photo, weight in zip(self.photos, weights, strict=True)
         ]
         return np.asarray(shares) / sum(shares)
 
-    def draw_cutout(self, dataset: str, noun: str | None, rng: np.random.Generator) -> tuple[StoredPhoto, Piece] | None:
-        """An instance to cut out, of `noun` when it is given and there is one, else of a noun drawn by rarity."""
+    def draw_cutout(
+        self, dataset: str, noun: str | None, rng: np.random.Generator
+    ) -> tuple[StoredPhoto, StoredInstance] | None:
+        """A random instance to cut out and its photo; None when the dataset has none.
+
+        It is of `noun` when the dataset has such instances, otherwise of a noun drawn by rarity.
+        """
         by_noun = self._cutouts.get(dataset)
         if not by_noun:
             return None
         if noun not in by_noun:
             nouns = list(by_noun)
-            chances = np.array([self.rarity(dataset, each) for each in nouns])
-            noun = nouns[rng.choice(len(nouns), p=chances / chances.sum())]
+            weights = np.array([self.rarity(dataset, candidate) for candidate in nouns])
+            noun = nouns[rng.choice(len(nouns), p=weights / weights.sum())]
         choices = by_noun[noun]
         return choices[rng.integers(len(choices))]
 
-    def _find_cutouts(self) -> dict[str, dict[str, list[tuple[StoredPhoto, Piece]]]]:
-        found: dict[str, dict[str, list[tuple[StoredPhoto, Piece]]]] = {}
+    def _find_cutouts(self) -> dict[str, dict[str, list[tuple[StoredPhoto, StoredInstance]]]]:
+        """dataset -> noun -> the instances that can be cut out."""
+        cutouts: dict[str, dict[str, list[tuple[StoredPhoto, StoredInstance]]]] = {}
         for photo in self.photos:
-            for piece in photo.pieces:
-                if _can_be_cut_out(photo, piece):
-                    found.setdefault(photo.dataset, {}).setdefault(piece.name, []).append((photo, piece))
-        return found
+            for instance in photo.instances:
+                if _can_be_cut_out(photo, instance):
+                    by_noun = cutouts.setdefault(photo.dataset, {})
+                    by_noun.setdefault(instance.name, []).append((photo, instance))
+        return cutouts
 
 
-def _nouns(photo: StoredPhoto) -> set[str]:
-    return {piece.name for piece in photo.pieces if piece.countable}
+def _countable_nouns(photo: StoredPhoto) -> list[str]:
+    """Sorted, so that sums over them are the same in every process."""
+    return sorted({instance.name for instance in photo.instances if instance.countable})
 
 
-def _can_be_cut_out(photo: StoredPhoto, piece: Piece) -> bool:
+def _can_be_cut_out(photo: StoredPhoto, instance: StoredInstance) -> bool:
     height, width = photo.image.shape[:2]
-    x0, y0, x1, y1 = piece.box
+    x0, y0, x1, y1 = instance.box
     inside = x0 > 1 and y0 > 1 and x1 < width - 1 and y1 < height - 1
-    large = piece.area >= _LEAST_CUTOUT_SHARE * height * width and min(x1 - x0, y1 - y0) >= _LEAST_CUTOUT_SIDE
-    if not (inside and large and piece.countable) or piece.name in NEVER_PASTED:
+    large = instance.area >= _MIN_CUTOUT_SHARE * height * width and min(x1 - x0, y1 - y0) >= _MIN_CUTOUT_SIDE
+    if not (inside and large and instance.countable) or instance.name in noun_table().never_pasted:
         return False
-    return _ridden(photo, piece) <= _MOST_RIDDEN * piece.area and (is_plural(piece.name) or _is_whole(piece))
+    if _occluded_area(photo, instance) > _MAX_OCCLUDED_SHARE * instance.area:
+        return False
+    return is_plural(instance.name) or _is_connected(instance)
 
 
-def _is_whole(piece: Piece) -> bool:
-    """One connected part holds nearly everything: things cut apart by what is before them are hard to recognise."""
-    _, _, statistics, _ = cv2.connectedComponentsWithStats((piece.mask > 127).astype(np.uint8))
-    return statistics[1:, cv2.CC_STAT_AREA].max() >= _WHOLE * piece.area
+def _is_connected(instance: StoredInstance) -> bool:
+    """True when one connected component holds nearly all of the mask."""
+    _, _, statistics, _ = cv2.connectedComponentsWithStats((instance.mask > 127).astype(np.uint8))
+    return statistics[1:, cv2.CC_STAT_AREA].max() >= _MIN_CONNECTED_SHARE * instance.area
 
 
-def _ridden(photo: StoredPhoto, piece: Piece) -> float:
-    """An upper bound on the pixels of the piece that lie under other pieces."""
-    masks = (shared_mask(piece, other) for other in photo.pieces if other is not piece)
+def _occluded_area(photo: StoredPhoto, instance: StoredInstance) -> float:
+    """An upper bound on the number of the instance's pixels that are under other instances."""
+    masks = (shared_mask(instance, other) for other in photo.instances if other is not instance)
     return sum(float(np.count_nonzero(mask > 127)) for mask in masks if mask is not None)

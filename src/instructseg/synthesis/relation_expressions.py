@@ -1,14 +1,16 @@
-"""Relations between two things: one noun's only member that clearly stands so to another noun's only member."""
+"""Expressions about the position of one object relative to another, the anchor."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from instructseg.synthesis.nouns import is_plural
-from instructseg.synthesis.position_expressions import Group, along, extent
-from instructseg.synthesis.scene import Scene, Thing
-from instructseg.synthesis.text import Claim
+from instructseg.synthesis.position_expressions import distances_from, extent
+from instructseg.synthesis.scene import ObjectGroup, Scene, SceneObject
+from instructseg.synthesis.text import CandidateExpression
 
+_MIN_ANCHOR_SHARE = 0.005  # area of the anchor as a share of the picture
+_OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 _RELATIONS = {
     "left": ("to the left of", "left of", "on the left of", "located left of", "that {be} left of"),
     "right": ("to the right of", "right of", "on the right of", "located right of", "that {be} right of"),
@@ -18,65 +20,72 @@ _RELATIONS = {
 }
 
 
-def relation_claims(scene: Scene, groups: Sequence[Group]) -> Iterator[Claim]:
-    """The cup left of the laptop: the anchor is alone of its noun, and exactly one cup stands so to it."""
-    anchors = [(noun, things[0], said) for noun, things, said in groups if len(things) == 1]
-    for anchor_noun, anchor, anchor_said in anchors:
-        if not scene.is_clear(anchor) or anchor.area < 0.005 * scene.pixels:
+def relation_expressions(scene: Scene, groups: Sequence[ObjectGroup]) -> Iterator[CandidateExpression]:
+    """The cup left of the laptop: the anchor is the only object of its noun, and exactly one cup is left of it."""
+    for anchors in groups:
+        if len(anchors.objects) != 1:
             continue
-        for noun, things, said in groups:
-            if noun == anchor_noun:
+        (anchor,) = anchors.objects
+        if not scene.is_clear(anchor) or anchor.area < _MIN_ANCHOR_SHARE * scene.pixels:
+            continue
+        for group in groups:
+            if group.noun == anchors.noun:
                 continue
             for relation, phrases in _RELATIONS.items():
-                target = _only_one(scene, relation, things, anchor)
+                target = _only_one(scene, relation, group.objects, anchor)
                 if target is not None:
-                    weight = 1.0 if len(things) > 1 else 0.3
-                    yield _relation(noun, target, said[0], anchor_said[0], phrases, weight)
+                    yield _expression(group, target, anchors.words[0], phrases)
 
 
-def _relation(noun: str, target: Thing, word: str, anchor: str, phrases: Sequence[str], weight: float) -> Claim:
+def _expression(
+    group: ObjectGroup, target: SceneObject, anchor_word: str, phrases: Sequence[str]
+) -> CandidateExpression:
+    word, weight = group.words[0], 1.0 if len(group.objects) > 1 else 0.3
     be = "are" if is_plural(word) else "is"
-    texts = tuple(f"the {word} {phrase.replace('{be}', be)} the {anchor}" for phrase in phrases)
-    return Claim("relation", noun, texts, (target,), is_plural(word), weight)
+    texts = tuple(f"the {word} {phrase.replace('{be}', be)} the {anchor_word}" for phrase in phrases)
+    return CandidateExpression("relation", group.noun, texts, (target,), is_plural(word), weight)
 
 
-def _only_one(scene: Scene, relation: str, things: Sequence[Thing], anchor: Thing) -> Thing | None:
-    """The one thing that clearly stands in `relation` to the anchor, if all others clearly do not."""
-    holds = _beside if relation == "beside" else _towards
-    sure = [thing for thing in things if holds(scene, relation, thing, anchor, strict=True)]
-    maybe = [thing for thing in things if holds(scene, relation, thing, anchor, strict=False)]
-    return sure[0] if len(sure) == 1 and len(maybe) == 1 else None
+def _only_one(scene: Scene, relation: str, objects: Sequence[SceneObject], anchor: SceneObject) -> SceneObject | None:
+    """The one object that is clearly in `relation` to the anchor, if all others clearly are not."""
+    holds = _is_beside if relation == "beside" else _is_towards
+    certain = [obj for obj in objects if holds(scene, relation, obj, anchor, strict=True)]
+    possible = [obj for obj in objects if holds(scene, relation, obj, anchor, strict=False)]
+    return certain[0] if len(certain) == 1 and len(possible) == 1 else None
 
 
-def _towards(scene: Scene, relation: str, thing: Thing, anchor: Thing, strict: bool) -> bool:
-    across = relation in ("above", "below")
+def _is_towards(scene: Scene, relation: str, obj: SceneObject, anchor: SceneObject, strict: bool) -> bool:
+    """Left, right, above or below: clearly so when `strict`, otherwise whether somebody might say so."""
+    vertical = relation in ("above", "below")
     side = {"above": "top", "below": "bottom"}.get(relation, relation)
-    near, center = along(anchor, side)
-    far = -along(thing, {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}[side])[0]
+    near_edge, center = distances_from(anchor, side)
     if not strict:
-        return along(thing, side)[1] < center + 0.03 * extent(scene, side)
-    return far <= near + 0.1 * _length(anchor, across) and _overlap(thing, anchor, not across) > 0.3
+        return distances_from(obj, side)[1] < center + 0.03 * extent(scene, side)
+    far_edge = -distances_from(obj, _OPPOSITE[side])[0]
+    beyond = far_edge <= near_edge + 0.1 * _length(anchor, vertical)
+    return beyond and _overlap(obj, anchor, not vertical) > 0.3
 
 
-def _beside(scene: Scene, relation: str, thing: Thing, anchor: Thing, strict: bool) -> bool:
-    gap, overlap = _gap(thing, anchor), _overlap(thing, anchor, True)
+def _is_beside(scene: Scene, relation: str, obj: SceneObject, anchor: SceneObject, strict: bool) -> bool:
+    """Next to the anchor: clearly so when `strict`, otherwise whether somebody might say so."""
+    gap, overlap = _horizontal_gap(obj, anchor), _overlap(obj, anchor, True)
     width = scene.image.shape[1]
     if not strict:
-        return gap < 0.2 * width and (overlap > 0 or _overlap(thing, anchor, False) > 0)
+        return gap < 0.2 * width and (overlap > 0 or _overlap(obj, anchor, False) > 0)
     return -0.02 * width < gap < 0.06 * width and overlap > 0.5
 
 
-def _length(thing: Thing, vertical: bool) -> int:
-    return thing.box[3] - thing.box[1] if vertical else thing.box[2] - thing.box[0]
+def _length(obj: SceneObject, vertical: bool) -> int:
+    return obj.box[3] - obj.box[1] if vertical else obj.box[2] - obj.box[0]
 
 
-def _gap(thing: Thing, anchor: Thing) -> int:
-    """Horizontal distance of the boxes; negative when they overlap in x."""
-    return max(thing.box[0], anchor.box[0]) - min(thing.box[2], anchor.box[2])
+def _horizontal_gap(obj: SceneObject, anchor: SceneObject) -> int:
+    """Horizontal distance of the boxes in pixels; negative when they overlap in x."""
+    return max(obj.box[0], anchor.box[0]) - min(obj.box[2], anchor.box[2])
 
 
-def _overlap(thing: Thing, anchor: Thing, vertical: bool) -> float:
-    """How much of the shorter side the boxes share along one axis."""
+def _overlap(obj: SceneObject, anchor: SceneObject, vertical: bool) -> float:
+    """The overlap of the boxes along one axis as a share of the shorter side; negative when they are apart."""
     low, high = (1, 3) if vertical else (0, 2)
-    shared = min(thing.box[high], anchor.box[high]) - max(thing.box[low], anchor.box[low])
-    return shared / max(1, min(_length(thing, vertical), _length(anchor, vertical)))
+    shared = min(obj.box[high], anchor.box[high]) - max(obj.box[low], anchor.box[low])
+    return shared / max(1, min(_length(obj, vertical), _length(anchor, vertical)))

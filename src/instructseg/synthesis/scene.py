@@ -1,32 +1,34 @@
-"""A picture under composition: the things in it, what of them is visible, and which may be pointed at."""
+"""A picture under composition: its objects, what is visible of them, and which of them expressions may refer to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-TINY = 0.001  # share of the picture below which a thing is too small for anything but forbidding claims
-MOSTLY_HIDDEN = 0.4  # visible share of a thing below which it is no longer a target
+MIN_AREA_SHARE = 0.001  # share of the picture: a smaller object is no target, it only rules expressions out
+MIN_VISIBLE_SHARE = 0.4  # share of an object's own pixels: an object that shows less of itself is no target
 
 
 @dataclass
-class Thing:
+class SceneObject:
     """One annotated object in the picture.
 
-    `mask` bool (height, width) is what is visible; `whole` is the number of pixels it would have uncovered and
-    uncut. `countable` is False for crowd regions and for what rides on a pasted cut-out: it is there, but nobody
-    knows how many or how much of it.
+    `mask` bool (height, width) is its visible part; `full_area` is the number of pixels that it would have if nothing
+    covered it or cut it off. `countable` is False for crowd regions and for occluders on a pasted cut-out: they are
+    there, but their number and extent are unknown.
     """
 
     name: str
     mask: np.ndarray
-    whole: float
+    full_area: float
     countable: bool = True
 
     @cached_property
     def area(self) -> int:
+        """Number of visible pixels."""
         return int(np.count_nonzero(self.mask))
 
     @cached_property
@@ -36,82 +38,93 @@ class Thing:
 
     @property
     def center(self) -> tuple[float, float]:
+        """Centre (x, y) of the box."""
         x0, y0, x1, y1 = self.box
         return (x0 + x1) / 2, (y0 + y1) / 2
 
     def cover(self, mask: np.ndarray) -> None:
-        """Something was put in front: lose the pixels under `mask`."""
+        """Remove the pixels under `mask` from the visible part: another object was put in front."""
         self.mask = self.mask & ~mask
-        self.forget()
+        self.clear_cache()
 
-    def forget(self) -> None:
-        """Drop what was measured on an earlier mask."""
+    def clear_cache(self) -> None:
+        """Drop the area and the box of an earlier mask."""
         self.__dict__.pop("area", None)
         self.__dict__.pop("box", None)
 
 
+@dataclass(frozen=True)
+class ObjectGroup:
+    """All objects of one noun in a scene, and the words (singular) that mean this noun and no other one there."""
+
+    noun: str
+    objects: tuple[SceneObject, ...]
+    words: tuple[str, ...]
+
+
 @dataclass
 class Scene:
-    """An RGB uint8 picture (height, width, 3) and the things in it, from back to front.
+    """An RGB uint8 picture (height, width, 3) and the objects in it, from back to front.
 
-    `doubtful` names what may peep into the picture unmarked: things just outside it, or completely covered ones.
-    Masks are not exact to the pixel, so neither their presence nor their absence is claimed.
+    `uncertain_nouns` are those of objects that may be partly visible without a mask: just outside the picture, or
+    completely covered. Masks are not exact to the pixel, so expressions assume neither presence nor absence.
     """
 
     image: np.ndarray
-    things: list[Thing]
-    doubtful: set[str] = field(default_factory=set)
+    objects: list[SceneObject]
+    uncertain_nouns: set[str] = field(default_factory=set)
     pixels: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.pixels = self.image.shape[0] * self.image.shape[1]
 
     def drop_invisible(self) -> None:
-        """Forget things without a visible pixel, but remember their nouns as doubtful."""
-        self.doubtful.update(thing.name for thing in self.things if not thing.area)
-        self.things = [thing for thing in self.things if thing.area]
+        """Remove objects without a visible pixel; their nouns become uncertain."""
+        self.uncertain_nouns.update(obj.name for obj in self.objects if not obj.area)
+        self.objects = [obj for obj in self.objects if obj.area]
 
     @property
-    def known(self) -> frozenset[str]:
+    def possible_nouns(self) -> frozenset[str]:
         """Every noun that is, or may be, in the picture."""
-        return self.names | self.doubtful
+        return self.visible_nouns | self.uncertain_nouns
 
     @property
-    def names(self) -> frozenset[str]:
-        """The nouns of the visible things."""
-        return frozenset(thing.name for thing in self.things)
+    def visible_nouns(self) -> frozenset[str]:
+        """The nouns of the visible objects."""
+        return frozenset(obj.name for obj in self.objects)
 
-    def groups(self) -> dict[str, list[Thing]]:
-        """The things by noun, in order of first appearance."""
-        groups: dict[str, list[Thing]] = {}
-        for thing in self.things:
-            groups.setdefault(thing.name, []).append(thing)
+    def objects_by_noun(self) -> dict[str, list[SceneObject]]:
+        """The objects of each noun, in order of first appearance."""
+        groups: dict[str, list[SceneObject]] = {}
+        for obj in self.objects:
+            groups.setdefault(obj.name, []).append(obj)
         return groups
 
-    def is_clear(self, thing: Thing) -> bool:
-        """True when a person would see the thing and count it."""
-        return thing.countable and thing.area >= TINY * self.pixels and thing.area >= MOSTLY_HIDDEN * thing.whole
+    def is_clear(self, obj: SceneObject) -> bool:
+        """True when a person would notice the object and count it."""
+        visible = obj.area >= MIN_AREA_SHARE * self.pixels and obj.area >= MIN_VISIBLE_SHARE * obj.full_area
+        return obj.countable and visible
 
     def regions(self) -> tuple[np.ndarray, tuple[str, ...]]:
-        """int16 (height, width) label map of all annotated pixels, -1 elsewhere, and the nouns it indexes.
+        """A label map int16 (height, width) of all annotated pixels, -1 elsewhere, and the nouns that it indexes.
 
-        Annotations overlap (a tie on a person): the smaller thing is on top.
+        Where annotations overlap (a tie on a person), the smaller object is on top.
         """
-        names = tuple(sorted(self.names))
+        names = tuple(sorted(self.visible_nouns))
         labels = np.full(self.image.shape[:2], -1, np.int16)
-        for thing in sorted(self.things, key=lambda thing: -thing.area):
-            labels[thing.mask] = names.index(thing.name)
+        for obj in sorted(self.objects, key=lambda obj: -obj.area):
+            labels[obj.mask] = names.index(obj.name)
         return labels, names
 
 
 def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """xyxy of the True pixels; all zero when there are none."""
+    """xyxy box of the True pixels; all zero when there are none."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return 0, 0, 0, 0
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def union(things: list[Thing]) -> np.ndarray:
-    """All pixels of all the things."""
-    return np.logical_or.reduce([thing.mask for thing in things])
+def union(objects: Sequence[SceneObject]) -> np.ndarray:
+    """The pixels of all objects together, bool (height, width); at least one object is needed."""
+    return np.logical_or.reduce([obj.mask for obj in objects])

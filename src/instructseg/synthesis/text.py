@@ -1,4 +1,4 @@
-"""From a claim to an instruction: many phrasings of the same request, as people type them."""
+"""From a candidate expression to an instruction as people type it: many phrasings of the same request."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instructseg.synthesis.scene import Thing
+from instructseg.synthesis.scene import SceneObject
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One true statement to ask about: `phrases` all mean exactly `targets` (none: nothing in the picture).
+class CandidateExpression:
+    """An expression that is true of a scene; any of its `phrases` refers to exactly the `targets` (none: no target).
 
-    `noun` is the vocabulary noun it is about, `plural` whether it takes "are", `weight` how readily it is chosen;
-    a `question` is a whole sentence, anything else a noun phrase that starts with its article.
+    `kind` is the kind of the resulting `Expression`, `noun` the vocabulary's noun that it is about, `plural` whether it
+    takes "are", `weight` its relative frequency within its kind. A `question` is a whole sentence; any other
+    expression is a noun phrase, usually with its article.
     """
 
     kind: str
     noun: str
     phrases: tuple[str, ...]
-    targets: tuple[Thing, ...] = ()
+    targets: tuple[SceneObject, ...] = ()
     plural: bool = False
     weight: float = 1.0
     question: bool = False
@@ -44,27 +45,29 @@ _REQUESTS = (
     "please highlight {} in the {picture}",
     "select {}",
 )
-_PLAIN_REQUESTS = tuple(request for request in _REQUESTS if "{picture}" not in request)
-_PICTURES = ("picture", "photo", "image")
+_REQUESTS_WITHOUT_PICTURE = tuple(request for request in _REQUESTS if "{picture}" not in request)
+PHOTO_WORDS = ("picture", "photo", "image")
 
 
-def write(claim: Claim, rng: np.random.Generator, picture_words: tuple[str, ...] = _PICTURES) -> str:
-    """One of the many ways to ask for the claim's targets."""
-    phrase = claim.phrases[rng.integers(len(claim.phrases))]
+def write_text(
+    candidate: CandidateExpression, rng: np.random.Generator, picture_words: tuple[str, ...] = PHOTO_WORDS
+) -> str:
+    """A random phrasing of the expression; one of `picture_words` replaces its placeholder `{picture}`."""
+    phrase = candidate.phrases[rng.integers(len(candidate.phrases))]
     picture = picture_words[rng.integers(len(picture_words))]
     text = phrase.format(picture=picture)
-    if not claim.question:
+    if not candidate.question:
         if rng.random() < 0.2 and not text.startswith("the only "):
             text = text.removeprefix("the ")
         if rng.random() < 0.55:
-            requests = _PLAIN_REQUESTS if "{picture}" in phrase else _REQUESTS
-            text = requests[rng.integers(len(requests))].format(
-                text, be="are" if claim.plural else "is", picture=picture
-            )
-    return _finish(text, rng)
+            requests = _REQUESTS_WITHOUT_PICTURE if "{picture}" in phrase else _REQUESTS
+            request = requests[rng.integers(len(requests))]
+            text = request.format(text, be="are" if candidate.plural else "is", picture=picture)
+    return _vary_punctuation(text, rng)
 
 
-def _finish(text: str, rng: np.random.Generator) -> str:
+def _vary_punctuation(text: str, rng: np.random.Generator) -> str:
+    """A capital at the start of some texts; no question mark at the end of some, a full stop at the end of others."""
     if rng.random() < 0.4:
         text = text[0].upper() + text[1:]
     if text.endswith("?"):

@@ -1,4 +1,4 @@
-"""The ways of cut-outs through a composed clip: inside the picture, into it, out of it, and past one another."""
+"""The paths of cut-outs through a composed clip: inside the picture, across its edge, and past one another."""
 
 from __future__ import annotations
 
@@ -7,96 +7,109 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from instructseg.synthesis.cutouts import CutOut, cut_out, paste
-from instructseg.synthesis.motion_expressions import Motion
-from instructseg.synthesis.pixels import Piece, StoredPhoto
-from instructseg.synthesis.scene import Scene, Thing
+from instructseg.synthesis.cutouts import cut_out, paste
+from instructseg.synthesis.motion import ObjectMotion
+from instructseg.synthesis.pixels import StoredInstance, StoredPhoto
+from instructseg.synthesis.scene import Scene, SceneObject
 
-_MEETING = (0.3, 0.7)  # times between which two that pass one another do so
-_INSIDE = 0.45  # of a thing's side lies within the picture's edge at least, for things that stay
-_GAP = 0.15  # most that a thing which enters or leaves is away from the edge, as a share of the picture
+_MEETING_TIMES = (0.3, 0.7)  # earliest and latest time, 0..1, at which two objects pass one another
+_MIN_INSET = 0.45  # of an object's side: distance of its centre from the picture's edge, for objects that stay inside
+_MAX_GAP = 0.15  # of the picture: distance from the edge of an object that is outside
+_STOP_TIME = 0.4  # time, 0..1, at which an object that stops has covered its displacement
+_MAX_SCALE = 2.0  # of a cut-out's pixels
 
 
 @dataclass(frozen=True)
-class Mover:
-    """A cut-out and its course: centre (x, y) at time 0 as shares of the picture; `size` (height, width) in pixels."""
+class Trajectory:
+    """A cut-out and its path.
+
+    `size` is its (height, width) in pixels in the middle of the clip, `start` its centre (x, y) at time 0 as shares of
+    the picture. Times are 0..1.
+    """
 
     photo: StoredPhoto
-    piece: Piece
-    motion: Motion
+    instance: StoredInstance
+    motion: ObjectMotion
     size: tuple[int, int]
     start: tuple[float, float]
     flip: bool
 
-    def way(self, time: float) -> tuple[float, float]:
-        """How far it has gone by a time 0..1; a mover that stops has done its way by 0.4."""
-        part = min(1.0, time / 0.4) if self.motion.stops else time
-        return part * self.motion.step[0], part * self.motion.step[1]
+    def displacement_at(self, time: float) -> tuple[float, float]:
+        """Displacement (x, y) since time 0 as shares of the picture."""
+        progress = min(1.0, time / _STOP_TIME) if self.motion.stops else time
+        return progress * self.motion.step[0], progress * self.motion.step[1]
 
-    def at(self, time: float) -> tuple[float, float, float]:
-        """Centre and scale at a time."""
-        dx, dy = self.way(time)
+    def position_at(self, time: float) -> tuple[float, float, float]:
+        """Centre (x, y) as shares of the picture, and scale."""
+        dx, dy = self.displacement_at(time)
         return self.start[0] + dx, self.start[1] + dy, self.motion.growth ** (time - 0.5)
 
-    def put(self, scene: Scene, time: float) -> Thing:
-        """Paste it where it is at a time, in front of everything; a thing of no pixel when that is outside."""
-        x, y, scale = self.at(time)
+    def paste_into(self, scene: Scene, time: float) -> SceneObject:
+        """Paste the cut-out at its position at `time`, in front of everything; without pixels when that is outside."""
+        x, y, scale = self.position_at(time)
         size = max(4, round(self.size[0] * scale)), max(4, round(self.size[1] * scale))
-        piece: CutOut = cut_out(self.photo, self.piece, size, self.flip)
         height, width = scene.image.shape[:2]
-        return paste(scene, piece, round(x * width - size[1] / 2), round(y * height - size[0] / 2))
+        cutout = cut_out(self.photo, self.instance, size, self.flip)
+        return paste(scene, cutout, round(x * width - size[1] / 2), round(y * height - size[0] / 2))
 
 
-def draw_mover(
+def draw_trajectory(
     photo: StoredPhoto,
-    piece: Piece,
-    motion: Motion,
-    picture: tuple[int, int],
+    instance: StoredInstance,
+    motion: ObjectMotion,
+    picture_size: tuple[int, int],
     rng: np.random.Generator,
-    shares: tuple[float, float] = (0.02, 0.1),
-) -> Mover:
-    """A cut-out that covers a share (of `shares`) of the picture (height, width), on a course that fits its motion."""
-    share = float(np.exp(rng.uniform(*np.log(shares))))
-    limits = (0.5 * total / side for total, side in zip(picture, piece.mask.shape, strict=True))
-    scale = min(2.0, (share * picture[0] * picture[1] / piece.area) ** 0.5, *limits)
-    size = max(8, round(piece.mask.shape[0] * scale)), max(8, round(piece.mask.shape[1] * scale))
-    sides = size[1] / picture[1], size[0] / picture[0]
-    if motion.enters or motion.leaves:
-        motion = _through_the_edge(motion, sides, rng)
-    start = tuple(_start(step, side, motion, rng) for step, side in zip(motion.step, sides, strict=True))
-    return Mover(photo, piece, motion, size, start, bool(rng.random() < 0.5))
+    area_shares: tuple[float, float] = (0.02, 0.1),
+) -> Trajectory:
+    """A random path that fits a motion, for a cut-out that covers a share of the picture within `area_shares`.
+
+    `picture_size` is (height, width) in pixels.
+    """
+    share = float(np.exp(rng.uniform(*np.log(area_shares))))
+    height, width = instance.mask.shape
+    limits = (0.5 * picture_size[0] / height, 0.5 * picture_size[1] / width)
+    scale = min(_MAX_SCALE, (share * picture_size[0] * picture_size[1] / instance.area) ** 0.5, *limits)
+    size = max(8, round(height * scale)), max(8, round(width * scale))
+    sides = size[1] / picture_size[1], size[0] / picture_size[0]
+    if motion.crosses_edge:
+        motion = _across_edge(motion, sides, rng)
+    start = _start(motion.step[0], sides[0], motion, rng), _start(motion.step[1], sides[1], motion, rng)
+    return Trajectory(photo, instance, motion, size, start, bool(rng.random() < 0.5))
 
 
-def _through_the_edge(motion: Motion, sides: tuple[float, float], rng: np.random.Generator) -> Motion:
-    """The same motion with a way that leads from wholly outside to wholly inside, or back."""
+def _across_edge(motion: ObjectMotion, sides: tuple[float, float], rng: np.random.Generator) -> ObjectMotion:
+    """The same motion with a displacement from wholly outside to wholly inside the picture, or back.
+
+    `sides` are the object's (width, height) as shares of the picture.
+    """
     axis = 0 if motion.direction in ("left", "right") else 1
-    inside = rng.uniform(_INSIDE * sides[axis], 0.6)
-    way = sides[axis] / 2 + rng.uniform(0, _GAP) + max(inside, sides[axis] / 2)
+    inside = rng.uniform(_MIN_INSET * sides[axis], 0.6)
+    length = sides[axis] / 2 + rng.uniform(0, _MAX_GAP) + max(inside, sides[axis] / 2)
     step = [0.2 * share for share in motion.step]
-    step[axis] = way if motion.direction in ("right", "down") else -way
+    step[axis] = length if motion.direction in ("right", "down") else -length
     return replace(motion, step=(step[0], step[1]))
 
 
-def _start(step: float, side: float, motion: Motion, rng: np.random.Generator) -> float:
-    """Where on one axis the course starts, so that its centre stays inside, or begins or ends beyond the edge."""
-    if (motion.enters or motion.leaves) and abs(step) > side / 2:
-        beyond = side / 2 + rng.uniform(0, max(1e-6, min(_GAP, abs(step) - side)))
+def _start(step: float, side: float, motion: ObjectMotion, rng: np.random.Generator) -> float:
+    """The start of a path on one axis: its centre stays inside, or the path begins or ends beyond the edge."""
+    if motion.crosses_edge and abs(step) > side / 2:
+        beyond = side / 2 + rng.uniform(0, max(1e-6, min(_MAX_GAP, abs(step) - side)))
         outside = -beyond if (step > 0) == motion.enters else 1 + beyond
         return outside if motion.enters else outside - step
-    inset = min(0.45, _INSIDE * side)
+    inset = min(0.45, _MIN_INSET * side)
     low, high = inset + max(0.0, -step), 1 - inset - max(0.0, step)
     return float(rng.uniform(low, high)) if low < high else (low + high) / 2
 
 
-def passing(movers: Sequence[Mover], rng: np.random.Generator) -> list[Mover]:
-    """The same movers, the second one moved so that it meets the first at some moment; unchanged if no place fits."""
-    first, second, *others = movers
-    if not second.motion.direction or any(each.motion.enters or each.motion.leaves for each in (first, second)):
-        return list(movers)
-    for time in rng.uniform(*_MEETING, 8):
-        (x, y, _), (dx, dy) = first.at(float(time)), second.way(float(time))
+def crossing(trajectories: Sequence[Trajectory], rng: np.random.Generator) -> list[Trajectory]:
+    """The same trajectories, the second one shifted so that it meets the first; unchanged when that fits nowhere."""
+    first, second, *others = trajectories
+    if not second.motion.direction or first.motion.crosses_edge or second.motion.crosses_edge:
+        return list(trajectories)
+    for time in rng.uniform(*_MEETING_TIMES, 8):
+        (x, y, _), (dx, dy) = first.position_at(float(time)), second.displacement_at(float(time))
         start = x - dx + rng.uniform(-0.02, 0.02), y - dy + rng.uniform(-0.02, 0.02)
         end = start[0] + second.motion.step[0], start[1] + second.motion.step[1]
-        if all(0.08 < place < 0.92 for place in (*start, *end)):
+        if all(0.08 < coordinate < 0.92 for coordinate in (*start, *end)):
             return [first, replace(second, start=start), *others]
-    return list(movers)
+    return list(trajectories)

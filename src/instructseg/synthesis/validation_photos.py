@@ -1,4 +1,4 @@
-"""Natural samples for scoring: whole photos as they are, every kind of instruction they support, fixed by the seed."""
+"""Samples for evaluation: whole photos as they are, with every kind of expression that they support."""
 
 from __future__ import annotations
 
@@ -7,72 +7,64 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from instructseg.synthesis.expressions import function_claims, res_claims
-from instructseg.synthesis.nouns import domain_of
-from instructseg.synthesis.pixels import show, store
-from instructseg.synthesis.scene import Scene, union
-from instructseg.synthesis.text import Claim, write
-from instructseg.types import Expression, InstancePhoto, Sample, Task
+from instructseg.synthesis.expressions import affordance_expressions, referring_expressions
+from instructseg.synthesis.nouns import vocabulary_of
+from instructseg.synthesis.pixels import crop_scene, store_photo
+from instructseg.synthesis.samples import photo_sample
+from instructseg.synthesis.text import CandidateExpression
+from instructseg.types import InstancePhoto, Sample, Task
 
-MOST_EXPRESSIONS = 10
-MOST_PER_KIND = {"absent": 2, "function": MOST_EXPRESSIONS}
-MOST_OF_OTHERS = 3
-LEAST_AREA = 0.01
+_MAX_EXPRESSIONS = 10
+_MAX_PER_KIND = {"absent": 2, "function": _MAX_EXPRESSIONS}
+_MAX_OF_OTHER_KINDS = 3
+_MIN_AREA = 0.01  # of the picture that a target covers
 
 
 def validation_samples(photos: Sequence[InstancePhoto], size: int, seed: int) -> list[Sample]:
     """For each photo up to two samples: referring expressions (RES) and questions about use (ReasonSeg).
 
-    No paste, no jitter, no crop: the photo at longest side `size`; targets cover at least 1 % of it. The choice
-    depends on the seed and the photo's id, not on the other photos, except that their nouns make the vocabulary.
+    Nothing is pasted, jittered or cropped: the photo is shown at longest side `size` in pixels. Targets cover at least
+    1 % of it. The choice of expressions depends on the seed and the photo's id; other photos of its dataset matter
+    only through their nouns, which make up the vocabulary.
     """
-    stored = [store(photos[index], size) for index in range(len(photos))]
+    stored = [store_photo(photos[index], size) for index in range(len(photos))]
     nouns: dict[str, set[str]] = {}
     for photo in stored:
-        nouns.setdefault(photo.dataset, set()).update(piece.name for piece in photo.pieces)
+        nouns.setdefault(photo.dataset, set()).update(instance.name for instance in photo.instances)
     samples: list[Sample] = []
     for photo in stored:
         height, width = photo.image.shape[:2]
-        scene = show(photo, (0, 0, width, height), (height, width), flip=False)
-        vocabulary = frozenset(nouns[photo.dataset]) if photo.pieces else frozenset()
+        scene = crop_scene(photo, (0, 0, width, height), (height, width), flip=False)
+        vocabulary = frozenset(nouns[photo.dataset]) if photo.instances else frozenset()
         rng = np.random.default_rng((seed, zlib.crc32(photo.id.encode())))
-        for task, claims in (
-            (Task.RES, res_claims(scene, vocabulary, LEAST_AREA)),
-            (Task.REASON_SEG, function_claims(scene, domain_of(vocabulary), LEAST_AREA)),
+        for task, candidates in (
+            (Task.RES, referring_expressions(scene, vocabulary, _MIN_AREA)),
+            (Task.REASON_SEG, affordance_expressions(scene, vocabulary_of(vocabulary), _MIN_AREA)),
         ):
-            chosen = _spread(claims, rng)
-            if any(claim.targets for claim in chosen):
-                samples.append(_sample(f"{photo.id}/{task.value}", task, scene, chosen, rng))
+            chosen = _choose(candidates, rng)
+            if any(candidate.targets for candidate in chosen):
+                samples.append(photo_sample(f"{photo.id}/{task.value}", task, scene, chosen, photo.dataset, rng))
     return samples
 
 
-def _spread(claims: Sequence[Claim], rng: np.random.Generator) -> list[Claim]:
-    """Kinds in turn, one claim of each at a time, no two claims of one kind about the same noun if avoidable."""
-    by_kind: dict[str, list[Claim]] = {}
-    for position in rng.permutation(len(claims)):
-        by_kind.setdefault(claims[position].kind, []).append(claims[position])
-    rounds = [_varied(by_kind[kind])[: MOST_PER_KIND.get(kind, MOST_OF_OTHERS)] for kind in sorted(by_kind)]
-    turns = [kind[turn] for turn in range(MOST_EXPRESSIONS) for kind in rounds if turn < len(kind)]
-    return turns[:MOST_EXPRESSIONS]
+def _choose(candidates: Sequence[CandidateExpression], rng: np.random.Generator) -> list[CandidateExpression]:
+    """Up to ten expressions: the kinds in turn, one of each at a time, of different nouns where possible."""
+    by_kind: dict[str, list[CandidateExpression]] = {}
+    for index in rng.permutation(len(candidates)):
+        by_kind.setdefault(candidates[index].kind, []).append(candidates[index])
+    columns = [_varied(by_kind[kind])[: _MAX_PER_KIND.get(kind, _MAX_OF_OTHER_KINDS)] for kind in sorted(by_kind)]
+    in_turn = [column[row] for row in range(_MAX_EXPRESSIONS) for column in columns if row < len(column)]
+    return in_turn[:_MAX_EXPRESSIONS]
 
 
-def _varied(claims: Sequence[Claim]) -> list[Claim]:
-    """Claims about new nouns first; a second claim with the same noun and the same answer is left out."""
-    seen: list[tuple[str, tuple[int, ...]]] = []
+def _varied(candidates: Sequence[CandidateExpression]) -> list[CandidateExpression]:
+    """One expression per noun first, without those that repeat a noun and its targets unless they are questions."""
+    meanings: list[tuple[str, tuple[int, ...]]] = []
     first, later = [], []
-    for claim in claims:
-        meaning = (claim.noun, tuple(map(id, claim.targets)))
-        if meaning in seen and not claim.question:
+    for candidate in candidates:
+        meaning = (candidate.noun, tuple(map(id, candidate.targets)))
+        if meaning in meanings and not candidate.question:
             continue
-        (later if claim.noun in {noun for noun, _ in seen} else first).append(claim)
-        seen.append(meaning)
+        (later if candidate.noun in {noun for noun, _ in meanings} else first).append(candidate)
+        meanings.append(meaning)
     return first + later
-
-
-def _sample(name: str, task: Task, scene: Scene, claims: Sequence[Claim], rng: np.random.Generator) -> Sample:
-    expressions = tuple(
-        Expression(write(claim, rng), union(list(claim.targets)) if claim.targets else None, claim.kind)
-        for claim in claims
-    )
-    regions, names = scene.regions()
-    return Sample(name, task, (scene.image,), expressions, 0, regions, names)

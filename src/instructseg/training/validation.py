@@ -79,7 +79,7 @@ def _score(
             prediction = masks[ranked[0]] if ranked else None
             show(sample, column, prediction)
             scores.selected.update(expression.kind, prediction, expression.mask)
-            scores.datasets.update(f"from {sample.id.split('/')[0]}", prediction, expression.mask)
+            scores.datasets.update(f"from {sample.dataset}", prediction, expression.mask)
             if expression.mask is not None:
                 scores.best.update(expression.kind, _best_mask(masks, expression.mask), expression.mask)
 

@@ -1,1 +1,1 @@
-"""Where each dataset lies on disk and what was published about it."""
+"""The known datasets: their layouts on disk, their sources and their published counts."""

@@ -1,10 +1,13 @@
-"""What the package knows about one dataset before opening it."""
+"""What the package knows about a dataset before opening it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from instructseg.data.readers.files import first_present
 from instructseg.types import Sample
 
 Opener = Callable[..., Sequence[Sample]]
@@ -12,12 +15,12 @@ Opener = Callable[..., Sequence[Sample]]
 
 @dataclass(frozen=True)
 class Entry:
-    """One dataset: what to expect on disk, what was published about it, and how to read it.
+    """One dataset: its source, its layout on disk, its published counts, and how to open it.
 
-    `layout` maps relative paths, as patterns of `Path.glob`, to what is found there; `{split}` stands for the
-    split's name. `counts` maps each split to published counts ("expressions", "photos", "clips" ...), empty where
-    none was published. `open(root, split)` gives its samples, decoded one by one; it raises DataError when a file is
-    missing or broken.
+    `layout` maps relative paths, as patterns of `Path.glob`, to descriptions; `{split}` stands for the split's name.
+    `counts` maps each split to its published counts ("samples", "expressions", "photos", "clips"), empty where none was
+    published. `open(root, split, **options)` gives the samples, decoded on access; `options` are those of the reader.
+    It raises DataError when a file is missing or damaged.
     """
 
     name: str
@@ -30,4 +33,14 @@ class Entry:
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
         return tuple(self.counts)
+
+
+def opener_in_folder(reader: Callable[..., Sequence[Sample]], title: str, *folders: str) -> Opener:
+    """Opens `reader(folder, split, **options)` in the first of `folders` below the root that exists."""
+
+    def open_in_folder(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+        return reader(first_present(root, folders, title), split, **options)
+
+    return open_in_folder

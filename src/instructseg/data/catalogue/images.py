@@ -1,8 +1,8 @@
-"""Photo datasets of Table 2, COCO's words, and your own photos: where they come from and how they lie on disk.
+"""Photo datasets of Table 2, COCO captions, and your own photos: their sources and their layouts on disk.
 
-Counts: samples and photos of RefCOCO/+/g from the card of tensorflow_datasets (ref_coco), expressions from the papers
-that split them (Yu et al., ECCV 2016; Mao et al., CVPR 2016; Nagaraja et al., ECCV 2016), which add up to the totals
-published there; ReasonSeg's from LISA's README; COCO's from its caption files.
+Sources of the counts: RefCOCO/+/g, the card of tensorflow_datasets (ref_coco) for samples and photos, the papers that
+split them for expressions (Yu et al., ECCV 2016; Mao et al., CVPR 2016; Nagaraja et al., ECCV 2016), which add up to
+the totals published there; ReasonSeg, LISA's README; COCO, its caption files.
 """
 
 from __future__ import annotations
@@ -12,33 +12,34 @@ from pathlib import Path
 from typing import Any
 
 from instructseg.data.catalogue.entry import Entry
-from instructseg.data.readers.coco_text import CocoCaptions, coco_templates
+from instructseg.data.readers.coco_captions import CocoCaptions
 from instructseg.data.readers.files import first_present
 from instructseg.data.readers.folder import MaskFolder
 from instructseg.data.readers.labelme import LabelMe
 from instructseg.data.readers.prepared import Prepared
 from instructseg.data.readers.reason_seg import ReasonSeg
 from instructseg.data.readers.refcoco import RefCoco
+from instructseg.data.templated import coco_templates
 from instructseg.errors import DataError
 from instructseg.types import Sample
 
-# Where people keep COCO's photos, below the root or beside the dataset's own folder: ours and the released code's,
-# that of the original tools, and that of LISA.
+# Usual places of COCO's photos, below the root or beside the dataset's own folder: our layout and that of the released
+# code, that of the original tools, and that of LISA.
 _COCO_HOMES = ("coco", "", "images", "images/mscoco/images", "refer_seg/images/mscoco/images", "../coco", "..")
 _COCO_FOLDERS = ("train2014", "train2017", "val2017")
 
 
 def coco_folders(root: Path) -> list[Path]:
-    """The folders below `root` that may hold a photo of COCO train2014. Raises DataError when there is none."""
+    """The folders below `root` that may have photos of COCO train2014. Raises DataError when there is none."""
     folders = [root / home / folder for folder in _COCO_FOLDERS for home in _COCO_HOMES]
     present = [folder for folder in folders if folder.is_dir()]
     if not present:
-        raise DataError(f"COCO's photos not found: {root / 'coco' / 'train2014'} was needed")
+        raise DataError(f"COCO's photos not found: expected {root / 'coco' / 'train2014'}")
     return present
 
 
 def open_refcoco(root: Path, split: str, name: str, partition: str, **options: Any) -> Sequence[Sample]:
-    """The original files, or else the released code's JSON; `root` may be the dataset's own folder."""
+    """The original files if they exist, otherwise the released code's JSON; `root` may be the dataset's own folder."""
     folder = name.removesuffix("_google")
     homes = [f"{folder}/", f"RES/{folder}/", f"refer_seg/{folder}/"] + [""] * (root.resolve().name == folder)
     files = [f"refs({partition}).p"] + [f"{folder}_{split}.json", f"{split}_psalm.json"] * (folder == name)
@@ -52,9 +53,10 @@ def open_reason_seg(root: Path, split: str, **options: Any) -> Sequence[Sample]:
 
 
 def _coco(root: Path, split: str, kind: str) -> tuple[Path, Path]:
-    """The annotation file and the folder of photos of one split."""
-    home = first_present(root, (f"{place}annotations/{kind}_{split}.json" for place in ("coco/", "")), "COCO's words")
-    return home, home.parent.parent / split
+    """The annotation file of one split and the folder of its photos."""
+    places = (f"{place}annotations/{kind}_{split}.json" for place in ("coco/", ""))
+    file = first_present(root, places, f"COCO's {kind} of {split}")
+    return file, file.parent.parent / split
 
 
 def open_captions(root: Path, split: str, **options: Any) -> Sequence[Sample]:
@@ -86,13 +88,13 @@ def _refcoco_entry(name: str, title: str, partition: str, counts: Mapping[str, t
 
     return Entry(
         name=name,
-        title=f"{title}; a sample is one object. Options: joined, released_masks",
+        title=f"{title}; one sample per object. Options: joined, released_masks",
         where=f"https://github.com/lichengunc/refer ({folder}.zip; copies at web.archive.org); COCO train2014",
         licence="research; annotations Apache-2.0 as their tools; COCO photos: Flickr, per photo",
         layout={
-            f"{folder}/refs({partition}).p": f"objects and sentences; or the released code's {folder}_SPLIT.json",
-            f"{folder}/instances.json": "masks, for the original form",
-            "coco/train2014/*.jpg": "photos; COCO 2017's folders hold the same ones under shorter names",
+            f"{folder}/refs({partition}).p": f"objects and expressions; or the released code's {folder}_SPLIT.json",
+            f"{folder}/instances.json": "masks, for the original format",
+            "coco/train2014/*.jpg": "photos; the folders of COCO 2017 have the same ones under shorter names",
         },
         counts={
             split: {"samples": objects, "expressions": expressions, "photos": photos}
@@ -116,7 +118,7 @@ ENTRIES = (
     ),
     _refcoco_entry(
         "refcoco+",
-        "RefCOCO+: the same game without words of place, UNC split",
+        "RefCOCO+: expressions from the same game, without location words, UNC split",
         "unc",
         {
             "train": (42_278, 120_191, 16_992),
@@ -133,19 +135,19 @@ ENTRIES = (
     ),
     _refcoco_entry(
         "refcocog_google",
-        "RefCOCOg: Google's split, whose photos overlap",
+        "RefCOCOg: longer expressions, Google's split, in which splits share photos",
         "google",
         {"train": (44_822, 85_474, 24_698), "val": (5_000, 9_536, 4_650)},
     ),
     Entry(
         name="reason_seg",
-        title="ReasonSeg: questions and phrases that take reasoning. Options: first_only, with_ignore",
+        title="ReasonSeg: questions and phrases that need reasoning. Options: first_only, with_ignore",
         where="https://github.com/dvlab-research/LISA#dataset",
         licence="none stated (research)",
         layout={
             "ReasonSeg/{split}/*.json": "sentences and polygons",
-            "ReasonSeg/{split}/*.jpg": "photos of the same names",
-            "ReasonSeg/explanatory/train.json": "explanations, which training alone uses",
+            "ReasonSeg/{split}/*.jpg": "photos with the same names",
+            "ReasonSeg/explanatory/train.json": "explanations, for training only",
         },
         counts={
             "train": {"samples": 239, "photos": 239},
@@ -156,7 +158,7 @@ ENTRIES = (
     ),
     Entry(
         name="coco_captions",
-        title="COCO captions as one-turn conversations",
+        title="COCO captions as conversations of one turn",
         where="https://cocodataset.org/#download",
         licence="CC BY 4.0 (annotations); photos: Flickr, per photo",
         layout={"coco/annotations/captions_{split}.json": "captions", "coco/{split}/*.jpg": "photos"},
@@ -168,7 +170,7 @@ ENTRIES = (
     ),
     Entry(
         name="coco_templates",
-        title="COCO instances with instructions derived from their masks. Options: most (photos), seed",
+        title="COCO instances with expressions derived from their masks. Options: most (number of photos), seed",
         where="https://cocodataset.org/#download",
         licence="CC BY 4.0 (annotations); photos: Flickr, per photo",
         layout={"coco/annotations/instances_{split}.json": "masks", "coco/{split}/*.jpg": "photos"},
@@ -177,28 +179,28 @@ ENTRIES = (
     ),
     Entry(
         name="labelme",
-        title="your own photos labelled with LabelMe; a split other than `all` is a folder below",
+        title="your own photos, labelled with LabelMe; a split other than `all` is a subfolder",
         where="https://github.com/wkentaro/labelme",
         licence="yours",
-        layout={"*.json": "one beside each photo"},
+        layout={"*.json": "one file beside each photo"},
         counts={"all": {}},
         open=open_labelme,
     ),
     Entry(
         name="folder",
-        title="your own photos, masks and sentences; a split other than `all` is a folder below. Options: task",
+        title="your own photos, masks and sentences; a split other than `all` is a subfolder. Options: task",
         where="annotations.jsonl, annotations.csv or NAME.jpg + NAME.png + NAME.txt (see data/readers/folder.py)",
         licence="yours",
-        layout={"*": "a table or triples"},
+        layout={"*": "a table, or triples of photo, mask and text"},
         counts={"all": {}},
         open=open_folder,
     ),
     Entry(
         name="prepared",
-        title="what `instructseg data prepare` wrote; the root is its DST, the splits are those prepared",
+        title="a dataset written by `instructseg data prepare`; the root is its DST, the splits are the prepared ones",
         where="instructseg data prepare NAME ROOT DST",
-        licence="that of the data set",
-        layout={"{split}.prepared": "what was prepared", "data/*.parquet": "samples"},
+        licence="that of the prepared dataset",
+        layout={"{split}.prepared": "a description of what was prepared", "data/*.parquet": "the samples"},
         counts={"train": {}, "val": {}},
         open=open_prepared,
     ),

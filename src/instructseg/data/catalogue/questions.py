@@ -1,9 +1,9 @@
-"""Conversations and question benchmarks (Table 5): where they come from and how they lie on disk.
+"""Conversations and question benchmarks (Table 5): their sources and their layouts on disk.
 
 The layout follows LLaVA's playground/data/eval, whose prompts and protocols the paper's Table 5 uses, with the photos
-of COCO shared in coco/. Counts: VQAv2 from visualqa.org/download; GQA's from its testdev_balanced file; POPE's from
-the files of commit e3e3926, which LLaVA names (later ones have 3,000 random questions); ScienceQA's from
-pid_splits.json; MMBench's from its README; LLaVA's mixture from the card of its copy on huggingface.co.
+of COCO shared in coco/. Sources of the counts: VQAv2, visualqa.org/download; GQA, its testdev_balanced file; POPE, the
+files of commit e3e3926, to which LLaVA refers (later ones have 3,000 random questions); ScienceQA, pid_splits.json;
+MMBench, its README; LLaVA's mixture, the card of its copy on huggingface.co.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from instructseg.data.readers.vqav2 import VqaV2
 from instructseg.errors import DataError
 from instructseg.types import Sample
 
-# Of MMBench's versions the one LLaVA-1.5 reports on comes first.
+# Versions of MMBench's files for each split; the first is the one that LLaVA-1.5 reports.
 MMBENCH_VERSIONS = {
     "dev": ("dev_20230712", "dev_en_20231003"),
     "test": ("test_20230712", "test_en_20231003"),
@@ -33,7 +33,7 @@ MMBENCH_VERSIONS = {
 
 
 def open_conversations(root: Path, split: str, **options: Any) -> Sequence[Sample]:
-    # The mixture names photos from the root on (coco/train2017/...), the 150k files by their bare names.
+    # The mixture gives paths below the root (coco/train2017/...), the 150k files give file names only.
     return Conversations(root / "llava_dataset" / f"{split}.json", root, root / "coco" / "train2017", **options)
 
 
@@ -51,13 +51,14 @@ def open_gqa(root: Path, split: str, **options: Any) -> Sequence[Sample]:
 
 
 def open_pope(root: Path, split: str, **options: Any) -> Sequence[Sample]:
-    found = sorted({path.parent for path in (root / "pope").glob("coco*/coco_pope_*.json")})
-    if len(found) != 1:
+    folders = sorted({path.parent for path in (root / "pope").glob("coco*/coco_pope_*.json")})
+    if len(folders) != 1:
         raise DataError(
-            f"{root / 'pope'} has {len(found)} folders with coco_pope_*.json; put POPE's output/coco there, once"
+            f"expected one folder with coco_pope_*.json in {root / 'pope'}, got {len(folders)}; "
+            "put POPE's output/coco there"
         )
     categories = CATEGORIES if split == "coco" else (split,)
-    return Pope(found[0], root / "coco" / "val2014", categories, **options)
+    return Pope(folders[0], root / "coco" / "val2014", categories, **options)
 
 
 def open_science_qa(root: Path, split: str, **options: Any) -> Sequence[Sample]:
@@ -75,12 +76,12 @@ def open_mmbench(root: Path, split: str, **options: Any) -> Sequence[Sample]:
 ENTRIES = (
     Entry(
         name="llava_instruct",
-        title="LLaVA-Instruct: conversations about photos, written by GPT-4; splits are file names",
-        where="https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K; photos as its mixture names them",
+        title="LLaVA-Instruct: conversations about photos, written by GPT-4; the splits are file names",
+        where="https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K; photos at the paths in its files",
         licence="CC BY 4.0, OpenAI's terms of use for the text; photos by their own licences",
         layout={
             "llava_dataset/{split}.json": "the conversations",
-            "coco/train2017/*.jpg": "COCO photos; the mixture also names gqa/, ocr_vqa/, textvqa/ and vg/",
+            "coco/train2017/*.jpg": "COCO photos; the mixture also needs gqa/, ocr_vqa/, textvqa/ and vg/",
         },
         counts={
             "llava_instruct_150k": {},
@@ -92,10 +93,10 @@ ENTRIES = (
     Entry(
         name="vqav2",
         title="VQAv2: questions about COCO photos with ten answers each",
-        where="https://visualqa.org/download.html; answers to the test splits are with https://eval.ai (challenge 830)",
+        where="https://visualqa.org/download.html; the test splits are scored by https://eval.ai (challenge 830)",
         licence="CC BY 4.0 (questions and answers); COCO photos: Flickr, per photo",
         layout={
-            "vqav2/v2_OpenEnded_mscoco_{split}*_questions.json": "the questions; for train and val the answers are "
+            "vqav2/v2_OpenEnded_mscoco_{split}*_questions.json": "the questions; for train and val with the answers "
             "beside them, v2_mscoco_{split}2014_annotations.json",
             "coco/*/COCO_*.jpg": "COCO 2014 photos of the split; test2015 for both test splits",
         },
@@ -113,7 +114,7 @@ ENTRIES = (
         where="https://cs.stanford.edu/people/dorarad/gqa/download.html",
         licence="CC BY 4.0",
         layout={
-            "gqa/*{split}*.json*": "{split}_questions.json; or LLaVA's llava_gqa_{split}.jsonl, which has no answers",
+            "gqa/*{split}*.json*": "the questions; or LLaVA's llava_gqa_{split}.jsonl, which has no answers",
             "gqa/images/*.jpg": "the photos",
         },
         counts={
@@ -125,7 +126,7 @@ ENTRIES = (
     ),
     Entry(
         name="pope",
-        title="POPE: is there such an object in the photo; by how absent objects were picked",
+        title="POPE: is there such an object in the photo? The splits differ in the choice of absent objects",
         where="https://github.com/AoiDragon/POPE, folder output/coco at commit e3e3926",
         licence="MIT; COCO photos: Flickr, per photo",
         layout={
@@ -142,7 +143,7 @@ ENTRIES = (
     ),
     Entry(
         name="science_qa",
-        title="ScienceQA: school questions with choices; options: images_only for the half that has pictures",
+        title="ScienceQA: school questions with choices. Options: images_only (only those with a picture, about half)",
         where="https://github.com/lupantech/ScienceQA (data/scienceqa and tools/download.sh); LLaVA's eval.zip",
         licence="CC BY-NC-SA 4.0",
         layout={
@@ -158,10 +159,10 @@ ENTRIES = (
     ),
     Entry(
         name="mmbench",
-        title="MMBench: choices about 20 abilities; an expression is one pass of the circular evaluation",
-        where="https://github.com/open-compass/MMBench; answers to test are with its server",
+        title="MMBench: questions with choices about 20 abilities; one expression per pass of the circular evaluation",
+        where="https://github.com/open-compass/MMBench; answers to test are not public",
         licence="Apache-2.0",
-        layout={"mmbench/mmbench_{split}*.tsv": "questions and pictures; LLaVA-1.5 reports on dev_20230712"},
+        layout={"mmbench/mmbench_{split}*.tsv": "questions and pictures; LLaVA-1.5 reports dev_20230712"},
         counts={
             "dev": {"samples": 1_164},
             "test": {"samples": 1_784},

@@ -1,8 +1,8 @@
-"""Every dataset the package can open, by name.
+"""Every dataset that the package can open, by name.
 
     CATALOGUE["refcoco"].open(Path("/data"), "val", joined=True)
 
-One root holds them all, each in its own folder, COCO's photos shared in coco/; `Entry.layout` says where.
+All datasets are below one root, each in its own folder (`Entry.layout`); COCO's photos are shared in coco/.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ CATALOGUE: dict[str, Entry] = {
 
 
 def entry(name: str) -> Entry:
-    """The dataset of that name. Raises InputError for an unknown one, with the names that exist."""
+    """The dataset called `name`. Raises InputError for an unknown name, with a similar one and all that exist."""
     if name not in CATALOGUE:
         near = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"no dataset is called {name!r}; {hint}There are {', '.join(sorted(CATALOGUE))}")
+        raise InputError(f"no dataset is called {name!r}; {hint}choose from {', '.join(sorted(CATALOGUE))}")
     return CATALOGUE[name]

@@ -1,1 +1,1 @@
-"""Readers, one for each file format; they know files, not tensors."""
+"""Readers: one per file format. They know files and numpy arrays, not tensors."""

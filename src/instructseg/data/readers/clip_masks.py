@@ -1,4 +1,4 @@
-"""The masks of one expression over a clip, made on access from label maps or from run-length codes."""
+"""The masks of one expression over a clip, computed on access from label maps or from run-length codes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from instructseg.media.rle import decode_rle
 
 Rle = Mapping[str, Any]
 VOID = 255
-"""The label of DAVIS's unsupervised annotations for pixels that nobody has to explain; never an object."""
+"""The label of pixels that DAVIS's unsupervised protocol ignores; never an object."""
 
 
 class ObjectMasks(Sequence[Any]):
-    """Where a clip's label maps show one object: bool (height, width), None for a frame without a label map.
+    """The masks of object `number` in a clip: bool (height, width) per frame, None for a frame without a label map.
 
-    The label maps are shared by the expressions of a clip, so that each file is decoded once for all of them.
+    All expressions of a clip share `labels`, so that each label map is decoded once.
     """
 
     def __init__(self, labels: Sequence[np.ndarray | None], number: int) -> None:
@@ -28,7 +28,7 @@ class ObjectMasks(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int | slice) -> Any:  # type: ignore[override]
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return ObjectMasks(self.labels[index], self.number)
         labels = self.labels[index]
@@ -36,10 +36,14 @@ class ObjectMasks(Sequence[Any]):
 
 
 class RleMasks(Sequence[Any]):
-    """The union of several objects' masks, bool (height, width); a frame where all codes are None has none of them.
+    """The union of several objects' masks, bool (height, width) per frame; all False where every code is None.
 
-    `codes` holds one sequence of run-length codes for each object, of the clip's length. `source` names the file, for
-    the DataError that damaged codes and codes of another size raise on access.
+    Raises DataError, on access, for damaged codes and for codes of another size.
+
+    codes: for each object one run-length code per frame, None where the object is absent.
+    length: number of frames.
+    size: (height, width) of the masks in pixels.
+    source: the file of the codes, named in errors.
     """
 
     def __init__(
@@ -50,33 +54,34 @@ class RleMasks(Sequence[Any]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int | slice) -> Any:  # type: ignore[override]
-        places = range(self.length)[index]
-        if isinstance(places, range):
-            return RleMasks([[codes[at] for at in places] for codes in self.codes], len(places), self.size, self.source)
+    def __getitem__(self, index: int | slice) -> Any:
+        frames = range(self.length)[index]
+        if isinstance(frames, range):
+            codes = [[codes[frame] for frame in frames] for codes in self.codes]
+            return RleMasks(codes, len(frames), self.size, self.source)
         union = np.zeros(self.size, bool)
         for codes in self.codes:
-            if codes[places] is not None:
-                union |= self._decoded(codes[places], places)
+            if codes[frames] is not None:
+                union |= self._decode(codes[frames], frames)
         return union
 
-    def _decoded(self, code: Any, place: int) -> np.ndarray:
+    def _decode(self, code: Any, frame: int) -> np.ndarray:
         try:
             mask = decode_rle(code)
         except InputError as error:
-            raise DataError(f"{self.source}, frame {place}: {error}") from error
+            raise DataError(f"{self.source}, frame {frame}: {error}") from error
         if mask.shape != self.size:
             raise DataError(
-                f"{self.source}, frame {place}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, but the clip is "
-                f"{self.size[1]} x {self.size[0]}; masks and frames belong to different versions of the dataset"
+                f"{self.source}, frame {frame}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, but the clip is "
+                f"{self.size[1]} x {self.size[0]}; masks and frames are from different versions of the dataset"
             )
         return mask
 
 
-def occurring(labels: Sequence[np.ndarray | None]) -> set[int]:
-    """The object numbers that occur in any of the label maps, without background and void."""
-    found: set[int] = set()
-    for picture in labels:
-        if picture is not None:
-            found.update(np.flatnonzero(np.bincount(picture.ravel(), minlength=256)).tolist())
-    return found - {0, VOID}
+def object_numbers(labels: Sequence[np.ndarray | None]) -> set[int]:
+    """The object numbers in any of the label maps, without background (0) and void (255)."""
+    numbers: set[int] = set()
+    for label_map in labels:
+        if label_map is not None:
+            numbers.update(np.flatnonzero(np.bincount(label_map.ravel(), minlength=256)).tolist())
+    return numbers - {0, VOID}

@@ -1,13 +1,13 @@
-"""The JSON that names a dataset's clips, in the layouts that descend from Ref-YouTube-VOS's meta_expressions.json."""
+"""The JSON files that list a dataset's clips, in the layouts that descend from Ref-YouTube-VOS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from instructseg.data.readers.base import parsing
 from instructseg.data.readers.files import read_json
 from instructseg.errors import DataError
 from instructseg.types import Expression
@@ -16,10 +16,10 @@ Masks = Sequence[Any] | None
 
 
 @dataclass(frozen=True)
-class Clip:
-    """What a dataset's JSON says of one clip.
+class ClipRecord:
+    """The entry of one clip: its name, the names of its frames, and its expressions without masks.
 
-    The expressions have no masks yet; their `details["objects"]` are the ids of what they mean, as text.
+    `details["objects"]` of an expression are the ids of its target objects, as text.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Clip:
 
     def with_masks(self, masks_of: Callable[[Expression], Masks]) -> tuple[Expression, ...]:
         """The expressions, each with its masks over the clip."""
-        return tuple(replace(each, masks=masks_of(each)) for each in self.expressions)
+        return tuple(replace(expression, masks=masks_of(expression)) for expression in self.expressions)
 
 
 def load_videos(path: Path) -> dict[str, Any]:
@@ -36,29 +36,23 @@ def load_videos(path: Path) -> dict[str, Any]:
     content = read_json(path)
     videos = content.get("videos") if isinstance(content, dict) else None
     if not isinstance(videos, dict) or not videos:
-        raise DataError(f'{path} has no clips: a JSON object {{"videos": {{name: ...}}}} was needed')
+        raise DataError(f'{path} has no clips: expected a JSON object {{"videos": {{name: ...}}}}')
     return videos
 
 
-@contextmanager
-def describing(path: Path, where: str) -> Iterator[None]:
-    """Whatever goes wrong inside, because the file says something else than expected, becomes a DataError."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise DataError(f"{path}: {where} is not as the dataset describes it ({error!r})") from error
+def parse_clips(path: Path, videos: Mapping[str, Any], kind: str = "human") -> list[ClipRecord]:
+    """Clips whose "expressions" map ids to {"exp", "obj_id" or "anno_id"}: the layout of 2021 and later.
 
-
-def parse_clips(path: Path, videos: Mapping[str, Any], kind: str = "human") -> list[Clip]:
-    """Clips whose "expressions" map ids to {"exp", "obj_id" or "anno_id"}: the layout since 2021."""
+    `kind` becomes the kind of every expression. Raises DataError naming the clip that is broken.
+    """
     clips = []
     for name, video in videos.items():
-        with describing(path, f"clip {name}"):
+        with parsing(path, f"clip {name}"):
             frames = frame_names(video["frames"])
             expressions = [_expression(key, entry, kind) for key, entry in video["expressions"].items()]
             if not expressions:
                 raise ValueError("no expressions")
-        clips.append(Clip(checked_name(path, name), frames, tuple(expressions)))
+        clips.append(ClipRecord(checked_name(path, name), frames, tuple(expressions)))
     return clips
 
 
@@ -66,15 +60,15 @@ def _expression(key: str, entry: Mapping[str, Any], kind: str) -> Expression:
     return Expression(clean(entry["exp"]), None, kind, key, details={"objects": ids(entry.get("obj_id"))})
 
 
-def ids(given: Any) -> list[str]:
-    """Ids as text: one, several, or none (a hidden truth or an expression without a target)."""
-    if given is None:
+def ids(value: Any) -> list[str]:
+    """Ids as text: one, several, or none (no public ground truth, or an expression without a target)."""
+    if value is None:
         return []
-    return [str(each) for each in (given if isinstance(given, list) else [given])]
+    return [str(each) for each in (value if isinstance(value, list) else [value])]
 
 
 def clean(text: str) -> str:
-    """An instruction on one line, single spaces. Raises ValueError when nothing is left."""
+    """An instruction on one line with single spaces. Raises ValueError when nothing is left."""
     words = text.split()
     if not words:
         raise ValueError("an empty expression")
@@ -84,18 +78,18 @@ def clean(text: str) -> str:
 def frame_names(names: Sequence[str]) -> tuple[str, ...]:
     """Frame names in the file's order, which run-length codes follow.
 
-    Raises ValueError for none, for one that comes twice, or for one that is no plain file name.
+    Raises ValueError for an empty list, for a repeated name, and for a name that is not a plain file name.
     """
     if not names or len(set(names)) != len(names):
         raise ValueError(f"{len(names)} frames, {len(set(names))} of them different")
     if any(not isinstance(name, str) or PurePosixPath(name).name != name for name in names):
-        raise ValueError("a frame's name is no file name")
+        raise ValueError("a frame's name is not a file name")
     return tuple(names)
 
 
 def checked_name(path: Path, name: str) -> str:
-    """A clip's name; DataError for one that leads out of the dataset's folder."""
+    """A clip's name. Raises DataError for a name that leads out of the dataset's folder."""
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts or not place.parts:
-        raise DataError(f"{path}: {name!r} is no clip's name; a path inside the dataset was needed")
+        raise DataError(f"{path}: {name!r} is not the name of a clip; expected a path inside the dataset")
     return name

@@ -1,64 +1,67 @@
-"""Conversations about a photo in LLaVA's form (https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K)."""
+"""Conversations about a photo in LLaVA's format (https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.readers.questions import LazyPhoto, load, naming, read_first
+import numpy as np
+
+from instructseg.data.readers.base import Reader, parsing
+from instructseg.data.readers.files import read_json_of
+from instructseg.data.readers.questions import IMAGE_TOKEN, LazyPhoto
 from instructseg.types import Expression, Sample, Task
 
-IMAGE = "<image>"
 
+class Conversations(Reader[Sample]):
+    """One sample per record: its turns, in order, are the expressions, of kind "conversation".
 
-class Conversations(Sequence[Sample]):
-    """One sample for each record: its turns, in order, are the expressions, kind "conversation".
+    A turn's `text` is the human's message and `answer` the assistant's reply, None for a last turn without one;
+    `details` has "turn", from 0, and "turns". A turn depends on those before it: use the expressions of a sample
+    together and in order. An assistant's message before the first human one is dropped, as in LLaVA.
 
-    A turn's `text` is what the human says and `answer` what the assistant replies; `details` has "turn", from 0, and
-    "turns". A turn makes sense only after those before it: take the expressions of a sample together, in order. A last
-    turn that nobody answered has `answer` None. What the assistant says before the human's first words is left out,
-    as LLaVA does.
-
-    The mark <image> is taken out of the text: the photo is the sample's frame and stands before the first turn,
-    wherever the mark stood (the released code moves it to the front of its turn; in LLaVA's files that is the first).
-    Records without an "image" have no frames. The photo is looked for in each of `image_dirs` in turn.
+    The token <image> is removed from the text: the photo is the sample's frame and precedes the first turn, wherever
+    the token stood (the released code moves it to the front of its turn, the first one in LLaVA's files). Records
+    without an "image" have no frames. The photo is searched for in each of `image_dirs` in turn.
     """
 
     def __init__(self, path: str | Path, *image_dirs: str | Path) -> None:
         self.path, self.image_dirs = Path(path), tuple(Path(folder) for folder in image_dirs)
-        self._records = load(self.path, "a list of conversations", list)
+        self._records = read_json_of(self.path, "a list of conversations", list)
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         record = self._records[index]
-        with naming(self.path, f"record {range(len(self))[index]}"):
-            turns, identity, frames = _turns(record["conversations"]), str(record["id"]), ()
+        frames: Sequence[np.ndarray] = ()
+        with parsing(self.path, f"record {index}"):
+            turns, identity = _turns(record["conversations"]), str(record["id"])
             if record.get("image"):
                 paths = [folder / record["image"] for folder in self.image_dirs]
-                frames = LazyPhoto(partial(read_first, *(paths or [Path(record["image"])])))
+                frames = LazyPhoto.at(*(paths or [Path(record["image"])]))
         expressions = tuple(
             Expression(
                 text, None, "conversation", str(turn), answer=answer, details={"turn": turn, "turns": len(turns)}
             )
             for turn, (text, answer) in enumerate(turns)
         )
-        return Sample(f"conversation/{identity}", Task.CHAT, frames, expressions)
+        return Sample(f"conversation/{identity}", Task.CHAT, frames, expressions, dataset="conversation")
 
 
 def _turns(messages: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
-    """(what the human says, what the assistant replies) in turn. Raises ValueError when they do not alternate."""
+    """(human's message, assistant's reply) of each turn. Raises ValueError when they do not alternate."""
     said = [(message["from"], message["value"]) for message in messages]
     said = said[1:] if said and said[0][0] == "gpt" else said
-    speakers = [who for who, _ in said]
+    speakers = [speaker for speaker, _ in said]
     if not said or speakers != [("human", "gpt")[place % 2] for place in range(len(said))]:
-        raise ValueError(f"human and gpt should take turns; they speak as {', '.join(speakers) or 'nobody'}")
-    marks = sum(text.count(IMAGE) for _, text in said)
-    if marks > 1:
-        raise ValueError(f"it has {marks} {IMAGE} marks; conversations about one photo are read")
-    texts = [text.replace(IMAGE, "").strip() for _, text in said]
-    return [(text, texts[place + 1] if place + 1 < len(texts) else None)
-            for place, text in enumerate(texts) if place % 2 == 0]  # fmt: skip
+        raise ValueError(f"expected human and gpt in turn, got {', '.join(speakers) or 'no message'}")
+    count = sum(text.count(IMAGE_TOKEN) for _, text in said)
+    if count > 1:
+        raise ValueError(
+            f"expected at most one {IMAGE_TOKEN}, got {count}; only conversations about one photo are read"
+        )
+    texts = [text.replace(IMAGE_TOKEN, "").strip() for _, text in said]
+    replies: list[str | None] = [*texts[1::2]]
+    return [*zip(texts[::2], replies + [None] * (len(texts) % 2), strict=True)]

@@ -1,16 +1,15 @@
-"""DAVIS 2016 (Perazzi et al., CVPR 2016), one object a clip, with instructions from a JSON of your own.
+"""DAVIS 2016 (Perazzi et al., CVPR 2016): one object per clip, with instructions from a JSON file of your own.
 
-The masks are drawn at 480 rows while the frames may be smaller copies. Masks stay at the size they were drawn at,
-since that is where DAVIS's scores are measured: bring a prediction to the mask's size, never the mask to the
-prediction's.
+The masks have 480 rows while the frames may be smaller copies. Masks keep their size, since DAVIS scores predictions at
+that size: resize the prediction to the mask, never the mask to the prediction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from instructseg.data.readers.clip_meta import Clip, load_videos, parse_clips
+from instructseg.data.readers.base import Reader, require_split
+from instructseg.data.readers.clip_meta import ClipRecord, load_videos, parse_clips
 from instructseg.data.readers.frames import LazyPictures, files_named, folder_names, read_binary
 from instructseg.errors import DataError
 from instructseg.types import Sample, Task
@@ -19,23 +18,25 @@ VAL = tuple(
     "blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog drift-chicane drift-straight "
     "goat horsejump-high kite-surf libby motocross-jump paragliding-launch parkour scooter-black soapbox".split()
 )
-"""The official validation sequences; all others are for training."""
+"""The official validation sequences; all others are training sequences."""
 
 _SPLITS = ("train", "val")
 _FRAME_SIZES = ("480p", "240p")
 
 
-class Davis2016(Sequence[Sample]):
-    """The sequences of a split that the expressions file names; ids `davis2016/SEQUENCE`.
+class Davis2016(Reader[Sample]):
+    """The sequences of a split that the expressions file names; ids `davis2016/SEQUENCE`, dataset "davis2016".
 
-    The expressions file is the only meta_expressions*.json in `root`, in Ref-YouTube-VOS's layout of 2021. Frames come
-    from JPEGImages/480p when it has all these sequences, else from JPEGImages/240p (`frame_size` says which); masks
-    from Annotations/480p, one for each frame, whatever the size of the frames.
+    The expressions file is the only meta_expressions*.json in `root`, in Ref-YouTube-VOS's layout of 2021. Frames are
+    in JPEGImages/480p if it has all these sequences, otherwise in JPEGImages/240p (`frame_size` says which); masks are
+    in Annotations/480p, one per frame, whatever the size of the frames.
+
+    root: the dataset's folder.
+    split: "val" (the 20 official sequences) or "train" (all others).
     """
 
     def __init__(self, root: str | Path, split: str = "val") -> None:
-        if split not in _SPLITS:
-            raise DataError(f"DAVIS 2016 has no split {split!r}; there are {', '.join(_SPLITS)}")
+        require_split("DAVIS 2016", split, _SPLITS)
         self.root = Path(root)
         self.listing = _listing(self.root)
         clips = parse_clips(self.listing, load_videos(self.listing))
@@ -47,22 +48,24 @@ class Davis2016(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         clip = self._clips[index]
         folder = self.root / "JPEGImages" / self.frame_size / clip.name
         frames = LazyPictures(files_named(folder, clip.frames, ".jpg", self.listing))
         masks = self._masks(clip)
-        expressions = clip.with_masks(lambda each: masks)
-        return Sample(f"davis2016/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames)
+        expressions = clip.with_masks(lambda _: masks)
+        return Sample(
+            f"davis2016/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames, dataset="davis2016"
+        )
 
-    def _masks(self, clip: Clip) -> LazyPictures:
+    def _masks(self, clip: ClipRecord) -> LazyPictures:
         folder = self.root / "Annotations" / "480p" / clip.name
         paths = files_named(folder, clip.frames, ".png", self.listing)
         count = sum(name.endswith(".png") for name in folder_names(folder, self.listing))
         if count != len(clip.frames):
             raise DataError(
                 f"{folder} has {count} masks, but {self.listing} lists {len(clip.frames)} frames of {clip.name}; "
-                "DAVIS scores every frame, so they must be as many"
+                "DAVIS scores every frame, so each needs one mask"
             )
         return LazyPictures(paths, read_binary)
 
@@ -71,15 +74,15 @@ class Davis2016(Sequence[Sample]):
             if all((self.root / "JPEGImages" / size / clip.name).is_dir() for clip in self._clips):
                 return size
         largest = self.root / "JPEGImages" / _FRAME_SIZES[0]
-        lacking = [clip.name for clip in self._clips if not (largest / clip.name).is_dir()]
-        raise DataError(f"{largest / lacking[0]} and {len(lacking) - 1} other folders are missing; unpack DAVIS there")
+        missing = [clip.name for clip in self._clips if not (largest / clip.name).is_dir()]
+        raise DataError(f"{largest / missing[0]} and {len(missing) - 1} other folders are missing; unpack DAVIS there")
 
 
 def _listing(root: Path) -> Path:
-    found = sorted(root.glob("meta_expressions*.json"))
-    if len(found) != 1:
+    files = sorted(root.glob("meta_expressions*.json"))
+    if len(files) != 1:
         raise DataError(
-            f"{root} has {len(found)} files meta_expressions*.json, one was needed: DAVIS 2016 has no instructions of "
+            f"expected one file meta_expressions*.json in {root}, got {len(files)}: DAVIS 2016 has no instructions of "
             'its own; write {"videos": {"bear": {"frames": ["00000", ...], "expressions": {"0": {"exp": "the bear"}}}}}'
         )
-    return found[0]
+    return files[0]

@@ -1,20 +1,24 @@
-"""What readers of photos need of the file system: JSON, photos, and a dataset's place below a root."""
+"""What readers need of the file system: JSON, pictures, and a dataset's place below a root."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from PIL import Image
 
+from instructseg.data.readers.base import parsing
 from instructseg.errors import DataError, InputError
 from instructseg.media.image import load_image
 
 
 def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:
-    """A JSON file, in the first of `encodings` that fits. Raises DataError naming the file."""
+    """The content of a JSON file, in the first of `encodings` that fits. Raises DataError naming the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -25,43 +29,107 @@ def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:
         except UnicodeDecodeError:
             continue
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path} is damaged JSON ({error}); fetch it again") from error
-    raise DataError(f"{path} is no text in {' or '.join(encodings)}; fetch it again")
+            raise DataError(f"{path} is damaged JSON ({error}); download it again") from error
+    raise DataError(f"expected {path} to be text in {' or '.join(encodings)}; download it again")
+
+
+def read_json_of(path: Path, what: str, *types: type) -> Any:
+    """The content of a JSON file, an instance of one of `types`. Raises DataError: "FILE is not WHAT"."""
+    content = read_json(path)
+    if not isinstance(content, types):
+        expected = " or ".join(each.__name__ for each in types)
+        raise DataError(f"{path} is not {what}: expected a {expected}, got a {type(content).__name__}")
+    return content
+
+
+def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
+    """The JSON objects of a file with one per line. Raises DataError naming the file and the line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as {what} ({error})") from error
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        with parsing(path, f"line {number}"):
+            records.append(json.loads(line))
+            if not isinstance(records[-1], dict):
+                raise ValueError("not an object")
+    return records
+
+
+@contextmanager
+def opened_image(path: Path) -> Iterator[Image.Image]:
+    """An image file, decoded. Raises DataError naming the file when it is missing or damaged."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            yield picture
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except Exception as error:  # on damaged bytes the decoders raise nearly anything
+        raise DataError(f"{path} cannot be read as an image ({error}); copy it again from the dataset") from error
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """An image file as RGB uint8 (height, width, 3), pixels as stored: for masks that were drawn on those."""
+    with opened_image(path) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def read_upright(path: Path) -> np.ndarray:
-    """A photo as a viewer shows it, RGB uint8 (height, width, 3): for masks drawn on what a viewer shows."""
+    """An image file as a viewer shows it, RGB uint8 (height, width, 3): for masks that were drawn in a viewer."""
     try:
         return load_image(path)
     except InputError as error:
         raise DataError(str(error)) from error
 
 
-class Photo(tuple):
-    """The one frame of a photo's sample; `paths` says which file it was decoded from, as clips' frames do."""
+class PhotoFrames(tuple[np.ndarray]):
+    """The frames of a photo's sample: the photo. `paths` names the file that it was decoded from, as for clips."""
 
     paths: tuple[Path, ...]
 
-    def __new__(cls, image: np.ndarray, path: Path) -> Photo:
-        photo = super().__new__(cls, (image,))
-        photo.paths = (path,)
-        return photo
+    def __new__(cls, image: np.ndarray, path: Path) -> PhotoFrames:
+        frames = super().__new__(cls, (image,))
+        frames.paths = (path,)
+        return frames
 
     def __getnewargs__(self) -> tuple[np.ndarray, Path]:
-        return self[0], self.paths[0]
+        (image,) = self
+        return image, self.paths[0]
+
+
+def shrink_scale(image: np.ndarray, max_side: int | None) -> float:
+    """The scale, at most 1, that brings the longest side of `image` to `max_side` pixels; 1 without `max_side`."""
+    return min(1.0, (max_side or max(image.shape)) / max(image.shape[:2]))
+
+
+def shrink_image(image: np.ndarray, scale: float) -> np.ndarray:
+    """The image scaled down by `scale`, averaging the pixels that are merged."""
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def shrink_mask(mask: np.ndarray, scale: float) -> np.ndarray:
+    """A bool mask (height, width) scaled like `shrink_image`; a pixel is True where most of the merged ones were."""
+    return mask if scale >= 1 else shrink_image(mask.astype(np.uint8) * 255, scale) > 127
 
 
 def first_present(root: Path, places: Iterable[str], what: str) -> Path:
     """The first of several places below `root` that exists. Raises DataError naming the first place."""
-    places = tuple(places)
+    places = list(places)
     for place in places:
         if (root / place).exists():
             return root / place
-    others = f"; nor is it in {len(places) - 1} other usual places" if len(places) > 1 else ""
-    raise DataError(f"{what} not found: {root / places[0]} was needed{others}")
+    others = f", nor in {len(places) - 1} other usual places" if len(places) > 1 else ""
+    raise DataError(f"{what} not found: expected {root / places[0]}; it is not there{others}")
 
 
-def photo_beside(path: Path, endings: Sequence[str] = (".jpg", ".jpeg", ".png", ".webp")) -> Path:
-    """The photo with the stem of `path` in its folder; the first ending where there is none, for the error to name."""
-    candidates = [path.with_suffix(case) for ending in endings for case in (ending, ending.upper())]
+def photo_beside(path: Path, suffixes: Sequence[str] = (".jpg", ".jpeg", ".png", ".webp")) -> Path:
+    """The photo with the stem of `path` in its folder; the first candidate when there is none."""
+    candidates = [path.with_suffix(case) for suffix in suffixes for case in (suffix, suffix.upper())]
     return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])

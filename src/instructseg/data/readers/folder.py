@@ -1,13 +1,13 @@
-"""The plainest data set: a folder of photos, masks and sentences, in one of two layouts.
+"""Your own photos: a folder of photos, masks and sentences, in one of two layouts.
 
-A table: `annotations.jsonl` (one JSON object a line) or `annotations.csv` (a first line of names) with the columns
-`photo`, `mask` and `sentence`, and if you like `kind`; paths are relative to the table. An empty mask means that the
-sentence names nothing in the photo.
+A table: `annotations.jsonl` (one JSON object per line) or `annotations.csv` (with a header) with the columns `photo`,
+`mask`, `sentence` and optionally `kind`; paths are relative to the table. An empty mask means that the sentence has no
+target in the photo.
 
     {"photo": "images/desk.jpg", "mask": "masks/desk_cup.png", "sentence": "the cup on the left"}
 
-Or triples: `desk.jpg`, `desk.png`, `desk.txt` are photo, mask and sentences, one a line, all about the same mask; no
-`desk.png` means that the sentences name nothing in the photo.
+Or triples: `desk.jpg`, `desk.png` and `desk.txt` are photo, mask and sentences, one per line, all with the same mask;
+without `desk.png` the sentences have no target in the photo.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from instructseg.data.readers.files import Photo, photo_beside, read_upright
+from instructseg.data.readers.base import Reader
+from instructseg.data.readers.files import PhotoFrames, opened_image, photo_beside, read_upright
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
@@ -30,20 +30,23 @@ _PHOTO_ENDINGS = (".jpg", ".jpeg", ".webp")
 _LOSSLESS = {".png", ".bmp", ".tif", ".tiff", ".gif"}
 
 
-class MaskFolder(Sequence[Sample]):
-    """One sample for each photo, with its sentences in the order of the folder's table or of the triple's text.
+class MaskFolder(Reader[Sample]):
+    """One sample per photo, with its sentences in the order of the table or of the text file.
 
-    A mask is a lossless picture of the photo's size; every pixel that is not 0 belongs to the object. `task` is what
-    the sentences are: RES for plain descriptions, REASON_SEG where they need reasoning.
+    A mask is a lossless picture of the photo's size; every pixel that is not 0 belongs to the object.
+
+    folder: the folder with the table or the triples.
+    task: RES for descriptions, REASON_SEG for sentences that need reasoning.
+    prefix: name of the dataset and first part of sample ids.
     """
 
     def __init__(self, folder: str | Path, task: Task = Task.RES, prefix: str = "folder") -> None:
         self.folder, self.task, self.prefix = Path(folder), task, prefix
         if not self.folder.is_dir():
-            raise DataError(f"{self.folder} is not a folder; it should hold photos, masks and sentences")
+            raise DataError(f"{self.folder} is not a folder; expected photos, masks and sentences in it")
         rows: dict[Path, list[tuple[Path | None, str, str]]] = {}
-        for photo, *row in _rows(self.folder):
-            rows.setdefault(photo, []).append(tuple(row))
+        for photo, mask, sentence, kind in _rows(self.folder):
+            rows.setdefault(photo, []).append((mask, sentence, kind))
         self._rows = list(rows.items())
 
     def __len__(self) -> int:
@@ -53,7 +56,7 @@ class MaskFolder(Sequence[Sample]):
         """The id of a sample without decoding its photo."""
         return f"{self.prefix}/{os.path.splitext(os.path.relpath(self._rows[index][0], self.folder))[0]}"
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         photo, rows = self._rows[index]
         image = read_upright(photo)
         masks = {path: read_mask(path, image.shape[:2]) for path, *_ in rows if path is not None}
@@ -61,41 +64,39 @@ class MaskFolder(Sequence[Sample]):
             Expression(text, None if path is None else masks[path], kind, str(at))
             for at, (path, text, kind) in enumerate(rows)
         )
-        return Sample(self.photo_id(index), self.task, Photo(image, photo), expressions)
+        return Sample(self.photo_id(index), self.task, PhotoFrames(image, photo), expressions, dataset=self.prefix)
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """A mask picture as bool (height, width): True where it is not 0 (palette number, gray value or any color).
+    """A mask picture as bool (height, width): True where it is not 0 (palette number, gray value or any colour).
 
-    Raises DataError for another size than the photo's, for a see-through picture, which could mean either, and for
-    JPEG, whose blur makes pixels around the object differ from 0.
+    Raises DataError for a size other than the photo's `size`, for a partly transparent picture, which is ambiguous, and
+    for JPEG, whose compression makes pixels around the object differ from 0.
     """
     if path.suffix.lower() not in _LOSSLESS:
-        raise DataError(f"{path} is no lossless picture; save masks as PNG")
-    try:
-        with Image.open(path) as picture:
-            bands = picture.getbands()
-            pixels = np.asarray(picture)
-    except (OSError, ValueError, SyntaxError) as error:  # SyntaxError is Pillow's for a broken PNG
-        raise DataError(f"{path} cannot be read as a mask ({error})") from error
+        raise DataError(f"{path} is not a lossless picture; save masks as PNG")
+    with opened_image(path) as picture:
+        bands, pixels = picture.getbands(), np.asarray(picture)
     if bands[-1] == "A":
         if (pixels[..., -1] != pixels[..., -1].max()).any():
-            raise DataError(f"{path} is see-through in parts; save the mask as black and white")
+            raise DataError(f"{path} is partly transparent; save the mask as black and white")
         pixels = pixels[..., :-1]
-    mask = pixels.reshape(*pixels.shape[:2], -1).any(axis=2)
+    mask = np.asarray(pixels.reshape(*pixels.shape[:2], -1).any(axis=2))
     if mask.shape != size:
-        raise DataError(f"{path} is {mask.shape}, but its photo is {size} (height, width)")
+        raise DataError(
+            f"{path} is {mask.shape}, but its photo is {size} (height, width); save the mask at the photo's size"
+        )
     return mask
 
 
 def _rows(folder: Path) -> Iterator[tuple[Path, Path | None, str, str]]:
-    """(photo, mask or None, sentence, kind)."""
+    """(photo, mask or None, sentence, kind) of every sentence."""
     tables = [path for path in (folder / "annotations.jsonl", folder / "annotations.csv") if path.is_file()]
     if len(tables) == 2:
-        raise DataError(f"{folder} holds both annotations.jsonl and annotations.csv; keep one")
+        raise DataError(f"{folder} has both annotations.jsonl and annotations.csv; keep one")
     texts = sorted(folder.glob("*.txt"))
     if not tables and not texts:
-        raise DataError(f"{folder} holds no annotations.jsonl, no annotations.csv and no NAME.txt beside NAME.jpg")
+        raise DataError(f"{folder} has no annotations.jsonl, no annotations.csv and no NAME.txt beside NAME.jpg")
     yield from _table(tables[0]) if tables else (row for text in texts for row in _triple(text))
 
 
@@ -111,9 +112,11 @@ def _table(path: Path) -> Iterator[tuple[Path, Path | None, str, str]]:
     for line, row in parse(path):
         photo, mask, sentence = (row.get(name) for name in ("photo", "mask", "sentence"))
         if not isinstance(photo, str) or not photo or not isinstance(sentence, str) or not sentence.strip():
-            raise DataError(f"{path}, line {line}: a photo, a mask (or nothing) and a sentence were needed: {row}")
+            raise DataError(
+                f"{path}, line {line}: expected a photo, a mask (or an empty one) and a sentence, got {row}"
+            )
         if "mask" not in row or not isinstance(mask, str | None):
-            raise DataError(f'{path}, line {line}: "mask" should be a path, or empty where there is nothing: {row}')
+            raise DataError(f'{path}, line {line}: expected "mask" to be a path, or empty for no target, got {row}')
         yield path.parent / photo, path.parent / mask if mask else None, sentence.strip(), row.get("kind") or "human"
 
 
@@ -123,9 +126,9 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict]]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise DataError(f"{path}, line {number} is no JSON ({error})") from error
+                raise DataError(f"{path}, line {number} is not JSON ({error})") from error
             if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number} is no JSON object")
+                raise DataError(f"{path}, line {number} is not a JSON object")
             yield number, row
 
 

@@ -1,85 +1,85 @@
-"""Clips picture by picture: sequences of image files, decoded on access, with the last few kept."""
+"""Clips as sequences of image files, decoded on access, with a small cache."""
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from instructseg.data.readers.files import opened_image, read_photo
 from instructseg.errors import DataError
 
 Decoder = Callable[[Path], np.ndarray]
 
 
-def read_frame(path: Path) -> np.ndarray:
-    """An image file as RGB uint8 (height, width, 3), pixels as stored: masks were drawn on those."""
-    with _opened(path) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
 def read_labels(path: Path) -> np.ndarray:
-    """A PNG of object numbers as uint8 (height, width).
+    """A label map: a PNG of object numbers as uint8 (height, width).
 
-    Palette ("P"), gray ("L", "1") and gray with full opacity ("LA", as DAVIS has one) are read; a picture in colours
-    has lost its numbers and is refused with DataError, like every other shape.
+    Palette ("P"), gray ("L", "1") and fully opaque gray with alpha ("LA", as one of DAVIS) are read. Raises DataError
+    for every other mode: a picture in colour has lost its object numbers.
     """
-    with _opened(path) as picture:
+    with opened_image(path) as picture:
         mode, pixels = picture.mode, np.asarray(picture)
     if mode == "LA" and (pixels[..., 1] == 255).all():
         return np.ascontiguousarray(pixels[..., 0])
     if mode not in ("P", "L", "1"):
         raise DataError(
-            f"{path} is a PNG of mode {mode}; object numbers need mode P (palette) or L (gray): "
-            "copy the file again from the dataset, without converting it"
+            f"{path} is a PNG of mode {mode}, expected mode P (palette) or L (gray); copy the file again from the "
+            "dataset without converting it"
         )
     return pixels.astype(np.uint8)
 
 
 def read_binary(path: Path) -> np.ndarray:
-    """A PNG of one object as bool (height, width): whatever is not 0. Raises DataError for two values beside 0."""
+    """A PNG of one object as bool (height, width): True where it is not 0. Raises DataError for two values beside 0."""
     labels = read_labels(path)
     values = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
     others = values[values > 0]
     if len(others) > 1:
-        raise DataError(f"{path} holds the values {others.tolist()} beside 0; a mask of one object has a single one")
+        raise DataError(
+            f"{path} has the values {others.tolist()} beside 0; expected a single one: the mask of one object"
+        )
     return labels > 0
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's header."""
-    with _opened(path) as picture:
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image file in pixels."""
+    with opened_image(path) as picture:
         return picture.height, picture.width
 
 
 class LazyPictures(Sequence[Any]):
-    """One array for each file, read-only, decoded when asked for; None where there is no file.
+    """One read-only array per file, decoded on access; None where there is no file.
 
-    All pictures have `size`, that of the first file unless given; another one is a DataError that names the file. The
-    last `keep` pictures stay in memory, under a lock. Pickling leaves them behind: `decode` is a module's function.
+    Thread-safe. Pickling drops the cache. Raises DataError, on access, for a file that is missing or damaged or whose
+    size differs.
+
+    paths: the files, None for frames without one.
+    decode: a module-level function from a path to an array (height, width, ...).
+    size: (height, width) of all pictures; by default that of the first file.
+    keep: number of decoded pictures in the cache, at least 0.
     """
 
     def __init__(
         self,
         paths: Sequence[Path | None],
-        decode: Decoder = read_frame,
+        decode: Decoder = read_photo,
         size: tuple[int, int] | None = None,
         keep: int = 8,
     ) -> None:
         self.paths, self.decode, self.keep = tuple(paths), decode, keep
-        self.size = size or next((picture_size(path) for path in self.paths if path is not None), (0, 0))
-        self._forget()
+        self.size = size or next((image_size(path) for path in self.paths if path is not None), (0, 0))
+        self._clear_cache()
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int | slice) -> Any:  # type: ignore[override]
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return LazyPictures(self.paths[index], self.decode, self.size, self.keep)
         path = self.paths[index]
@@ -89,24 +89,24 @@ class LazyPictures(Sequence[Any]):
             if path in self._recent:
                 self._recent.move_to_end(path)
                 return self._recent[path]
-        picture = self._decoded(path)  # outside the lock: threads may decode different files at once
+        picture = self._decode_checked(path)  # outside the lock: threads can decode different files at once
         with self._lock:
             self._recent[path] = picture
             while len(self._recent) > self.keep:
                 self._recent.popitem(last=False)
         return picture
 
-    def _decoded(self, path: Path) -> np.ndarray:
+    def _decode_checked(self, path: Path) -> np.ndarray:
         picture = self.decode(path)
         if picture.shape[:2] != self.size:
             raise DataError(
                 f"{path} is {picture.shape[1]} x {picture.shape[0]} pixels, but its clip is "
-                f"{self.size[1]} x {self.size[0]}; all pictures of a clip need one size"
+                f"{self.size[1]} x {self.size[0]}; all pictures of a clip must have the same size"
             )
         picture.flags.writeable = False
         return picture
 
-    def _forget(self) -> None:
+    def _clear_cache(self) -> None:
         self._recent: OrderedDict[Path, np.ndarray] = OrderedDict()
         self._lock = Lock()
 
@@ -115,11 +115,14 @@ class LazyPictures(Sequence[Any]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._clear_cache()
 
 
 def files_named(folder: Path, names: Sequence[str], suffix: str, listing: Path) -> list[Path]:
-    """The files of `names` in `folder`; DataError when the folder is not there or lacks one that `listing` names."""
+    """The files of `names` in `folder`. Raises DataError when one of them, or the folder, is missing.
+
+    `listing` is the file that names them, for the error.
+    """
     present = folder_names(folder, listing)
     missing = [name for name in names if f"{name}{suffix}" not in present]
     if missing:
@@ -131,20 +134,8 @@ def files_named(folder: Path, names: Sequence[str], suffix: str, listing: Path) 
 
 
 def folder_names(folder: Path, listing: Path) -> set[str]:
-    """The names of what is in a folder. Raises DataError where there is none."""
+    """The names of the entries of a folder. Raises DataError when it is missing."""
     try:
         return set(os.listdir(folder))
     except OSError as error:
         raise DataError(f"folder {folder} cannot be read ({error.strerror}); {listing} names a clip in it") from None
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            yield picture
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except Exception as error:  # on damaged bytes the decoders raise nearly anything
-        raise DataError(f"{path} cannot be read as an image ({error}); copy it again from the dataset") from error

@@ -16,20 +16,20 @@ AREAS = ("polygon", "rectangle", "circle", "mask")
 
 
 def draw_shape(shape: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """One shape as bool (height, width).
+    """One shape as a mask, bool of `size` (height, width).
 
-    Raises ValueError for a shape without an area (point, line, linestrip) and for broken corners.
+    Raises ValueError for a shape without an area (point, line, linestrip) and for invalid corners.
     """
     kind = shape.get("shape_type") or "polygon"
     if kind not in AREAS:
         raise ValueError(f"shape {shape.get('label')!r} is a {kind}, which has no area; redraw it as a polygon")
     points = np.asarray(shape["points"], dtype=np.float64)
-    wanted = points.shape[:1] >= (3,) if kind == "polygon" else points.shape[:1] == (2,)
-    if points.ndim != 2 or points.shape[1] != 2 or not wanted or not np.isfinite(points).all():
+    enough = points.shape[:1] >= (3,) if kind == "polygon" else points.shape[:1] == (2,)
+    if points.ndim != 2 or points.shape[1] != 2 or not enough or not np.isfinite(points).all():
         raise ValueError(f"shape {shape.get('label')!r} is a {kind} with corners of shape {points.shape}")
     if kind == "mask":
         return _paste(shape["mask"], points, size)
-    canvas = Image.new("L", size[::-1], 0)
+    canvas = Image.new("L", (size[1], size[0]), 0)
     _draw(ImageDraw.Draw(canvas), kind, points)
     return np.asarray(canvas, dtype=bool)
 
@@ -47,16 +47,16 @@ def _draw(draw: ImageDraw.ImageDraw, kind: str, points: np.ndarray) -> None:
 
 
 def _paste(encoded: str, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask drawn by LabelMe's assistant: a PNG for the box between two corners, both inside."""
+    """A mask drawn by LabelMe's assistant: a PNG for the box between two corners, both included."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as picture:
-            piece = np.asarray(picture.convert("L")) > 0
+            patch = np.asarray(picture.convert("L")) > 0
     except (OSError, binascii.Error, TypeError) as error:
-        raise ValueError(f"a mask is no PNG in base64 ({error})") from error
+        raise ValueError(f"a mask is not a PNG in base64 ({error})") from error
     (left, top), (right, bottom) = points.astype(int).tolist()
-    if piece.shape != (bottom - top + 1, right - left + 1) or left < 0 or top < 0:
-        raise ValueError(f"a mask is {piece.shape}, but its box needs {(bottom - top + 1, right - left + 1)}")
+    if patch.shape != (bottom - top + 1, right - left + 1) or left < 0 or top < 0:
+        raise ValueError(f"a mask is {patch.shape}, but its box needs {(bottom - top + 1, right - left + 1)}")
     mask = np.zeros(size, bool)
-    room = mask[top : bottom + 1, left : right + 1]
-    room[:] = piece[: room.shape[0], : room.shape[1]]
+    inside = mask[top : bottom + 1, left : right + 1]
+    inside[:] = patch[: inside.shape[0], : inside.shape[1]]
     return mask

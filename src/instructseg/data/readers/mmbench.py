@@ -6,7 +6,6 @@ import base64
 import binascii
 import csv
 import io
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,27 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from instructseg.data.readers.questions import CHOICE_LETTER, LazyPhoto, choices_text, naming, question
+from instructseg.data.readers.base import Reader, parsing
+from instructseg.data.readers.questions import CHOICE_LETTER, LazyPhoto, choices_text, question
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
 CHOICES = "ABCD"
-# The rows that ask a question again, with its choices shifted, have its index plus a multiple of this.
+# The rows that repeat a question with shifted choices have its index plus a multiple of this.
 STRIDE = 1_000_000
 MAX_FIELD = 2**31 - 1
 
 
-class MmBench(Sequence[Sample]):
-    """One sample for each question; its expressions are the passes of the circular evaluation, choices shifted by one.
+class MmBench(Reader[Sample]):
+    """One sample per question; its expressions are the passes of the circular evaluation, each with shifted choices.
 
-    The official files hold a row for each pass. Of a file that asks each question once, with answers, the further
-    passes are made here: the first choice goes to the end each time. `answer` is the letter, None in the test split;
-    `details`: "question" (index), "pass", "passes", "choices", "category", "l2_category".
+    The official files have one row per pass. For a file with one row per question, the further passes are made here:
+    each moves the first choice to the end. `answer` is the letter of the choice, None in the test split; `details` has
+    "question" (index), "pass", "passes", "choices", "category" and "l2_category".
 
-    The choices end at the first empty one. (The released script also ends at one that says "None" or "nan".)
+    The choices end at the first empty one. (The released script also stops at a choice "None" or "nan".)
+
+    path: an MMBench table (.tsv).
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -39,8 +41,8 @@ class MmBench(Sequence[Sample]):
         groups: dict[int, list[dict[str, Any]]] = {}
         pictures: dict[str, str] = {}
         for number, row in enumerate(_rows(self.path), 1):
-            with naming(self.path, f"row {number}"):
-                # each pass repeats the picture: one copy is kept
+            with parsing(self.path, f"row {number}"):
+                # each pass repeats the picture: keep one copy
                 row["image"] = pictures.setdefault(row["image"], row["image"])
                 record = _record(row)
                 groups.setdefault(record["index"] % STRIDE, []).append(record)
@@ -50,17 +52,17 @@ class MmBench(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         identity, records = self._samples[index]
         expressions = tuple(
             _expression(identity, number, len(records), record) for number, record in enumerate(records)
         )
         read = partial(decode_picture, records[0]["image"], f"{self.path}: the picture of question {identity}")
-        return Sample(f"mmbench/{identity}", Task.CHAT, LazyPhoto(read), expressions)
+        return Sample(f"mmbench/{identity}", Task.CHAT, LazyPhoto(read), expressions, dataset="mmbench")
 
 
 def decode_picture(text: str, name: str) -> np.ndarray:
-    """A picture in base64 as RGB uint8 (height, width, 3). Raises DataError that begins with `name`."""
+    """A picture in base64 as RGB uint8 (height, width, 3). Raises a DataError that starts with `name`."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
             return np.asarray(image.convert("RGB"))
@@ -107,14 +109,14 @@ def _is_empty(value: str | None) -> bool:
 
 
 def _passes(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The passes of a question that the file asks once."""
+    """All passes of a question that has one row."""
     (first,) = records
     count = len(first["choices"])
-    right = None if first["answer"] is None else CHOICES.index(first["answer"])
+    correct = None if first["answer"] is None else CHOICES.index(first["answer"])
     return [
         first
         | {"index": first["index"] + shift * STRIDE, "choices": first["choices"][shift:] + first["choices"][:shift]}
-        | {"answer": None if right is None else CHOICES[(right - shift) % count]}
+        | {"answer": None if correct is None else CHOICES[(correct - shift) % count]}
         for shift in range(count)
     ]
 

@@ -1,24 +1,28 @@
-"""POPE (https://github.com/AoiDragon/POPE, output/coco): is this object in the photo? Absent ones picked in 3 ways."""
+"""POPE (https://github.com/AoiDragon/POPE, output/coco): is there such an object in the photo?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.readers.questions import SHORT_ANSWER, LazyPhoto, load_lines, naming, question, read_first
+from instructseg.data.readers.base import Reader, parsing
+from instructseg.data.readers.files import read_json_lines
+from instructseg.data.readers.questions import SHORT_ANSWER, LazyPhoto, question
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
 CATEGORIES = ("adversarial", "popular", "random")
 
 
-class Pope(Sequence[Sample]):
-    """One sample for each photo with its questions of the chosen categories, "adversarial/1" and so on.
+class Pope(Reader[Sample]):
+    """One sample per photo with its questions of the chosen categories, with ids such as "adversarial/1".
 
-    `label_dir` holds coco_pope_{category}.json, one JSON object on each line. `answer` is "yes" or "no";
-    `details`: "category".
+    `answer` is "yes" or "no"; `details` has "category", the way in which absent objects were chosen.
+
+    label_dir: the folder with coco_pope_{category}.json, one JSON object per line.
+    image_dir: the folder with COCO's val2014 photos.
+    categories: which of CATEGORIES to read.
     """
 
     def __init__(self, label_dir: str | Path, image_dir: str | Path, categories: Sequence[str] = CATEGORIES) -> None:
@@ -26,8 +30,8 @@ class Pope(Sequence[Sample]):
         groups: dict[str, list[Expression]] = {}
         for category in categories:
             path = self.label_dir / f"coco_pope_{category}.json"
-            for number, record in enumerate(load_lines(path, "POPE questions"), 1):
-                with naming(path, f"line {number}"):
+            for number, record in enumerate(read_json_lines(path, "POPE questions"), 1):
+                with parsing(path, f"line {number}"):
                     groups.setdefault(record["image"], []).append(_expression(record, category))
         if not groups:
             raise DataError(f"{self.label_dir} has no questions of {', '.join(categories) or 'no category'}")
@@ -36,10 +40,10 @@ class Pope(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         name, expressions = self._samples[index]
-        frames = LazyPhoto(partial(read_first, self.image_dir / name))
-        return Sample(f"pope/{Path(name).stem}", Task.CHAT, frames, tuple(expressions))
+        frames = LazyPhoto.at(self.image_dir / name)
+        return Sample(f"pope/{Path(name).stem}", Task.CHAT, frames, tuple(expressions), dataset="pope")
 
 
 def _expression(record: dict[str, Any], category: str) -> Expression:

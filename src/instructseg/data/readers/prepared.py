@@ -1,23 +1,26 @@
-"""What `instructseg data prepare` wrote, as the samples it was written from."""
+"""The samples of a dataset that `instructseg data prepare` wrote."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from instructseg.data.prepare import facts_path, parquet, read_facts, shard_paths
 from instructseg.data.prepared_rows import from_row
+from instructseg.data.readers.base import Reader
 from instructseg.errors import DataError
 from instructseg.types import Sample
 
 
-class Prepared(Sequence[Sample]):
-    """The samples of one prepared split. Reading one means reading its row group, about a megabyte.
+class Prepared(Reader[Sample]):
+    """The samples of one prepared split, equal to those they were prepared from. Each access reads about a megabyte.
 
-    Raises DataError when the split was not prepared to its end, or a shard is damaged, and InputError without pyarrow.
+    Raises DataError when preparation did not finish or a shard is damaged, and InputError without pyarrow.
+
+    folder: the destination of `instructseg data prepare`.
+    split: the name of a prepared split.
     """
 
     def __init__(self, folder: str | Path, split: str) -> None:
@@ -27,19 +30,19 @@ class Prepared(Sequence[Sample]):
         self._paths = shard_paths(self.folder, facts)
         missing = [path for path in self._paths if not path.is_file()]
         if missing:
-            done = f"{len(missing)} of {len(self._paths)} shards are missing, first {missing[0].name}"
-            raise DataError(f"{self.folder} {split}: {done}; run `instructseg data prepare` again, it goes on")
+            problem = f"{len(missing)} of {len(self._paths)} shards are missing, first {missing[0].name}"
+            raise DataError(f"{self.folder} {split}: {problem}; run `instructseg data prepare` again, it resumes")
         self._count, self._shard = facts["samples"], facts["shard"]
-        self._forget()
+        self._close()
 
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         shard, row = divmod(range(self._count)[index], self._shard)
         try:
             return from_row(self._row(shard, row))
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:  # pyarrow's own are ValueErrors
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:  # pyarrow raises ValueErrors
             raise DataError(f"{self._paths[shard]} is damaged ({error}); delete it and prepare again") from error
 
     def _row(self, shard: int, row: int) -> dict[str, Any]:
@@ -55,14 +58,14 @@ class Prepared(Sequence[Sample]):
         first = ends[group] - self._group[1].num_rows
         return self._group[1].slice(row - first, 1).to_pylist()[0]
 
-    def _forget(self) -> None:
+    def _close(self) -> None:
         self._file: tuple[int, Any, list[int]] | None = None
         self._group: tuple[int, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the open file: another process opens its own."""
+        """Without the open file: each process opens its own."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_file", "_group")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._close()

@@ -1,7 +1,7 @@
 """ReasonSeg (Lai et al., LISA, CVPR 2024): photos with a question or phrase that takes reasoning, and polygons.
 
-Layout: `{split}/NAME.jpg` with `{split}/NAME.json` ("text": sentences that mean the same, "is_sentence", "shapes"),
-and for training `explanatory/train.json`, a list of {"image", "query", "outputs"}: why the answer is the answer.
+Layout: `{split}/NAME.jpg` with `{split}/NAME.json` ("text": sentences of the same meaning, "is_sentence", "shapes"),
+and for training `explanatory/train.json`, a list of {"image", "query", "outputs"}: explanations of the targets.
 """
 
 from __future__ import annotations
@@ -13,20 +13,26 @@ from typing import Any
 import cv2
 import numpy as np
 
-from instructseg.data.readers.files import Photo, photo_beside, read_json, read_upright
+from instructseg.data.readers.base import Reader, parsing
+from instructseg.data.readers.files import PhotoFrames, photo_beside, read_json, read_upright
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
 _IGNORED = 255
 
 
-class ReasonSeg(Sequence[Sample]):
-    """One sample for each photo, with one expression for each sentence; all have the same mask.
+class ReasonSeg(Reader[Sample]):
+    """One sample per photo, with one expression per sentence; all have the same mask.
 
-    `kind` is "long" for a sentence and "short" for a phrase: the paper of LISA reports them apart. `answer` is the
-    photo's explanation where there is one. Regions labelled "ignore" become `ignore`; `with_ignore=False` drops them,
-    so that they count as background, as in the released evaluation. `first_only` keeps the first sentence, which is
-    what LISA's and the released evaluation ask; by default all are kept for "train" and the first elsewhere.
+    Sample ids are `reason_seg/SPLIT/NAME`, the dataset is "reason_seg". `kind` is "long" for a sentence and "short" for
+    a phrase, which LISA reports separately. `answer` is the photo's explanation, if there is one. Regions labelled
+    "ignore" become `ignore`.
+
+    root: the folder with the splits.
+    split: "train", "val" or "test".
+    first_only: keep the first sentence only, as LISA's and the released evaluation do; by default all sentences of
+        "train" and the first of other splits.
+    with_ignore: False drops `ignore`, so that these regions count as background, as in the released evaluation.
     """
 
     def __init__(self, root: str | Path, split: str, first_only: bool | None = None, with_ignore: bool = True) -> None:
@@ -34,41 +40,48 @@ class ReasonSeg(Sequence[Sample]):
         self.first_only = split != "train" if first_only is None else first_only
         folder = self.root / split
         if not folder.is_dir():
-            raise DataError(f"{folder} is not a folder; it should hold the photos and .json files of ReasonSeg")
+            raise DataError(f"{folder} is not a folder; expected the photos and .json files of ReasonSeg in it")
         self._files = sorted(folder.glob("*.json"))
         if not self._files:
-            raise DataError(f"{folder} holds no .json file; one was needed for each photo")
-        self._answers = _explanations(self.root / "explanatory" / f"{split}.json")
+            raise DataError(f"{folder} has no .json file; expected one per photo")
+        self._explanations = _explanations(self.root / "explanatory" / f"{split}.json")
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         path, photo = self._files[index], photo_beside(self._files[index])
         content = read_json(path, ("utf-8", "cp1252"))
         image = read_upright(photo)
         texts, long = _sentences(path, content)
         mask, ignore = self._masks(path, content, image.shape[:2])
         expressions = tuple(
-            Expression(text, mask, "long" if long else "short", str(at), ignore, answer=self._answers.get(photo.name))
+            Expression(
+                text, mask, "long" if long else "short", str(at), ignore, answer=self._explanations.get(photo.name)
+            )
             for at, text in enumerate(texts[:1] if self.first_only else texts)
         )
-        return Sample(f"reason_seg/{self.split}/{path.stem}", Task.REASON_SEG, Photo(image, photo), expressions)
+        return Sample(
+            f"reason_seg/{self.split}/{path.stem}",
+            Task.REASON_SEG,
+            PhotoFrames(image, photo),
+            expressions,
+            dataset="reason_seg",
+        )
 
     def _masks(self, path: Path, content: Mapping, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
-        try:
-            painted = paint(content["shapes"], size)
-        except (KeyError, TypeError, ValueError, AttributeError, cv2.error) as error:
-            raise DataError(f"{path}: its shapes are broken ({error!r})") from error
-        ignore = painted == _IGNORED
-        return painted == 1, ignore if self.with_ignore and ignore.any() else None
+        with parsing(path, "the list of shapes"):
+            labels = draw_shapes(content["shapes"], size)
+        ignore = labels == _IGNORED
+        return labels == 1, ignore if self.with_ignore and ignore.any() else None
 
 
-def paint(shapes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> np.ndarray:
-    """LISA's label map, uint8 (height, width): 1 = target, 255 = ignore, 0 = the rest.
+def draw_shapes(shapes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> np.ndarray:
+    """LISA's label map, uint8 of `size` (height, width): 1 = target, 255 = ignore, 0 = background.
 
-    Polygons with their outlines, corners cut to integers, the largest first, so that smaller ones lie on top; shapes
-    labelled "flag" are leftovers and are left out.
+    Polygons are drawn with their outlines, corners truncated to integers, the largest first, so that smaller ones are
+    on top; shapes labelled "flag" are not drawn. Raises KeyError, TypeError, ValueError or AttributeError for invalid
+    shapes.
     """
     drawn = []
     for shape in shapes:
@@ -76,34 +89,38 @@ def paint(shapes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> np.ndar
         if "flag" not in label:
             points = np.array(shape["points"], dtype=np.float64)
             if not np.isfinite(points).all():
-                raise ValueError(f"{label} has a corner at no place")
-            corners = points.astype(np.int32).reshape(1, -1, 2)
-            piece = np.zeros(size, np.uint8)
-            cv2.polylines(piece, corners, True, 1, 1)
-            cv2.fillPoly(piece, corners, 1)
-            drawn.append((piece.astype(bool), _IGNORED if "ignore" in label else 1))
-    painted = np.zeros(size, np.uint8)
-    for at in np.argsort([piece.sum() for piece, _ in drawn], kind="stable")[::-1]:
-        piece, value = drawn[at]
-        painted[piece] = value
-    return painted
+                raise ValueError(f"shape {label!r} has a corner that is not finite")
+            drawn.append((_polygon_mask(points, size), _IGNORED if "ignore" in label else 1))
+    labels = np.zeros(size, np.uint8)
+    for index in np.argsort([mask.sum() for mask, _ in drawn], kind="stable")[::-1]:
+        mask, value = drawn[index]
+        labels[mask] = value
+    return labels
+
+
+def _polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    corners, mask = [points.astype(np.int32).reshape(-1, 2)], np.zeros(size, np.uint8)
+    try:
+        cv2.polylines(mask, corners, isClosed=True, color=1, thickness=1)
+        cv2.fillPoly(mask, corners, color=1)
+    except cv2.error as error:
+        raise ValueError(f"expected corners of shape (n, 2), got {points.shape}") from error
+    return mask.astype(bool)
 
 
 def _sentences(path: Path, content: Any) -> tuple[list[str], bool]:
-    """The sentences and whether they are long, checked."""
+    """The sentences, and whether they are sentences rather than phrases. Raises DataError."""
     texts = content.get("text") if isinstance(content, dict) else None
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise DataError(f'{path}: "text" is {texts!r:.60}; a list of sentences was needed')
+        raise DataError(f'{path}: expected "text" to be a list of sentences, got {texts!r:.60}')
     if not isinstance(content.get("is_sentence"), bool):
-        raise DataError(f'{path}: "is_sentence" is {content.get("is_sentence")!r}; true or false was needed')
+        raise DataError(f'{path}: expected "is_sentence" to be true or false, got {content.get("is_sentence")!r}')
     return texts, content["is_sentence"]
 
 
 def _explanations(path: Path) -> dict[str, str]:
-    """Photo name -> explanation; empty without the file, which only training uses."""
+    """Photo name -> explanation; empty without the file, which exists for training only."""
     if not path.is_file():
         return {}
-    try:
+    with parsing(path, "the list of explanations"):
         return {str(each["image"]): str(each["outputs"]) for each in read_json(path, ("utf-8", "cp1252"))}
-    except (KeyError, TypeError) as error:
-        raise DataError(f'{path} is no list of "image" and "outputs" ({error!r})') from error

@@ -1,8 +1,8 @@
-"""Ref-DAVIS17 (Khoreva et al., ACCV 2018): DAVIS 2017 with four sentences about each object.
+"""Ref-DAVIS17 (Khoreva et al., ACCV 2018): DAVIS 2017 with four expressions per object.
 
-Two annotators wrote a sentence from the first frame and one from the full video; the usual protocol runs the four
-sets one by one and takes the mean. Annotators are numbered 0..3: first from the first frame, first from the full
-video, second from the first frame, second from the full video.
+Two annotators each wrote one expression from the first frame and one from the full video; the usual protocol scores the
+four sets one by one and takes the mean. The sets are numbered 0..3 as `annotator`: the first annotator's from the first
+frame and from the full video, then the second annotator's.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from instructseg.data.readers.clip_masks import ObjectMasks, occurring
-from instructseg.data.readers.clip_meta import Clip, describing, load_videos, parse_clips
+from instructseg.data.readers.base import Reader, parsing, require_split
+from instructseg.data.readers.clip_masks import ObjectMasks, object_numbers
+from instructseg.data.readers.clip_meta import ClipRecord, load_videos, parse_clips
 from instructseg.data.readers.frames import LazyPictures, files_named, read_labels
 from instructseg.data.readers.ref_davis_text import read_texts
 from instructseg.errors import DataError
@@ -23,19 +24,20 @@ _SPLITS = ("train", "valid")
 _ANNOTATORS = 4
 
 
-class RefDavis(Sequence[Sample]):
-    """The clips of one split, each with all its expressions; ids `ref_davis/CLIP`.
+class RefDavis(Reader[Sample]):
+    """The clips of one split, each with all its expressions; ids `ref_davis/CLIP`, dataset "ref_davis".
 
-    An expression has `details` annotator (0..3) and objects (one id), its kind is "first_frame" or "full_video", and
-    its id is 4 times the object's place plus the annotator, as in the converted files. Two layouts are read: the one
+    `details` of an expression has "annotator" (0..3) and "objects" (one id); its kind is "first_frame" or "full_video";
+    its id is 4 times the object's index plus the annotator, as in the converted files. Two layouts are read: the one
     converted to Ref-YouTube-VOS's (meta_expressions/SPLIT/meta_expressions.json, SPLIT/JPEGImages, SPLIT/Annotations),
     and the archives as published (davis_text_annotations/*.txt beside DAVIS/).
+
+    root: the dataset's folder.
+    split: "train" or "valid".
     """
 
     def __init__(self, root: str | Path, split: str = "valid") -> None:
-        if split not in _SPLITS:
-            raise DataError(f"Ref-DAVIS17 has no split {split!r}; there are {', '.join(_SPLITS)}")
-        self.root, self.split = Path(root), split
+        self.root, self.split = Path(root), require_split("Ref-DAVIS17", split, _SPLITS)
         converted = self.root / "meta_expressions" / split / "meta_expressions.json"
         texts = self.root / "davis_text_annotations"
         if converted.is_file() or not texts.is_dir():
@@ -51,26 +53,28 @@ class RefDavis(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         clip, labels = self._clips[index], self.labels(index)
         paths = files_named(self._frames / clip.name, clip.frames, ".jpg", self.listing)
         frames = LazyPictures(paths, size=labels.size)
         self._check_objects(clip, labels)
         expressions = clip.with_masks(lambda each: ObjectMasks(labels, int(each.details["objects"][0])))
-        return Sample(f"ref_davis/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames)
+        return Sample(
+            f"ref_davis/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames, dataset="ref_davis"
+        )
 
     def labels(self, index: int) -> LazyPictures:
         """The label maps of a clip, uint8 (height, width): 0 background, 255 void, else the object's number.
 
-        The released protocol (DAVIS's unsupervised task) matches all objects of a clip at once and leaves void out.
+        The released protocol (DAVIS's unsupervised task) matches all objects of a clip at once and ignores void.
         """
         clip = self._clips[index]
         return LazyPictures(files_named(self._masks / clip.name, clip.frames, ".png", self.listing), read_labels)
 
-    def _check_objects(self, clip: Clip, labels: LazyPictures) -> None:
-        """DAVIS has no list of objects, so the masks of a clip are looked through, once."""
+    def _check_objects(self, clip: ClipRecord, labels: LazyPictures) -> None:
+        """Raise DataError for an expression about an object without a mask; DAVIS has no list of objects."""
         if clip.name not in self._known:
-            self._known[clip.name] = {str(number) for number in occurring(labels)}
+            self._known[clip.name] = {str(number) for number in object_numbers(labels)}
         for expression in clip.expressions:
             if expression.details["objects"][0] not in self._known[clip.name]:
                 raise DataError(
@@ -81,20 +85,20 @@ class RefDavis(Sequence[Sample]):
 
 
 def _published_masks(davis: Path) -> Path:
-    """The masks that the published scores were measured with, where they are there; they differ in void pixels."""
+    """The folder of the masks behind the published scores if it exists; the other masks differ in void pixels."""
     unsupervised = davis / "Annotations_unsupervised" / "480p"
     return unsupervised if unsupervised.is_dir() else davis / "Annotations" / "480p"
 
 
-def _annotated(listing: Path, clips: Sequence[Clip]) -> list[Clip]:
-    """The clips with annotator and kind at each expression: the n-th sentence about an object is annotator n's."""
+def _annotated(listing: Path, clips: Sequence[ClipRecord]) -> list[ClipRecord]:
+    """The clips with annotator and kind of each expression: the n-th one about an object is of annotator n."""
     return [replace(clip, expressions=_of_annotators(listing, clip)) for clip in clips]
 
 
-def _of_annotators(listing: Path, clip: Clip) -> tuple[Expression, ...]:
+def _of_annotators(listing: Path, clip: ClipRecord) -> tuple[Expression, ...]:
     counts: Counter[str] = Counter()
     expressions = []
-    with describing(listing, f"clip {clip.name}"):
+    with parsing(listing, f"clip {clip.name}"):
         for expression in clip.expressions:
             (number,) = expression.details["objects"]
             annotator = counts[number]
@@ -104,5 +108,5 @@ def _of_annotators(listing: Path, clip: Clip) -> tuple[Expression, ...]:
             expressions.append(replace(expression, kind=kind, details=details))
         wrong = [number for number, count in counts.items() if count != _ANNOTATORS]
         if wrong:
-            raise ValueError(f"object {wrong[0]} has {counts[wrong[0]]} sentences, one of each of 4 was needed")
+            raise ValueError(f"object {wrong[0]} has {counts[wrong[0]]} expressions, expected 4, one per annotator")
     return tuple(expressions)

@@ -1,8 +1,8 @@
-"""Ref-YouTube-VOS (Seo et al., "URVOS", ECCV 2020): clips of YouTube-VOS with sentences about one object each.
+"""Ref-YouTube-VOS (Seo et al., "URVOS", ECCV 2020): clips of YouTube-VOS with expressions about one object each.
 
-Expressions come in two layouts. That of 2021 (the challenge's, used by everyone since) lists expressions by id; that of
-2020 lists them by object, with the object's category, and has a second set written from the first frame alone. The
-ids of the 2021 layout are the running numbers of the 2020 layout's full-video expressions, so both agree here.
+There are two layouts. That of 2021 (the challenge's, in general use) lists expressions by id; that of 2020 lists them
+by object, with the object's category, and has a second set written from the first frame alone. The ids of the 2021
+layout number the full-video expressions of the 2020 layout in order, so ids agree between both.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.readers.clip_masks import ObjectMasks, occurring
+from instructseg.data.readers.base import Reader, parsing, require_split
+from instructseg.data.readers.clip_masks import ObjectMasks, object_numbers
 from instructseg.data.readers.clip_meta import (
-    Clip,
+    ClipRecord,
     checked_name,
     clean,
-    describing,
     frame_names,
     load_videos,
     parse_clips,
@@ -27,22 +27,25 @@ from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
 _SPLITS = ("train", "valid", "test")
-_VALID_CLIPS = 202  # of the challenge of 2021, whose "valid" file lists the 305 clips of "test" as well
+_VALID_CLIPS = 202  # in the challenge of 2021, whose "valid" file also lists the 305 clips of "test"
 
 
-class RefYoutubeVos(Sequence[Sample]):
-    """The clips of one split, each with all its expressions: ids `ref_youtube_vos/CLIP`, expression ids as published.
+class RefYoutubeVos(Reader[Sample]):
+    """The clips of one split, each with all its expressions; ids `ref_youtube_vos/CLIP`, dataset "ref_youtube_vos".
 
-    `train` has masks from palette PNGs, one for each listed frame (every fifth of the video): an object that is not in
-    a frame has an empty mask there. The truth of `valid` and `test` is not public: `masks` is None.
-    `valid` are the clips of the valid file that the test file does not list. With `all_frames` a clip has every frame
-    of its folder (the "all frames" archives), those between the listed ones with None as their mask.
+    `train` has masks from palette PNGs, one per listed frame (every fifth of the video): an object that is absent from
+    a frame has an empty mask there. The ground truth of `valid` and `test` is not public: `masks` is None. `valid` are
+    the clips of the valid file that the test file does not list.
+
+    root: the dataset's folder.
+    split: "train", "valid" or "test".
+    all_frames: read every frame in a clip's folder (the "all frames" archives); frames that are not listed have None as
+        their mask.
     """
 
     def __init__(self, root: str | Path, split: str = "train", all_frames: bool = False) -> None:
-        if split not in _SPLITS:
-            raise DataError(f"Ref-YouTube-VOS has no split {split!r}; there are {', '.join(_SPLITS)}")
-        self.root, self.split, self.all_frames = Path(root), split, all_frames
+        self.root, self.split = Path(root), require_split("Ref-YouTube-VOS", split, _SPLITS)
+        self.all_frames = all_frames
         self.listing = _listing(self.root, split)
         videos = load_videos(self.listing)
         if split == "valid":
@@ -53,7 +56,7 @@ class RefYoutubeVos(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         clip = self._clips[index]
         folder = self._folder("JPEGImages", clip.name)
         listed = files_named(folder, clip.frames, ".jpg", self.listing)
@@ -64,36 +67,46 @@ class RefYoutubeVos(Sequence[Sample]):
             labels = self._labels(clip, names, frames.size)
             self._check_objects(clip, labels)
             expressions = clip.with_masks(lambda each: ObjectMasks(labels, int(each.details["objects"][0])))
-        return Sample(f"ref_youtube_vos/{clip.name}", Task.RVOS, frames, expressions, frame_names=tuple(names))
+        return Sample(
+            f"ref_youtube_vos/{clip.name}",
+            Task.RVOS,
+            frames,
+            expressions,
+            frame_names=tuple(names),
+            dataset="ref_youtube_vos",
+        )
 
     def _folder(self, kind: str, name: str) -> Path:
-        """Frames of `test` lie with those of `valid` in the archives of 2021."""
+        """The folder of a clip; in the archives of 2021 the frames of `test` are with those of `valid`."""
         own = self.root / self.split / kind / name
         shared = self.root / "valid" / kind / name
         return shared if self.split == "test" and not own.is_dir() and shared.is_dir() else own
 
-    def _labels(self, clip: Clip, names: Sequence[str], size: tuple[int, int]) -> LazyPictures:
+    def _labels(self, clip: ClipRecord, names: Sequence[str], size: tuple[int, int]) -> LazyPictures:
         folder = self._folder("Annotations", clip.name)
         paths = dict(zip(clip.frames, files_named(folder, clip.frames, ".png", self.listing), strict=True))
         return LazyPictures([paths.get(name) for name in names], read_labels, size)
 
-    def _check_objects(self, clip: Clip, labels: LazyPictures) -> None:
-        """Every expression means an object of the clip; without meta.json its masks are looked through, once."""
+    def _check_objects(self, clip: ClipRecord, labels: LazyPictures) -> None:
+        """Raise DataError for an expression about an object that the clip does not have.
+
+        The objects are those of meta.json, or without it those in the masks.
+        """
         if clip.name not in self._known:
-            self._known[clip.name] = {str(number) for number in occurring(labels)}
+            self._known[clip.name] = {str(number) for number in object_numbers(labels)}
         for expression in clip.expressions:
-            wanted = expression.details["objects"]
-            if len(wanted) != 1 or wanted[0] not in self._known[clip.name]:
+            objects = expression.details["objects"]
+            if len(objects) != 1 or objects[0] not in self._known[clip.name]:
                 raise DataError(
-                    f"{self.listing}: expression {expression.id} of clip {clip.name} names object {wanted}, which does "
-                    f"not occur there; its objects are {sorted(self._known[clip.name])}"
+                    f"{self.listing}: expression {expression.id} of clip {clip.name} names object {objects}, which "
+                    f"does not occur there; its objects are {sorted(self._known[clip.name])}"
                 )
 
     def _objects_of_meta(self) -> dict[str, set[str]]:
         path = self.root / self.split / "meta.json"
         if not path.is_file():
             return {}
-        with describing(path, "the list of objects"):
+        with parsing(path, "the list of objects"):
             return {name: set(video["objects"]) for name, video in load_videos(path).items()}
 
 
@@ -109,25 +122,25 @@ def _without_test(root: Path, listing: Path, videos: dict[str, Any]) -> dict[str
         return {name: video for name, video in videos.items() if name not in test}
     if len(videos) > _VALID_CLIPS:
         raise DataError(
-            f"{listing} lists {len(videos)} clips, those of valid ({_VALID_CLIPS}) and test together, and {path} is "
-            "missing, which says which are which; put it there"
+            f"{listing} lists {len(videos)} clips, those of valid ({_VALID_CLIPS}) and of test, and {path}, which "
+            "lists those of test, is missing; put it there"
         )
     return videos
 
 
-def _parse(listing: Path, videos: Mapping[str, Any]) -> list[Clip]:
-    newer = {name: video for name, video in videos.items() if isinstance(video, dict) and "expressions" in video}
-    if len(newer) == len(videos):
+def _parse(listing: Path, videos: Mapping[str, Any]) -> list[ClipRecord]:
+    of_2021 = {name: video for name, video in videos.items() if isinstance(video, dict) and "expressions" in video}
+    if len(of_2021) == len(videos):
         return parse_clips(listing, videos, "full_video")
     clips = []
     for name, video in videos.items():
-        with describing(listing, f"clip {name}"):
+        with parsing(listing, f"clip {name}"):
             clips.append(_clip_of_objects(checked_name(listing, name), video["objects"]))
     return clips
 
 
-def _clip_of_objects(name: str, objects: Mapping[str, Any]) -> Clip:
-    """The layout of 2020; its clip has the frames of all its objects."""
+def _clip_of_objects(name: str, objects: Mapping[str, Any]) -> ClipRecord:
+    """A clip in the layout of 2020, with the frames of all its objects."""
     frames = frame_names(sorted({frame for entry in objects.values() for frame in entry["frames"]}))
     expressions: list[Expression] = []
     for kind, key, prefix in (("full_video", "expressions", ""), ("first_frame", "expressions_first_frame", "first-")):
@@ -137,7 +150,7 @@ def _clip_of_objects(name: str, objects: Mapping[str, Any]) -> Clip:
             expressions.append(Expression(clean(text), None, kind, f"{prefix}{count}", details=details))
     if not expressions:
         raise ValueError("no expressions")
-    return Clip(name, frames, tuple(expressions))
+    return ClipRecord(name, frames, tuple(expressions))
 
 
 def _every_frame(folder: Path, listing: Path) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: one object of a COCO photo and the sentences people wrote to point at it.
+"""RefCOCO, RefCOCO+ and RefCOCOg: one object of a COCO photo and the expressions that people wrote for it.
 
-Two forms are read: the original one of Yu et al. (ECCV 2016), `refs(unc).p`, `refs(umd).p` or `refs(google).p` with
-`instances.json`; and the released code's, one JSON a split with everything in it.
+Two formats are read: the original one of Yu et al. (ECCV 2016), `refs(unc).p`, `refs(umd).p` or `refs(google).p` with
+`instances.json`; and that of the released code, one JSON file per split with all data.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from instructseg.data.readers.coco_instances import decode_segmentation, load_annotations, read_photo
-from instructseg.data.readers.files import Photo, read_json
+from instructseg.data.readers.base import Reader, parsing
+from instructseg.data.readers.coco_instances import decode_segmentation, load_annotations
+from instructseg.data.readers.files import PhotoFrames, read_json, read_photo
 from instructseg.errors import DataError
 from instructseg.media.pickles import read_pickle
 from instructseg.types import Expression, Sample, Task
@@ -24,7 +25,7 @@ from instructseg.types import Expression, Sample, Task
 
 @dataclass(frozen=True)
 class _Ref:
-    """One object: the photo's and the annotation's COCO records, and the sentences in their order."""
+    """One object: the COCO records of its photo and its annotation, and its sentences in order."""
 
     id: str
     sentences: Sequence[Mapping[str, Any]]
@@ -32,16 +33,18 @@ class _Ref:
     annotation: Mapping[str, Any]
 
 
-class RefCoco(Sequence[Sample]):
-    """One sample for each object ("ref"), with one expression for each sentence.
+class RefCoco(Reader[Sample]):
+    """One sample per object ("ref"), with one expression per sentence; ids `NAME/REF`, dataset NAME.
 
-    `references` is a `refs(...).p`, whose objects of `split` are taken and whose `instances.json` lies beside it, or
-    one of the released code's JSON files, which hold one split each. `image_dirs` are searched in order, for COCO's
-    2014 name of a photo and then for its 2017 name: the pixels are the same.
-
-    `joined` gives one expression instead, all sentences of the object, each closed by a full stop: what the released
-    code trains and evaluates with. `released_masks` fills polygons as the released evaluation does, by cv2.fillPoly on
-    truncated coordinates, instead of by pycocotools as everybody else does.
+    references: a `refs(...).p` with `instances.json` beside it, or a JSON file of the released code, of one split.
+    image_dirs: the folders of the photos, searched in order for a photo's COCO 2014 name and then for its 2017 name,
+        which has the same pixels.
+    split: "train", "val", "testA", "testB" or "test".
+    name: name of the dataset and first part of sample ids.
+    joined: give one expression per object instead, all its sentences, each with a full stop, as the released code
+        trains and evaluates.
+    released_masks: fill polygons as the released evaluation does, with cv2.fillPoly on truncated coordinates, instead
+        of with pycocotools.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class RefCoco(Sequence[Sample]):
     ) -> None:
         self.references, self.split, self.name = Path(references), split, name
         self.joined, self.released_masks = joined, released_masks
-        folders = [image_dirs] if isinstance(image_dirs, str | Path) else image_dirs
+        folders: Sequence[str | Path] = [image_dirs] if isinstance(image_dirs, str | Path) else image_dirs
         self.image_dirs = [Path(folder) for folder in folders]
         released = self.references.suffix == ".json"
         self._refs = _released_refs(self.references, split) if released else _original_refs(self.references, split)
@@ -68,23 +71,26 @@ class RefCoco(Sequence[Sample]):
         places = [folder / each for folder in self.image_dirs for each in (name, name.rsplit("_", 1)[-1])]
         return next((place for place in places if place.is_file()), places[0])
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         ref = self._refs[index]
         path = self._photo_path(ref)
         image = read_photo(path)
         if image.shape[:2] != (ref.photo["height"], ref.photo["width"]):
-            size = f"{ref.photo['width']}x{ref.photo['height']}"
-            raise DataError(f"{path} is {image.shape[1]}x{image.shape[0]}, but {self.references} needs {size}")
-        return Sample(f"{self.name}/{ref.id}", Task.RES, Photo(image, path), self._expressions(ref, self._mask(ref)))
+            size = f"{ref.photo['width']} x {ref.photo['height']}"
+            raise DataError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but {self.references} says {size}")
+        return Sample(
+            f"{self.name}/{ref.id}",
+            Task.RES,
+            PhotoFrames(image, path),
+            self._expressions(ref, self._mask(ref)),
+            dataset=self.name,
+        )
 
     def _mask(self, ref: _Ref) -> np.ndarray:
         size = ref.photo["height"], ref.photo["width"]
         decode = released_mask if self.released_masks else decode_segmentation
-        try:
+        with parsing(self.references, f"the mask of {ref.id} (annotation {ref.annotation.get('id')})"):
             return decode(ref.annotation["segmentation"], size)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            broken = f"{self.references}: the mask of {ref.id} (annotation {ref.annotation.get('id')}) is broken"
-            raise DataError(f"{broken} ({error!r})") from error
 
     def _expressions(self, ref: _Ref, mask: np.ndarray) -> tuple[Expression, ...]:
         details = {"annotation": ref.annotation.get("id"), "photo": ref.photo["id"]}
@@ -96,7 +102,10 @@ class RefCoco(Sequence[Sample]):
 
 
 def released_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """A COCO segmentation as the released evaluation draws it: each polygon by cv2.fillPoly, coordinates cut to int."""
+    """A COCO segmentation as the released evaluation draws it: each polygon by cv2.fillPoly, coordinates truncated.
+
+    Returns bool of `size` (height, width).
+    """
     if isinstance(segmentation, dict):
         return decode_segmentation(segmentation, size)
     mask = np.zeros(size, np.uint8)
@@ -109,50 +118,46 @@ def _original_refs(path: Path, split: str) -> list[_Ref]:
     content = load_annotations(path.parent / "instances.json")
     photos = {photo["id"]: photo for photo in content["images"]}
     annotations = {annotation["id"]: annotation for annotation in content["annotations"]}
-    everything = _unpickled(path)
+    records = _unpickle(path)
     refs = []
-    for at, each in enumerate(everything):
-        try:
-            if each["split"] == split:
-                photo, annotation = photos[each["image_id"]], annotations[each["ann_id"]]
-                refs.append(_checked(_Ref(str(each["ref_id"]), each["sentences"], photo, annotation)))
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path}: entry {at} is broken, or instances.json lacks its part ({error!r})") from error
+    for number, record in enumerate(records):
+        if record["split"] == split:
+            with parsing(path, f"entry {number} (or its part of instances.json)"):
+                photo, annotation = photos[record["image_id"]], annotations[record["ann_id"]]
+                refs.append(_checked(_Ref(str(record["ref_id"]), record["sentences"], photo, annotation)))
     if not refs:
-        splits = sorted({str(each["split"]) for each in everything})
-        raise DataError(f"{path} has no split {split!r}; it has {', '.join(splits) or 'nothing'}")
+        splits = sorted({str(record["split"]) for record in records})
+        raise DataError(f"{path} has no split {split!r}; choose from {', '.join(splits) or 'none, it is empty'}")
     return refs
 
 
-def _unpickled(path: Path) -> list[dict[str, Any]]:
+def _unpickle(path: Path) -> list[dict[str, Any]]:
     try:
         content = read_pickle(path, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path} cannot be opened ({error.strerror}); check the folder") from error
     except pickle.UnpicklingError as error:
-        raise DataError(f"{path} is not read: it {error}") from error
+        raise DataError(f"{path} is not read, since it is unsafe or damaged: it {error}") from error
     if not isinstance(content, list) or not all(isinstance(each, dict) and "split" in each for each in content):
-        raise DataError(f"{path} is no list of references, each with its split")
+        raise DataError(f'{path} is not a list of references with a "split" each')
     return content
 
 
 def _released_refs(path: Path, split: str) -> list[_Ref]:
     content = read_json(path)
     if not isinstance(content, list) or not content:
-        raise DataError(f"{path} is no list of references")
+        raise DataError(f"{path} is not a list of references")
     refs = []
-    for at, each in enumerate(content):
-        try:
-            (annotation,) = each["anns"]
-            name = f"{split}-{each['new_img_id']}"
-            refs.append(_checked(_Ref(name, each["instruction"], each["image_info"], annotation)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: entry {at} is broken ({error!r})") from error
+    for number, record in enumerate(content):
+        with parsing(path, f"entry {number}"):
+            (annotation,) = record["anns"]
+            name = f"{split}-{record['new_img_id']}"
+            refs.append(_checked(_Ref(name, record["instruction"], record["image_info"], annotation)))
     return refs
 
 
 def _checked(ref: _Ref) -> _Ref:
-    """The same, or KeyError or TypeError for what `RefCoco` could not read later."""
+    """`ref` itself. Raises KeyError or TypeError if `RefCoco.read` would fail on it."""
     for key in ("id", "file_name", "height", "width"):
         ref.photo[key]
     if not ref.sentences or not all(isinstance(sentence, dict) for sentence in ref.sentences):

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from instructseg.data.readers.base import Reader, parsing
+from instructseg.data.readers.files import read_json_of
 from instructseg.data.readers.questions import (
     CHOICE_LETTER,
+    IMAGE_TOKEN,
     LETTERS,
     LazyPhoto,
     choices_text,
-    load,
-    naming,
     question,
-    read_first,
 )
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
-IMAGE = "<image>"
 
+class ScienceQa(Reader[Sample]):
+    """One sample per problem of a split; problems without a picture have no frames.
 
-class ScienceQa(Sequence[Sample]):
-    """One sample for each problem of a split; problems without a picture have no frames.
+    `answer` is the letter of the choice; `details` has "choices", "image" (whether there is a picture), and from
+    problems.json "subject", "grade" and "context" (whether there is a hint in words).
 
-    `question_file` is problems.json, of which `pids_file` (pid_splits.json) picks the split, or LLaVA's list of one
-    split, llava_{split}_CQM-A.json, the prompts behind published figures; problems.json is prompted in the same form.
-    `answer` is the letter; `details`: "choices", "image" (has a picture), and from problems.json "subject", "grade"
-    and "context" (has a hint in words). `images_only` leaves out problems without a picture. Pictures are at
-    image_dir/{split}/{problem}/image.png.
+    question_file: problems.json, or LLaVA's llava_{split}_CQM-A.json of one split, the prompts behind published scores;
+        problems.json gives the same prompts.
+    image_dir: the folder with {split}/{problem}/image.png.
+    split: "train", "val" or "test".
+    pids_file: pid_splits.json, which lists the problems of each split of problems.json; without it the problems' own
+        "split" counts.
+    images_only: leave out problems without a picture.
     """
 
     def __init__(
@@ -39,37 +43,37 @@ class ScienceQa(Sequence[Sample]):
         pids_file: str | Path | None = None, images_only: bool = False,
     ) -> None:  # fmt: skip
         self.question_file, self.image_dir, self.split = Path(question_file), Path(image_dir), split
-        content = load(self.question_file, "ScienceQA problems", dict, list)
-        self._problems = isinstance(content, dict)
-        if self._problems:
+        content = read_json_of(self.question_file, "ScienceQA problems", dict, list)
+        self._is_problems_file = isinstance(content, dict)
+        if self._is_problems_file:
             records = self._choose(content, None if pids_file is None else Path(pids_file))
         else:
-            with naming(self.question_file, "the file"):
+            with parsing(self.question_file, "the file"):
                 records = [(str(record["id"]), record) for record in content]
-        with naming(self.question_file, "the file"):
+        with parsing(self.question_file, "the file"):
             self._samples = [each for each in records if each[1].get("image") or not images_only]
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         identity, record = self._samples[index]
-        with naming(self.question_file, f"problem {identity}"):
-            expression = _from_problem(identity, record) if self._problems else _from_llava(identity, record)
-            frames: Sequence = ()
+        with parsing(self.question_file, f"problem {identity}"):
+            expression = _from_problem(identity, record) if self._is_problems_file else _from_llava(identity, record)
+            frames: Sequence[np.ndarray] = ()
             if record.get("image"):
-                inside = Path(identity, record["image"]) if self._problems else Path(record["image"])
+                inside = Path(identity, record["image"]) if self._is_problems_file else Path(record["image"])
                 path = self.image_dir / record.get("split", self.split) / inside
-                frames = LazyPhoto(partial(read_first, path))
-        return Sample(f"scienceqa/{identity}", Task.CHAT, frames, (expression,))
+                frames = LazyPhoto.at(path)
+        return Sample(f"scienceqa/{identity}", Task.CHAT, frames, (expression,), dataset="scienceqa")
 
     def _choose(self, problems: Mapping[str, Any], pids_file: Path | None) -> list[tuple[str, dict[str, Any]]]:
         if pids_file is None:
-            with naming(self.question_file, "a problem"):
+            with parsing(self.question_file, "a problem"):
                 return [(pid, each) for pid, each in problems.items() if each["split"] == self.split]
-        splits = load(pids_file, "ScienceQA's splits", dict)
+        splits = read_json_of(pids_file, "ScienceQA's splits", dict)
         if self.split not in splits:
-            raise DataError(f"{pids_file} has no split {self.split!r}; it has {', '.join(splits)}")
+            raise DataError(f"{pids_file} has no split {self.split!r}; choose from {', '.join(splits)}")
         missing = [pid for pid in splits[self.split] if pid not in problems]
         if missing:
             raise DataError(
@@ -94,17 +98,17 @@ def _from_problem(identity: str, record: dict[str, Any]) -> Expression:
 
 
 def _from_llava(identity: str, record: dict[str, Any]) -> Expression:
-    asked, answered = (turn["value"] for turn in record["conversations"])
-    choices = _choices_of(asked)
-    if answered not in list(LETTERS[: len(choices)]):
-        raise ValueError(f"its answer is {answered!r}, and it has {len(choices)} choices")
+    prompt, answer = (turn["value"] for turn in record["conversations"])
+    choices = _choices_of(prompt)
+    if answer not in list(LETTERS[: len(choices)]):
+        raise ValueError(f"its answer is {answer!r}, and it has {len(choices)} choices")
     details = {"choices": choices, "image": bool(record.get("image"))}
-    return question(identity, asked.replace(IMAGE, "").strip(), CHOICE_LETTER, answered, details)
+    return question(identity, prompt.replace(IMAGE_TOKEN, "").strip(), CHOICE_LETTER, answer, details)
 
 
-def _choices_of(asked: str) -> list[str]:
-    """The choices at the end of a prompt, each begun by its letter on a new line; a choice may have several lines."""
-    start = asked.rfind("\nA. ")
+def _choices_of(prompt: str) -> list[str]:
+    """The choices at the end of a prompt: each starts with its letter on a new line and may have several lines."""
+    start = prompt.rfind("\nA. ")
     if start < 0:
         raise ValueError("it has no choices")
-    return re.split(r"\n[A-E]\. ", asked[start:])[1:]
+    return re.split(r"\n[A-E]\. ", prompt[start:])[1:]

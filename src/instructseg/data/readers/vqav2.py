@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.readers.questions import SHORT_ANSWER, LazyPhoto, load, naming, question, read_first
+from instructseg.data.readers.base import Reader, parsing
+from instructseg.data.readers.files import read_json_of
+from instructseg.data.readers.questions import SHORT_ANSWER, LazyPhoto, question
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
 
-class VqaV2(Sequence[Sample]):
-    """One sample for each photo, in the order of the questions file, with all its questions.
+class VqaV2(Reader[Sample]):
+    """One sample per photo, in the order of the questions file, with all its questions.
 
-    `answer` is the answer most people gave; `details`: "answers" (all ten), "question_type", "answer_type". Without
-    an `annotation_file` (the test splits) `answer` is None and `details` empty.
+    `answer` is the most frequent answer; `details` has "answers" (all ten), "question_type" and "answer_type".
+
+    question_file: v2_OpenEnded_mscoco_{split}_questions.json.
+    image_dir: the folder with the split's COCO 2014 (or test2015) photos.
+    annotation_file: v2_mscoco_{split}_annotations.json; without it (the test splits) `answer` is None and `details`
+        is empty.
     """
 
     def __init__(
@@ -24,9 +28,9 @@ class VqaV2(Sequence[Sample]):
     ) -> None:
         self.question_file, self.image_dir = Path(question_file), Path(image_dir)
         self.annotation_file = None if annotation_file is None else Path(annotation_file)
-        content = load(self.question_file, "a VQA questions file", dict)
-        with naming(self.question_file, "the file"):
-            # test-dev is part of the questions about the photos of test2015
+        content = read_json_of(self.question_file, "a VQA questions file", dict)
+        with parsing(self.question_file, "the file"):
+            # test-dev is a part of the questions about the photos of test2015
             self._photos = "test2015" if content["data_subtype"].startswith("test") else content["data_subtype"]
             groups = _by_photo(self.question_file, content["questions"])
         self._samples = list(groups.items())
@@ -35,11 +39,11 @@ class VqaV2(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def read(self, index: int) -> Sample:
         image_id, records = self._samples[index]
         path = self.image_dir / f"COCO_{self._photos}_{image_id:012d}.jpg"
         expressions = tuple(self._expression(record) for record in records)
-        return Sample(f"vqav2/{image_id}", Task.CHAT, LazyPhoto(partial(read_first, path)), expressions)
+        return Sample(f"vqav2/{image_id}", Task.CHAT, LazyPhoto.at(path), expressions, dataset="vqav2")
 
     def _expression(self, record: dict[str, Any]) -> Expression:
         identity = record["question_id"]
@@ -57,23 +61,23 @@ class VqaV2(Sequence[Sample]):
 def _by_photo(path: Path, questions: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     groups: dict[int, list[dict[str, Any]]] = {}
     for number, record in enumerate(questions):
-        with naming(path, f"question number {number}"):
-            kept = {"question_id": record["question_id"], "question": str(record["question"])}
-            groups.setdefault(int(record["image_id"]), []).append(kept)
+        with parsing(path, f"question number {number}"):
+            entry = {"question_id": record["question_id"], "question": str(record["question"])}
+            groups.setdefault(int(record["image_id"]), []).append(entry)
     return groups
 
 
 def _annotations(path: Path) -> dict[int, tuple[str, dict[str, Any]]]:
-    content = load(path, "a VQA annotations file", dict)
-    found = {}
-    with naming(path, "the file"):
+    content = read_json_of(path, "a VQA annotations file", dict)
+    answers = {}
+    with parsing(path, "the file"):
         annotations = content["annotations"]
     for number, record in enumerate(annotations):
-        with naming(path, f"annotation number {number}"):
+        with parsing(path, f"annotation number {number}"):
             details = {
                 "answers": [answer["answer"] for answer in record["answers"]],
                 "question_type": record["question_type"],
                 "answer_type": record["answer_type"],
             }
-            found[record["question_id"]] = (record["multiple_choice_answer"], details)
-    return found
+            answers[record["question_id"]] = (record["multiple_choice_answer"], details)
+    return answers

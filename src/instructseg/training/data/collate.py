@@ -109,9 +109,9 @@ class Collator:
 
         Only names of a photo's own dataset compete for its pixels: objects of another's may be unannotated there.
         """
-        datasets = [sample.id.split("/")[0] for sample in samples]
-        named = {(name, data) for sample, data in zip(samples, datasets, strict=True) for name in sample.region_names}
-        pairs = [(BACKGROUND, ""), *sorted(named)]
+        datasets = [sample.dataset for sample in samples]
+        owned = {(name, data) for sample, data in zip(samples, datasets, strict=True) for name in sample.region_names}
+        pairs = [(BACKGROUND, None), *sorted(owned)]
         index = {pair: position for position, pair in enumerate(pairs)}
         labels = torch.zeros(len(samples), self.cells, self.cells, dtype=torch.long)
         for row, (sample, data) in enumerate(zip(samples, datasets, strict=True)):
@@ -120,7 +120,7 @@ class Collator:
                 continue
             table = np.array([index[name, data] for name in sample.region_names] + [0])
             labels[row] = torch.from_numpy(table[_nearest(sample.regions, self.cells)])
-        allowed = torch.tensor([[dataset in ("", data) for _, dataset in pairs] for data in datasets])
+        allowed = torch.tensor([[owner in (None, data) for _, owner in pairs] for data in datasets])
         return labels, self._name_ids([name for name, _ in pairs]), allowed
 
     def _name_ids(self, names: Sequence[str]) -> Tensor:

@@ -39,7 +39,7 @@ class ComposedSource:
     """Composed photos, or clips of `frames` frames; with `task`, samples of that task only."""
 
     def __init__(self, composer: Composer, frames: int = 0, task: Task | None = None) -> None:
-        self.composer = composer if task is None else composer.asking(float(task.is_reasoning))
+        self.composer = composer if task is None else composer.with_reason_probability(float(task.is_reasoning))
         self.frames, self.task = frames, task
 
     def sample(self, index: int) -> Sample:

@@ -3,7 +3,8 @@ import json
 import pytest
 from PIL import Image
 
-from instructseg.data.readers.coco_text import CAPTION_REQUEST, CocoCaptions, coco_templates
+from instructseg.data.readers.coco_captions import CAPTION_REQUEST, CocoCaptions
+from instructseg.data.templated import coco_templates
 from instructseg.errors import DataError
 from instructseg.types import Task
 
@@ -43,5 +44,5 @@ def test_captions_that_cannot_be_read(tmp_path):
     assert reader[0].expressions[0].answer == "A cup."
     for content in ("[]", '{"images": [], "annotations": [{"image_id": 1}]}', '{"images": [{}], "annotations": []}'):
         path.write_text(content)
-        with pytest.raises(DataError, match="no COCO captions file"):
+        with pytest.raises(DataError, match="the list of captions is broken"):
             CocoCaptions(path, tmp_path)

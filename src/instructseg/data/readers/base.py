@@ -1,0 +1,49 @@
+"""What readers have in common: access by index, checked splits, and errors that name the file and the entry."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, overload
+
+from instructseg.errors import DataError
+
+Item = TypeVar("Item", covariant=True)
+
+
+class Reader(Sequence[Item]):
+    """A sequence whose items are read on access; subclasses define `__len__` and `read`."""
+
+    @abstractmethod
+    def read(self, index: int) -> Item:
+        """The item at `index`, 0 <= index < len(self). Raises DataError for missing or damaged files."""
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        indices = range(len(self))[index]
+        return [self.read(each) for each in indices] if isinstance(indices, range) else self.read(indices)
+
+
+def require_split(dataset: str, split: str, splits: Sequence[str]) -> str:
+    """`split` if it is one of `splits`. Raises DataError otherwise."""
+    if split not in splits:
+        raise DataError(f"{dataset} has no split {split!r}; choose from {', '.join(splits)}")
+    return split
+
+
+@contextmanager
+def parsing(path: Path, where: str) -> Iterator[None]:
+    """Turn errors about the content of `path` into a DataError that names the file and `where` in it."""
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(f"{path}: {where} is broken (it has no {error}); correct it or download it again") from error
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"{path}: {where} is broken ({error}); correct it or download it again") from error

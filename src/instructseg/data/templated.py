@@ -1,0 +1,39 @@
+"""Datasets whose expressions are derived from instance masks: the one place where `data` uses `synthesis`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from instructseg.data.readers.base import Reader
+from instructseg.data.readers.coco_instances import CocoInstances
+from instructseg.synthesis.composer import validation_set
+from instructseg.types import Sample
+
+Item = TypeVar("Item")
+
+
+class _First(Reader[Item]):
+    """The first `count` items of a sequence."""
+
+    def __init__(self, items: Sequence[Item], count: int) -> None:
+        self.items, self.length = items, min(count, len(items))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, index: int) -> Item:
+        return self.items[index]
+
+
+def coco_templates(annotation_file: str | Path, image_dir: str | Path, most: int = 1000, seed: int = 0) -> list[Sample]:
+    """Samples with templated expressions about whole photos of a COCO instances file.
+
+    All are made at once and kept in memory (about 1 MB per photo), since the nouns that can be absent depend on all the
+    photos; see `instructseg.synthesis.validation_photos`.
+
+    most: maximum number of photos, taken from the start of the file, at least 1.
+    seed: of the choice of expressions and phrasings.
+    """
+    return validation_set(_First(CocoInstances(annotation_file, image_dir), most), seed=seed)

@@ -1,0 +1,28 @@
+"""From a finished picture and the chosen expressions to a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from instructseg.synthesis.scene import Scene, union
+from instructseg.synthesis.text import CandidateExpression, write_text
+from instructseg.types import Expression, Sample, Task
+
+
+def photo_sample(
+    name: str,
+    task: Task,
+    scene: Scene,
+    candidates: Sequence[CandidateExpression],
+    dataset: str,
+    rng: np.random.Generator,
+) -> Sample:
+    """The sample of one picture, id `name`, its expressions phrased at random."""
+    expressions = []
+    for candidate in candidates:
+        mask = union(candidate.targets) if candidate.targets else None
+        expressions.append(Expression(write_text(candidate, rng), mask, candidate.kind))
+    regions, names = scene.regions()
+    return Sample(name, task, (scene.image,), tuple(expressions), 0, regions, names, dataset=dataset)
