@@ -53,7 +53,7 @@ def test_masks_lie_on_the_key_frame(clips):
 
 
 def test_masks_of_all_frames_lie_on_the_paint(clips):
-    """The masks of a moving object are where its paint is in every frame, and empty before it enters and after it left."""
+    """A moving object's masks are where its paint is in every frame, empty before it enters and after it leaves."""
     shares, away = [], 0
     for clip in clips:
         for each in clip.expressions:
