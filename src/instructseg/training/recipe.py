@@ -184,12 +184,12 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     "data=my_coco.json", stands for your own data, see `data_section`.
     Raises RecipeError with one line for each key that is unknown or has an unfit value.
     """
-    tree = read_yaml(find_recipe(name))
+    tree = _current_names(read_yaml(find_recipe(name)))
     for override in overrides:
-        before = tree.get("data") if isinstance(tree, dict) else None
-        apply_override(tree, override)
+        previous = tree.get("data") if isinstance(tree, dict) else None
+        apply_override(tree, _current_override(override))
         if isinstance(tree.get("data"), str):
-            tree["data"] = data_section(tree["data"], before)
+            tree["data"] = data_section(tree["data"], previous)
     return parse_recipe(tree)
 
 
@@ -198,9 +198,14 @@ def parse_recipe(tree: object) -> Recipe:
     return check(Recipe, _current_names(tree))
 
 
-def _current_names(tree: object) -> object:
+def _current_names(tree: Any) -> Any:
     """The tree with old key names replaced by today's."""
-    return tree  # the table of old and new names, model.legacy_names, is connected here
+    return tree  # to be connected: model.legacy_names.modern_recipe
+
+
+def _current_override(override: str) -> str:
+    """An override with old key names replaced by today's."""
+    return override  # to be connected: model.legacy_names.modern_override
 
 
 def _plain(value: object) -> object:
