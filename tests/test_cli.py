@@ -279,7 +279,7 @@ def test_train(monkeypatch, problem):
     module.train_from_recipe = train_from_recipe
     monkeypatch.setitem(sys.modules, "instructseg.training.run", module)
     result = run("train", "recipes/nano.yaml", "steps=3", "rate=-1e-4")
-    assert calls == [(Path("recipes/nano.yaml"), ["steps=3", "rate=-1e-4"])]
+    assert calls == [("recipes/nano.yaml", ["steps=3", "rate=-1e-4"])]
     assert result.exit_code == (1 if problem else 0)
     assert result.stderr == ("error: unknown key 'stepz'; did you mean steps?\n" if problem else "")
     assert run("train", "recipes/nano.yaml").exit_code == result.exit_code and calls[-1][1] == []

@@ -180,7 +180,7 @@ def test_a_loss_that_is_not_a_number_stops_with_the_samples_names(world, tmp_pat
     run = start(world, tmp_path)
     with torch.no_grad():
         run.model.mask_tokens.fill_(float("nan"))
-    with pytest.raises(InputError, match=r"the loss is nan at step 0 on samples coco/\d#0\.0, coco/\d#0\.1"):
+    with pytest.raises(InputError, match=r"a finite loss, got nan at step 0 on the samples coco/\d#0\.0, coco/\d#0\.1"):
         run.train()
     assert not (tmp_path / "model").exists()
 
@@ -191,7 +191,7 @@ def test_validation_leaves_the_run_as_it_was(world, tmp_path):
     state = torch.get_rng_state()
     run.collate = training.Collator(run.processor)
     run.validation = open_validation(run.recipe.data, 0, references=2)
-    run.reports = training.Reports(run.recipe, 0)
+    run.reporter = training.Reporter(run.recipe, 0, run.accelerator)
     assert run.validation and run.model.training
     run._validate()
     assert run.model.training and torch.equal(torch.get_rng_state(), state)

@@ -22,6 +22,7 @@ def merge(
     with errors_in_one_line():
         from instructseg.conversion.writing import refuse_occupied, write_folder
         from instructseg.inference.segmenter import Segmenter
+        from instructseg.model.configuration import InstructSegConfig
         from instructseg.training.adapters import load_adapters
         from instructseg.training.parameters import merge_lora
 
@@ -30,6 +31,7 @@ def merge(
         load_adapters(segmenter.model, adapters)
         merge_lora(segmenter.model)
         merged, config = segmenter.model, segmenter.model.config
+        assert isinstance(config, InstructSegConfig)
         tied = set(merged.all_tied_weights_keys) if config.tie_word_embeddings else set()
         tensors = ((name, tensor) for name, tensor in merged.state_dict().items() if name not in tied)
         write_folder(destination, config, tensors, lambda folder: _save_processor(segmenter.processor, folder))

@@ -52,7 +52,9 @@ def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProce
 
 def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:
     """Fresh weights for these modules, in place; one that the configuration leaves out is skipped."""
-    fresh = InstructSegModel(model.config) if names else None
+    config = model.config
+    assert isinstance(config, InstructSegConfig)
+    fresh = InstructSegModel(config) if names else None
     for name in names:
         module = getattr(model, name, "unknown")
         if module is not None and not isinstance(module, nn.Module):

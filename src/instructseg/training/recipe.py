@@ -186,13 +186,12 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     "data=my_coco.json", stands for your own data, see `data_section`.
     Raises RecipeError with one line for each key that is unknown or has an unfit value.
     """
-    tree = read_yaml(find_recipe(name))
-    tree = _current_names(tree)
+    tree = _current_names(read_yaml(find_recipe(name)))
     for override in overrides:
-        before = tree.get("data") if isinstance(tree, dict) else None
+        previous = tree.get("data") if isinstance(tree, dict) else None
         apply_override(tree, modern_override(override))
         if isinstance(tree.get("data"), str):
-            tree["data"] = data_section(tree["data"], before)
+            tree["data"] = data_section(tree["data"], previous)
     return parse_recipe(tree)
 
 

@@ -36,7 +36,7 @@ def check(kind: type[Section], tree: object) -> Section:
         return TypeAdapter(kind).validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
         lines = [_line(kind, item) for item in error.errors(include_url=False)]
-        raise RecipeError("\n".join(lines)) from None
+        raise RecipeError(";\n".join(lines)) from None
 
 
 def json_schema(kind: type) -> dict[str, Any]:

@@ -111,7 +111,9 @@ class ShardedState:
         state = sharded.get_model_state_dict(self.objective, options=options)
         if not state:
             return None
-        model = InstructSegModel(self.objective.model.config)
+        config = self.objective.model.config
+        assert isinstance(config, InstructSegConfig)
+        model = InstructSegModel(config)
         add_lora(model, lora)
         model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in state.items()})
         return model
@@ -126,7 +128,9 @@ class _ShardedInference:
 
     @property
     def config(self) -> InstructSegConfig:
-        return self.objective.model.config
+        config = self.objective.model.config
+        assert isinstance(config, InstructSegConfig)
+        return config
 
     def eval(self) -> None:
         self.objective.eval()
