@@ -16,7 +16,8 @@ def test_dry_run(tmp_path):
     command = [sys.executable, "-m", "benchmarks.speed.full_size", str(tmp_path / "scratch"), "--tiny"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
     out = tmp_path / "full_size.json"
-    done = subprocess.run([*command, "--output", str(out)], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    command += ["--output", str(out)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     table = json.loads(out.read_text())
     stages = table["stages"]

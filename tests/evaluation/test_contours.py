@@ -184,7 +184,7 @@ def test_pairwise_scores_are_objects_by_predictions():
         (np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool), "prediction as a bool NumPy array, got uint8"),
         (np.zeros((4, 4), bool), np.zeros((4, 5), bool), "expected masks of one shape"),
         (np.zeros((4, 4), bool), np.zeros((1, 4, 4), bool), "expected masks of one shape"),
-        (np.zeros((4, 4, 2, 1), bool), np.zeros((4, 4, 2, 1), bool), r"\(height, width\) or \(frames, height, width\), got"),
+        (np.zeros((4, 4, 2, 1), bool), np.zeros((4, 4, 2, 1), bool), r"or \(frames, height, width\), got"),
         (np.zeros((4, 0), bool), np.zeros((4, 0), bool), r"got \(4, 0\)"),
     ],
 )
