@@ -81,13 +81,13 @@ def test_figures_equal_their_result_files(document, result, text, values):
     except (KeyError, IndexError, TypeError) as error:
         pytest.fail(f"{result} has no entry {error} of {values}; correct the keys in docs/figures.yaml")
     assert any(paragraphs_with(document, form) for form in expected), (
-        f"{document} does not say {expected[0]!r}, which is what {result} holds; correct the document or docs/figures.yaml"
+        f"{document} does not say {expected[0]!r}, as {result} does; correct the document or docs/figures.yaml"
     )
 
 
 @pytest.mark.parametrize(("document", "result"), sorted({(where, source) for where, source, _, _ in FIGURES}))
 def test_figures_of_older_weights_are_marked(document, result, current):
-    """A figure's paragraph, or one that names its result file, says so where the file's hash is another one."""
+    """A figure's paragraph, or one that names its result file, says so where the hashes differ."""
     content = json.loads((ROOT / result).read_text())
     hashes = recorded_hashes(content)
     if not hashes or hashes & current or document in DATED:

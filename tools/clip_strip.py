@@ -4,7 +4,7 @@
 
 The clip is composed of two example photos (CC0 and public domain, examples/README.md): a raccoon comes into the
 picture, passes before the man and leaves, each cut out along its hand-drawn mask, on the lawn of the man's photo.
-Both are segmented in one pass with offline linking. Below some of the frames, one line per instruction shows every frame:
+Both are segmented in one pass with offline linking. Below the frames, one line per instruction shows every frame:
 coloured above where the object is in the picture, below where the model predicts it. Mean J and the share of frames
 with correct presence go to docs/results/video_clip_strip.json.
 """

@@ -27,7 +27,7 @@ def partner(name: str, place: int, known: Sequence[str]) -> str:
 
 
 def cut_clip(clips: Mapping[str, Sample], place: int, kind: str) -> Sample:
-    """Sequence number `place`, "cut away" from it or "cut to" it; the target is empty in the frames of the other one."""
+    """Sequence number `place`, "cut away" from it or "cut to" it; the target is empty in the other one's frames."""
     name = list(clips)[place]
     shown, other = clips[name], clips[partner(name, place, list(clips))]
     first, away = _spread(len(shown.frames)), _spread(len(other.frames))
