@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ REMEMBERED = 30  # samples of each dataset for scoring what was known before
 
 
 def unseen_photos(data: Path, dataset: str) -> SelectedPhotos:
-    """The photos of one data set ("ccp" or "coco") that recipes/nano.yaml never trains on."""
+    """The photos of one dataset ("ccp" or "coco") that the recipe nano.yaml holds out."""
     photos = open_photos(load_recipe(RECIPES / "nano.yaml", [f"data.root={data}"]).data, validation=True)
     own = [(reader, at) for reader, at in photos.entries if reader.photo_id(at).startswith(f"{dataset}/")]
     return SelectedPhotos(own)
@@ -101,8 +102,13 @@ def remembered(data: Path, held_back: Sequence[str]) -> list[Sample]:
     return samples
 
 
-def _stem(reader, at: int) -> str:
-    return reader.photo_id(at).split("/")[1]
+def _photo_id(reader: Any, at: int) -> str:
+    """The name "<dataset>/<stem>"; the readers of photos have it, which `Sequence` does not say."""
+    return reader.photo_id(at)
+
+
+def _stem(reader: Any, at: int) -> str:
+    return _photo_id(reader, at).split("/")[1]
 
 
 def score(segmenter: Segmenter, samples: Sequence[Sample]) -> dict[str, dict[str, dict[str, float]]]:

@@ -144,7 +144,7 @@ def test_prepare_and_check_what_was_prepared(tmp_path):
     photos(tmp_path)
     done = run("prepare", "reason_seg", tmp_path, tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert "reason_seg val: 3 samples in 1 files" in done.stderr and "reason_seg train is left out" in done.stderr
+    assert "reason_seg val: 3 samples in 1 files" in done.stderr and "skipped reason_seg train" in done.stderr
     raw = CATALOGUE["reason_seg"].open(tmp_path, "val")
     for one, other in zip(raw, Prepared(tmp_path / "out", "val"), strict=True):
         assert_equal(one, other)

@@ -1,4 +1,4 @@
-"""`instructseg convert`: weights of other projects in, a folder that `Segmenter.load` takes out."""
+"""`instructseg convert`: turn checkpoints of other projects into a folder that `Segmenter.load` reads."""
 
 from __future__ import annotations
 
@@ -11,42 +11,47 @@ from instructseg.commands.report import errors_in_one_line
 
 if TYPE_CHECKING:
     from instructseg.conversion.convert import ConversionReport
+    from instructseg.model.configuration import InstructSegConfig
 
 Destination = Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist yet.")]
-Config = Annotated[Path | None, typer.Option(metavar="FILE", help="A config.json with other sizes than the paper's.")]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A config.json with other sizes than the paper's model.")
+]
 
-app = typer.Typer(help="Weights of other projects into ours.", no_args_is_help=True)
+app = typer.Typer(help="Convert checkpoints of other projects into ours.", no_args_is_help=True)
 
 
 @app.command()
 def released(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="The authors' checkpoint: a folder or a file.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The authors' checkpoint, a folder or a file.")],
     destination: Destination,
     config: Config = None,
 ) -> None:
-    """The authors' whole model, behaving as theirs does."""
+    """Convert the authors' released model; the result behaves as theirs does."""
     with errors_in_one_line():
         from instructseg.conversion.convert import convert_released
 
-        _tell(convert_released(source, destination, _read(config)), destination)
+        _print_report(convert_released(source, destination, _read(config)), destination)
 
 
 @app.command()
 def base(
     destination: Destination,
-    mipha: Annotated[Path, typer.Option(metavar="SRC", help="Mipha: language model, SigLIP, projector.")],
-    mask2former: Annotated[Path, typer.Option(metavar="SRC", help="Mask2Former's .pkl: Swin and both decoders.")],
-    siglip: Annotated[Path | None, typer.Option(metavar="SRC", help="A SigLIP in place of Mipha's own.")] = None,
+    mipha: Annotated[Path, typer.Option(metavar="SRC", help="Mipha's checkpoint: language model, SigLIP, projector.")],
+    mask2former: Annotated[Path, typer.Option(metavar="SRC", help="Mask2Former's .pkl file: Swin and both decoders.")],
+    siglip: Annotated[
+        Path | None, typer.Option(metavar="SRC", help="A SigLIP checkpoint to use instead of Mipha's.")
+    ] = None,
     config: Config = None,
 ) -> None:
-    """What a training from scratch starts from: pretrained parts, the paper's own parts fresh."""
+    """Build the starting point of training: pretrained parts, and the paper's own parts newly initialized."""
     with errors_in_one_line():
         from instructseg.conversion.convert import convert_base
 
-        _tell(convert_base(mipha, mask2former, destination, _read(config), siglip), destination)
+        _print_report(convert_base(mipha, mask2former, destination, _read(config), siglip), destination)
 
 
-def _read(config: Path | None):
+def _read(config: Path | None) -> InstructSegConfig | None:
     if config is None:
         return None
     from instructseg.errors import CheckpointError
@@ -55,10 +60,10 @@ def _read(config: Path | None):
     try:
         return InstructSegConfig.from_json_file(config)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{config} cannot be read as a configuration: {error}") from error
+        raise CheckpointError(f"{config} cannot be read as a configuration ({error}); give a config.json") from error
 
 
-def _tell(report: ConversionReport, destination: Path) -> None:
+def _print_report(report: ConversionReport, destination: Path) -> None:
     for line in report.summary():
         typer.echo(line)
     typer.echo(f"written to {destination}; every key is in {destination / 'conversion.json'}")

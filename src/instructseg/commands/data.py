@@ -1,4 +1,4 @@
-"""`instructseg data`: is a data set whole, and the same in one self-contained form."""
+"""`instructseg data`: check datasets on disk, and write them as Parquet."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from instructseg.data.catalogue.entry import Entry
     from instructseg.data.check import SplitReport
 
-app = typer.Typer(help="Check data sets on disk, and prepare them for fast reading.", no_args_is_help=True)
+app = typer.Typer(help="Check datasets on disk, and prepare them for fast reading.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set, such as refcoco; `data list` names them all.")]
-Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The folder below which the data sets lie.")]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be given several times.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A dataset, such as refcoco; `instructseg data list` lists all.")
+]
+Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds the datasets.")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; repeat the option for several.")]
 
 
 @app.command("list")
 def list_() -> None:
-    """Name every data set with its splits and where to get it."""
+    """List every dataset with its splits, its files below ROOT, and where to get it."""
     from instructseg.data.catalogue.registry import CATALOGUE
 
     for entry in CATALOGUE.values():
@@ -42,9 +44,10 @@ def check(
     split: Splits = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Read every sample: what is there, what is missing, the first bad one, and the counts beside the published ones.
+    """Read every sample and print found and missing files, the first broken sample, and the counts.
 
-    Exit code 1 if something is wrong. A split that is not there at all is no error unless it is asked for by name.
+    Counts are shown beside the published ones. Exit code 1 if a file is missing or broken or a count differs; a split
+    that is absent as a whole is an error only if --split names it.
     """
     with errors_in_one_line():
         from instructseg.data.catalogue.registry import entry as find
@@ -52,9 +55,9 @@ def check(
 
         entry = find(name)
         _need_folder(root)
-        reports = [check_split(entry, root, each, _progress(f"{name} {each}")) for each in split or entry.splits]
+        reports = [check_split(entry, root, part, _progress(f"{name} {part}")) for part in split or entry.splits]
         if as_json:
-            typer.echo(json.dumps({"name": name, "root": str(root), "splits": [vars(each) for each in reports]}))
+            typer.echo(json.dumps({"name": name, "root": str(root), "splits": [vars(report) for report in reports]}))
         else:
             _print(entry, reports)
         good = is_good(reports, all_wanted=bool(split))
@@ -66,12 +69,14 @@ def check(
 def prepare(
     name: Name,
     root: Root,
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write, or to go on with.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DST", help="The folder to write; an interrupted run resumes.")
+    ],
     split: Splits = None,
 ) -> None:
-    """Write a data set as Parquet with its pictures and masks inside, for training and `datasets.load_dataset`.
+    """Write a dataset as Parquet with its images and masks inside, for training and `datasets.load_dataset`.
 
-    A run that was stopped goes on where it was. Without --split all splits that are there are written.
+    Run the same command again to resume a run that was stopped. Without --split, all splits found in ROOT are written.
     """
     with errors_in_one_line():
         from instructseg.data.catalogue.registry import entry as find
@@ -80,27 +85,27 @@ def prepare(
 
         entry, written = find(name), 0
         _need_folder(root)
-        for each in split or entry.splits:
+        for part in split or entry.splits:
             try:
-                reader = entry.open(root, each)
+                reader = entry.open(root, part)
             except DataError as error:
                 if split:
                     raise
-                say(f"{name} {each} is left out: {error}")
+                say(f"skipped {name} {part}: {error}")
                 continue
-            paths = write(reader, destination, name, each, progress=_progress(f"{name} {each}"))
+            paths = write(reader, destination, name, part, progress=_progress(f"{name} {part}"))
             written += 1
             size = sum(path.stat().st_size for path in paths) / 1e6
-            say(f"{name} {each}: {len(reader)} samples in {len(paths)} files, {size:.1f} MB, in {destination / 'data'}")
+            say(f"{name} {part}: {len(reader)} samples in {len(paths)} files, {size:.1f} MB, in {destination / 'data'}")
         if not written:
-            raise DataError(f"no split of {name} is in {root}; see `instructseg data check {name} {root}`")
+            raise DataError(f"found no split of {name} in {root}; see `instructseg data check {name} {root}`")
 
 
 def _need_folder(root: Path) -> None:
     from instructseg.errors import InputError
 
     if not root.is_dir():
-        raise InputError(f"{root} is not a folder; give the one that holds the data sets")
+        raise InputError(f"{root} is not a folder; give the one that holds the datasets")
 
 
 def _print(entry: Entry, reports: list[SplitReport]) -> None:
@@ -122,7 +127,7 @@ def _print(entry: Entry, reports: list[SplitReport]) -> None:
 
 
 def _progress(title: str) -> Callable[[Iterable[int]], Iterable[int]]:
-    """A bar on stderr for a person who watches, nothing for a log file."""
+    """A progress bar if stderr is a terminal, nothing for a log file."""
     if not sys.stderr.isatty():
         return iter
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""`instructseg verify`: our modules against recorded tensors of the released code."""
+"""`instructseg verify`: compare our modules with recorded tensors of the released code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from instructseg.commands.report import FAILED, errors_in_one_line
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with recorded tensors (*.safetensors).")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of recorded tensors (*.safetensors).")],
 ) -> None:
-    """Compare every recorded file in DIR with our modules; exit code 1 if one differs."""
+    """Compare our modules with the inputs and outputs recorded from the released code; exit code 1 if one differs."""
     failed = False
     with errors_in_one_line():
         from instructseg.verification.verify import verify as check
