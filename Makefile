@@ -19,6 +19,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	.venv/bin/ruff check
+	.venv/bin/pyright
 	.venv/bin/pytest
 
 clean:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from instructseg.inference.image_session import ImageSession
     from instructseg.inference.prediction import Prediction, SavedPrediction
     from instructseg.inference.segmenter import Segmenter
-    from instructseg.inference.video.api import VideoSession
+    from instructseg.inference.video.session import VideoSession
     from instructseg.inference.video.frames import (
         FramePrediction,
         StoredFramePrediction,
@@ -61,7 +61,7 @@ __all__ = [
 _HOMES = {
     "Segmenter": "instructseg.inference.segmenter",
     "ImageSession": "instructseg.inference.image_session",
-    "VideoSession": "instructseg.inference.video.api",
+    "VideoSession": "instructseg.inference.video.session",
     "VideoOptions": "instructseg.inference.video.options",
     "Prediction": "instructseg.inference.prediction",
     "SavedPrediction": "instructseg.inference.prediction",

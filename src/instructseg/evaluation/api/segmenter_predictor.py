@@ -40,7 +40,7 @@ class SegmenterPredictor:
     def segment_clip(self, sample: Sample) -> list[MaskPrediction]:
         """Raises DataError when a frame cannot be read."""
         texts = [expression.text for expression in sample.expressions]
-        clip = self.segmenter.segment_video(sample.frames, texts, self.linking, task=sample.task)
+        clip = self.segmenter.segment_video(sample.frames, texts, linking=self.linking, task=sample.task)
         if len(clip) != len(sample.frames):
             raise DataError(clip.error or f"expected masks for {len(sample.frames)} frames, got {len(clip)}")
         return [
