@@ -245,3 +245,18 @@ def test_no_path_of_a_developers_machine():
     paths = [REPOSITORY / name for name in listing.stdout.split("\0") if name]
     texts = [path for path in paths if path.is_file() and path.suffix not in binary]
     assert not [str(path.relative_to(REPOSITORY)) for path in texts if folder.search(path.read_bytes())]
+
+
+def test_the_document_names_files_that_exist():
+    """Each `name.py` and `folder/` in docs/architecture.md is in the package or at the root of the repository."""
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`((?:[\w.]+/)*(?:[\w]+\.(?:py|md)|[\w]+/))`", text)
+    files = {path for path in PACKAGE.rglob("*") if "__pycache__" not in path.parts}
+    known = {path.relative_to(PACKAGE).as_posix() for path in files}
+    missing = [
+        name
+        for name in named
+        if not any(f"/{path}".endswith(f"/{name.strip('/').removeprefix('../')}") for path in known)
+        and not (REPOSITORY / name).exists()
+    ]
+    assert named and missing == []
