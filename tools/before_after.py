@@ -24,11 +24,11 @@ from PIL import Image
 from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
 from instructseg.data.readers.coco_instances import load_annotations
 from instructseg.errors import DataError
-from instructseg.evaluation.metrics.region import iou
 from instructseg.evaluation.provenance import hash_weights
 from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.text import Color, panel
+from instructseg.metrics.region import iou
 from instructseg.synthesis.composer import validation_set
 from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.recipe import DataRecipe, load_recipe

@@ -20,8 +20,8 @@ from PIL import Image
 
 from benchmarks.harness import PICTURES, ROOT, ResultFile, make_parser, provenance
 from instructseg import Segmenter
-from instructseg.evaluation.metrics import region_similarity
 from instructseg.media.text import panel
+from instructseg.metrics import region_similarity
 from instructseg.visualization import color_of, contact_sheet, overlay
 
 MODULE = "tools.clip_strip"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.harness import PICTURES, ROOT, ResultFile, make_parser, provenance
 from instructseg import Prediction, Segmenter
-from instructseg.evaluation.metrics import intersection_and_union
+from instructseg.metrics import intersection_and_union
 from instructseg.visualization import contact_sheet
 
 MODULE = "tools.example_pictures"

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.data.readers.frames import read_binary, read_labels
-from instructseg.evaluation.metrics import ObjectScores, clip_scores
+from instructseg.metrics import ObjectScores, clip_scores
 
 MODULE = "benchmarks.scores.davis_official"
 FRAME_ROUNDING, SEQUENCE_ROUNDING = 0.0005, 0.00005

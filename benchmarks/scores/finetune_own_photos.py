@@ -27,10 +27,10 @@ import torch
 from PIL import Image
 
 from benchmarks.harness import RECIPES, ResultFile, make_parser, provenance
-from instructseg.evaluation.metrics import ExpressionScores
 from instructseg.evaluation.provenance import hash_weights
 from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.segmenter import Segmenter
+from instructseg.metrics import ExpressionScores
 from instructseg.synthesis.composer import validation_set
 from instructseg.training.data.photos import SelectedPhotos, compose_config, open_photos
 from instructseg.training.data.validation_split import open_validation

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from benchmarks.harness import ResultFile, make_parser, provenance
-from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union
 from instructseg.inference.segmenter import ImageSession, Segmenter
 from instructseg.media.image import load_image
+from instructseg.metrics import ExpressionScores, intersection_and_union
 from instructseg.prompts import guess_task
 from instructseg.synthesis.composer import validation_set
 from instructseg.training.data.photos import compose_config, open_photos

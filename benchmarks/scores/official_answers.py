@@ -16,9 +16,9 @@ from typing import Any
 
 from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.data.catalogue.questions import ENTRIES
-from instructseg.evaluation.metrics.answer_text import LETTERS
-from instructseg.evaluation.metrics.choices import ScienceQaScores
-from instructseg.evaluation.metrics.questions import PopeScores
+from instructseg.metrics.answer_text import LETTERS
+from instructseg.metrics.choices import ScienceQaScores
+from instructseg.metrics.questions import PopeScores
 from instructseg.types import Expression
 
 MODULE = "benchmarks.scores.official_answers"

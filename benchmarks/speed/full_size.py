@@ -127,7 +127,7 @@ def load_and_segment(scratch: Path, tiny: bool) -> dict[str, Any]:
     with Memory() as photo:
         segmenter.segment(frames[0], "the dog on the left")
     with Memory() as clip:
-        segmenter.segment_video(frames, "the dog on the left", "off", threshold=0.0)
+        segmenter.segment_video(frames, "the dog on the left", linking="off", threshold=0.0)
     return {"load": loading, "photo": photo.report(), "clip_of_6_frames": clip.report()}
 
 

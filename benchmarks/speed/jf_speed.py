@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.data.readers.frames import read_binary
-from instructseg.evaluation.metrics import frame_scores, pairwise_scores
+from instructseg.metrics import frame_scores, pairwise_scores
 
 MODULE = "benchmarks.speed.jf_speed"
 SEED = 0

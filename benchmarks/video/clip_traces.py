@@ -9,7 +9,6 @@ from functools import cache
 import numpy as np
 
 from benchmarks.video.cut_clips import annotated
-from instructseg.evaluation.metrics.video import frame_scores
 from instructseg.evaluation.scoring.clip_scorer import ResizedMasks
 from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.candidates import Candidates
@@ -18,6 +17,7 @@ from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.presence import PresenceViterbi
 from instructseg.inference.video.tracker import FrameCandidates, Tracker
 from instructseg.media.video import open_clip
+from instructseg.metrics.video import frame_scores
 from instructseg.types import ReferencePolicy, Sample
 
 WAYS = ("off", "causal", "offline")

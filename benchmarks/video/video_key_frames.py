@@ -16,10 +16,10 @@ import torch
 from benchmarks.harness import ResultFile, make_parser, provenance
 from benchmarks.video.cut_clips import annotated
 from instructseg.data.readers.davis2016 import Davis2016
-from instructseg.evaluation.metrics.video import frame_scores
 from instructseg.evaluation.scoring.clip_scorer import ResizedMasks
 from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.results import VideoPrediction
+from instructseg.metrics.video import frame_scores
 from instructseg.types import Sample
 
 MODULE = "benchmarks.video.video_key_frames"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from instructseg.inference.image_session import ImageSession
     from instructseg.inference.prediction import Prediction, SavedPrediction
     from instructseg.inference.segmenter import Segmenter
-    from instructseg.inference.video.session import VideoSession
     from instructseg.inference.video.frames import (
         FramePrediction,
         StoredFramePrediction,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from instructseg.inference.video.options import VideoOptions
     from instructseg.inference.video.results import VideoPrediction
     from instructseg.inference.video.saving import SavedVideoPrediction
+    from instructseg.inference.video.session import VideoSession
     from instructseg.model.configuration import InstructSegConfig
     from instructseg.model.modeling import InstructSegModel
     from instructseg.model.processing import InstructSegProcessor

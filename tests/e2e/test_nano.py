@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from instructseg import InputError, Segmenter
-from instructseg.evaluation.metrics import intersection_and_union
 from instructseg.inference.checkpoints import SHIPPED, find_checkpoint
+from instructseg.metrics import intersection_and_union
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXPECTED = [entry for entry in json.loads((EXAMPLES / "expected.json").read_text()) if "least_iou" in entry]

@@ -8,7 +8,9 @@ import pytest
 from fakes import HEIGHT, WIDTH, Shifted, block, clip, photo, question
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics import (
+from instructseg.evaluation.predictor import MaskPrediction
+from instructseg.evaluation.scoring import SCORERS
+from instructseg.metrics import (
     AnnotatorScores,
     ClipScores,
     ExpressionScores,
@@ -16,8 +18,6 @@ from instructseg.evaluation.metrics import (
     ReVosScores,
     match_proposals,
 )
-from instructseg.evaluation.predictor import MaskPrediction
-from instructseg.evaluation.scoring import SCORERS
 from instructseg.types import Expression, Sample, Task
 
 

@@ -158,7 +158,7 @@ def test_a_photo_is_read_once(segmenter, monkeypatch):
     assert sum(name == "encoder" for name, _ in calls) == 1
     given = [conversation(segmenter.processor, [(question, None)])[-1].ids for question in questions]
     lead, *rest = [length for name, length in calls if name == "language"]
-    assert lead == session._read.prefix.get_seq_length()
+    assert lead == session._chat_prefix.prefix.get_seq_length()
     assert rest == [length for ids in given for length in (len(ids), 1, 1, 1, 1, 1)]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from instructseg.errors import DataError
-from instructseg.evaluation.metrics import ClipScores, ExpressionScores, frame_scores
+from instructseg.metrics import ClipScores, ExpressionScores, frame_scores
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.synthesis.composer import Composer, validation_set

@@ -18,8 +18,8 @@ from PIL import Image
 
 from instructseg.errors import DataError
 from instructseg.evaluation.mask_files import mask_paths
-from instructseg.evaluation.metrics.answer_text import normalize_answer
 from instructseg.media.files import write_bytes
+from instructseg.metrics.answer_text import normalize_answer
 from instructseg.types import Sample
 
 ZIP_FOLDERS = {"ref_youtube_vos": "Annotations", "mevis": ""}

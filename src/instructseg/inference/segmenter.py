@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -148,7 +148,7 @@ class Segmenter:
         Raises InputError for a source that cannot be read, or an instruction or option that cannot be used. A damaged
         clip raises it after its good frames.
         """
-        return track(self, source, instructions, replace(options or VideoOptions(), **fields))
+        return track(self, source, instructions, _video_options(options, fields))
 
     def segment_video(
         self, source: VideoInput, instructions: str | Sequence[str], options: VideoOptions | None = None,
@@ -159,7 +159,7 @@ class Segmenter:
         `on_frame` is called after each frame. For a damaged clip the result has the frames up to the damage, and the
         reason in `error`.
         """
-        return segment_video(self, source, instructions, replace(options or VideoOptions(), **fields), on_frame)
+        return segment_video(self, source, instructions, _video_options(options, fields), on_frame)
 
     def open_video(
         self, instructions: str | Sequence[str], options: VideoOptions | None = None, **fields: Any
@@ -168,7 +168,7 @@ class Segmenter:
 
         The default linking is "causal"; "offline" is refused.
         """
-        return VideoSession(self, instructions, replace(options or VideoOptions(), **fields))
+        return VideoSession(self, instructions, _video_options(options, fields))
 
     def _segment_batch(
         self, photos: Sequence[ImageInput], instructions: str | Sequence[str], task: Task | str | None,
@@ -187,3 +187,13 @@ class Segmenter:
             session.to_prediction(output, row, text, kind, max_masks, threshold)
             for row, (session, text, kind) in enumerate(zip(sessions, texts, tasks, strict=True))
         ]
+
+
+def _video_options(options: VideoOptions | None, fields: Mapping[str, Any]) -> VideoOptions:
+    """The options with the fields that were given as keywords. Raises InputError for anything else as options."""
+    if options is None:
+        return VideoOptions(**fields)
+    if not isinstance(options, VideoOptions):
+        given = f"got {options!r:.60}"
+        raise InputError(f"expected options to be VideoOptions, {given}; pass single options as keywords: linking='off'")
+    return replace(options, **fields)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructseg.evaluation.metrics import ExpressionScores
+from instructseg.metrics import ExpressionScores
 from instructseg.model.modeling import InstructSegOutput
 from instructseg.training.data.collate import Batch, Collator
 from instructseg.types import Sample

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from instructseg.evaluation.metrics import (
+from instructseg.media.masks import probabilities_to_labels
+from instructseg.metrics import (
     FrameStatistics,
     contour_accuracy,
     match_proposals,
@@ -17,7 +18,6 @@ from instructseg.evaluation.metrics import (
     released_robustness,
     robustness,
 )
-from instructseg.media.masks import probabilities_to_labels
 from instructseg.verification.recording import Comparison, Recording
 
 REVOS_PREDICTION = 1

@@ -233,6 +233,7 @@ def test_nothing_grows_with_the_clip(segmenter, references):
         (lambda s: s.open_video("word " * 5000), "5,000"),
         (lambda s: s.track([], "a dog", linking="offline"), 'use "causal" or "off" here, or segment_video'),
         (lambda s: s.open_video("a dog", linking="offline"), 'use "causal" or "off" here, or segment_video'),
+        (lambda s: s.track([], "a dog", "off"), "expected options to be VideoOptions, got 'off'"),
         (lambda s: s.track([], "a dog", linking="best"), "one of offline, causal, off, got 'best'"),
         (lambda s: s.track([], "a dog", references="all"), "one of nearest, uniform, relevant, got 'all'"),
         (lambda s: s.track([], "a dog", threshold=2), "expected threshold to be a number in 0..1, got 2"),

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics import ClipScores, ReVosScores
 from instructseg.evaluation.predictor import MaskPrediction
 from instructseg.evaluation.scoring.scorer import (
     ExpressionRecord,
@@ -21,6 +20,7 @@ from instructseg.evaluation.scoring.scorer import (
     flatten_kinds,
     round_score,
 )
+from instructseg.metrics import ClipScores, ReVosScores
 from instructseg.types import Sample
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol
 
-from instructseg.evaluation.metrics import GqaScores, MmBenchScores, PopeScores, ScienceQaScores, VqaScores
 from instructseg.evaluation.scoring.scorer import ExpressionRecord, Method, Scorer, Scores, expression_fields
+from instructseg.metrics import GqaScores, MmBenchScores, PopeScores, ScienceQaScores, VqaScores
 from instructseg.types import Sample
 
 
 class QuestionMetric(Protocol):
-    """What the classes of `evaluation.metrics` for questions have in common."""
+    """What the classes of `metrics` for questions have in common."""
 
     def update(self, prediction: str | None, reference: str | None, details: dict[str, Any]) -> float:
         """Add one question; returns its score, 0..1."""

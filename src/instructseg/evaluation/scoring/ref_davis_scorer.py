@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics import AnnotatorScores, match_proposals
 from instructseg.evaluation.predictor import MaskPrediction
 from instructseg.evaluation.scoring.clip_scorer import ResizedMasks, clip_fields, resize_to_truth
 from instructseg.evaluation.scoring.scorer import ExpressionRecord, Method, Scorer, Scores, one_per_expression
+from instructseg.metrics import AnnotatorScores, match_proposals
 from instructseg.types import Sample
 
 VOID = 255

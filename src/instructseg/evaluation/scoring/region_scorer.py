@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics import ExpressionScores
 from instructseg.evaluation.predictor import MaskPrediction
 from instructseg.evaluation.scoring.scorer import (
     ExpressionRecord,
@@ -18,6 +17,7 @@ from instructseg.evaluation.scoring.scorer import (
     flatten_kinds,
     round_score,
 )
+from instructseg.metrics import ExpressionScores
 from instructseg.types import Sample
 
 NAMES = {"miou": "giou", "no_target_accuracy": "n_acc", "no_target_count": "n_count"}

@@ -1,30 +1,30 @@
 """Scores of predictions in pure NumPy: each has update, compute, reset, and merge across processes."""
 
-from instructseg.evaluation.metrics.choices import MmBenchScores, ScienceQaScores
-from instructseg.evaluation.metrics.contours import (
+from instructseg.metrics.choices import MmBenchScores, ScienceQaScores
+from instructseg.metrics.contours import (
     Silhouette,
     contour_accuracy,
     pairwise_scores,
     region_similarity,
 )
-from instructseg.evaluation.metrics.davis import (
+from instructseg.metrics.davis import (
     AnnotatorScores,
     FrameStatistics,
     Matching,
     ObjectScores,
     match_proposals,
 )
-from instructseg.evaluation.metrics.generalized import GeneralizedScores
-from instructseg.evaluation.metrics.questions import GqaScores, PopeScores, VqaScores
-from instructseg.evaluation.metrics.region import ExpressionScores, intersection_and_union, iou
-from instructseg.evaluation.metrics.revos import (
+from instructseg.metrics.generalized import GeneralizedScores
+from instructseg.metrics.questions import GqaScores, PopeScores, VqaScores
+from instructseg.metrics.region import ExpressionScores, intersection_and_union, iou
+from instructseg.metrics.revos import (
     ReVosScores,
     pixel_accuracy,
     released_pixel_accuracy,
     released_robustness,
     robustness,
 )
-from instructseg.evaluation.metrics.video import ClipScores, clip_scores, frame_scores
+from instructseg.metrics.video import ClipScores, clip_scores, frame_scores
 
 __all__ = [
     "AnnotatorScores",

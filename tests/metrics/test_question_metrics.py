@@ -9,15 +9,15 @@ import pytest
 
 from instructseg.data.catalogue.questions import ENTRIES
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.answer_text import (
+from instructseg.metrics.answer_text import (
     choice_letter,
     normalize_answer,
     science_letter,
     short_answer,
     yes_or_no,
 )
-from instructseg.evaluation.metrics.choices import MmBenchScores, ScienceQaScores
-from instructseg.evaluation.metrics.questions import GqaScores, PopeScores, VqaScores
+from instructseg.metrics.choices import MmBenchScores, ScienceQaScores
+from instructseg.metrics.questions import GqaScores, PopeScores, VqaScores
 
 CATALOGUE = {entry.name: entry for entry in ENTRIES}
 OFFSETS = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}

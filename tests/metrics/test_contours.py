@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics import Silhouette, contour_accuracy, pairwise_scores, region_similarity
-from instructseg.evaluation.metrics.bitmaps import Bitmap, disk_rectangles
-from instructseg.evaluation.metrics.contours import tolerance_radius
+from instructseg.metrics import Silhouette, contour_accuracy, pairwise_scores, region_similarity
+from instructseg.metrics.bitmaps import Bitmap, disk_rectangles
+from instructseg.metrics.contours import tolerance_radius
 
 SIZES = [(1, 1), (1, 9), (9, 1), (7, 64), (30, 65), (20, 63), (18, 130), (5, 200)]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics import ExpressionScores, intersection_and_union, iou
+from instructseg.metrics import ExpressionScores, intersection_and_union, iou
 
 
 def random_answers(count=40, seed=0):

@@ -7,7 +7,7 @@ from math import fsum
 
 import numpy as np
 
-from instructseg.evaluation.metrics.region import counted_masks, intersection_and_union, shares_above
+from instructseg.metrics.region import counted_masks, intersection_and_union, shares_above
 
 
 @dataclass

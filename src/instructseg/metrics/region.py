@@ -9,7 +9,7 @@ from math import fsum
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.checks import check_masks
+from instructseg.metrics.checks import check_masks
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 

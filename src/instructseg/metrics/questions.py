@@ -12,8 +12,8 @@ from math import fsum
 from typing import Self
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.answer_text import normalize_answer, short_answer, yes_or_no
-from instructseg.evaluation.metrics.grouped import Details, GroupedScores, missing_reference
+from instructseg.metrics.answer_text import normalize_answer, short_answer, yes_or_no
+from instructseg.metrics.grouped import Details, GroupedScores, missing_reference
 
 
 class VqaScores(GroupedScores):

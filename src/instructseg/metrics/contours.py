@@ -15,8 +15,8 @@ from functools import cached_property
 
 import numpy as np
 
-from instructseg.evaluation.metrics.bitmaps import Bitmap
-from instructseg.evaluation.metrics.checks import check_masks
+from instructseg.metrics.bitmaps import Bitmap
+from instructseg.metrics.checks import check_masks
 
 TOLERANCE = 0.008
 """Maximum distance of matched boundary pixels, as a fraction of the frame's diagonal."""

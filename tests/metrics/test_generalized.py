@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from instructseg.evaluation.metrics import GeneralizedScores
+from instructseg.metrics import GeneralizedScores
 
 LEFT = np.array([[True, True, False, False]])
 MIDDLE = np.array([[False, True, True, False]])

@@ -9,7 +9,7 @@ from math import fsum
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.contours import pairwise_scores
+from instructseg.metrics.contours import pairwise_scores
 
 MAX_PROPOSALS = 20
 """Maximum number of proposals per clip in DAVIS's unsupervised task."""

@@ -10,8 +10,8 @@ from math import fsum
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.checks import check_masks
-from instructseg.evaluation.metrics.contours import Silhouette
+from instructseg.metrics.checks import check_masks
+from instructseg.metrics.contours import Silhouette
 
 Frames = Sequence[np.ndarray | None]
 

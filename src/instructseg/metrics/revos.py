@@ -8,8 +8,8 @@ from math import fsum
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.checks import check_masks
-from instructseg.evaluation.metrics.video import ClipScores, Frames, annotated_frames, frame_scores
+from instructseg.metrics.checks import check_masks
+from instructseg.metrics.video import ClipScores, Frames, annotated_frames, frame_scores
 
 OVERALL = ("referring", "reasoning")
 

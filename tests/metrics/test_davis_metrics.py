@@ -9,7 +9,7 @@ import pytest
 
 from instructseg.data.readers.frames import read_binary
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics import (
+from instructseg.metrics import (
     AnnotatorScores,
     FrameStatistics,
     ObjectScores,

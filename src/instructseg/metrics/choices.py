@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics.answer_text import LETTERS, choice_letter, science_letter
-from instructseg.evaluation.metrics.grouped import Details, GroupedScores, missing_reference
+from instructseg.metrics.answer_text import LETTERS, choice_letter, science_letter
+from instructseg.metrics.grouped import Details, GroupedScores, missing_reference
 
 LOWER_GRADES = {f"grade{number}" for number in range(1, 7)}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from instructseg.errors import InputError
-from instructseg.evaluation.metrics import (
+from instructseg.metrics import (
     ClipScores,
     ReVosScores,
     clip_scores,
