@@ -278,7 +278,7 @@ class TestSchema:
 
     def test_the_command_without_a_recipe(self):
         result = CliRunner().invoke(app, ["train"])
-        assert result.exit_code == 1 and "expected a recipe, got none" in result.stderr
+        assert result.exit_code == 2 and "expected a recipe, got none" in result.stderr
 
     def test_the_path_of_a_packaged_file(self):
         result = CliRunner().invoke(app, ["train", "accelerate/ddp", "--path"])

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from instructseg.commands.report import errors_in_one_line
-from instructseg.errors import RecipeError
 
 
 def train(
@@ -32,7 +31,7 @@ def train(
             typer.echo(_schema())
             return
         if recipe is None:
-            raise RecipeError("expected a recipe, got none; write it as: instructseg train nano data.root=DATA")
+            raise typer.BadParameter("expected a recipe, got none; e.g. instructseg train nano", param_hint="RECIPE")
         if path:
             from instructseg.training.recipe_files import find_recipe
 
