@@ -112,7 +112,7 @@ def main() -> None:
     options = make_parser(__doc__, "video_clip_strip.json", model=True).parse_args()
     frames, truth = compose()
     answer = Segmenter.load(options.model, device="cpu").segment_video(frames, list(TEXTS))
-    there, predicted = truth.any((2, 3)), answer.present
+    there, predicted = np.any(truth, axis=(2, 3)), answer.present
     masks = np.array([answer.frames[number].masks for number in range(FRAMES)])
     scores = {
         text: {
