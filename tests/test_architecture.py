@@ -39,7 +39,7 @@ ROOMS = {
     "evaluation": MIDDLE,
     "evaluation.api": MIDDLE | {"training", "evaluation"},
     "training": MIDDLE,
-    "ablations": MIDDLE | {"training", "evaluation"},
+    "ablations": MIDDLE | {"training", "evaluation", "evaluation.api"},
 }
 ROOMS |= {room: {*ROOMS, *TOP} for room in TOP}
 

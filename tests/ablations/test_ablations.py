@@ -14,13 +14,13 @@ from painted_world import REPOSITORY
 from typer.testing import CliRunner
 
 from instructseg.ablations import runs as ablation_runs
+from instructseg.ablations.api import TABLES, command_lines, initial_weights
 from instructseg.ablations.definitions import load_table
 from instructseg.ablations.plan import AblationPlan
 from instructseg.ablations.results import TableResults, find_same, recorded_recipe
 from instructseg.ablations.runs import run_table
 from instructseg.ablations.scoring import ValidationScorer, needs_motion, validation_clips, validation_photos
 from instructseg.cli import app
-from instructseg.commands.reproduce import TABLES, commands, start_of
 from instructseg.errors import InputError, RecipeError
 from instructseg.training.initial_model import build_model
 from instructseg.training.recipe import load_recipe
@@ -67,7 +67,7 @@ def plan(world, output, seeds=1, rows=(), steps=STEPS, table="table6", results=N
     return AblationPlan(path, load_table(path), "nano", output, results or output / "results", seeds, common, rows)
 
 
-def run(planned, start=start_of):
+def run(planned, start=initial_weights):
     said = []
     table = run_table(planned, ValidationScorer(2, 4), start, {"machine": "here"}, said.append)
     return table, said
@@ -164,7 +164,7 @@ def test_a_run_that_differs_is_not_the_same(interrupted, world, changed):
     planned = plan(world, Path("elsewhere"))
     both = planned.table.rows[3]
     recipe = planned.recipe(both, 0)
-    settings["start"] = start_of(recipe)
+    settings["start"] = initial_weights(recipe)
     assert find_same(results, replace(recipe, threads=7), settings)[0] == "table6/both-0"
     assert find_same(results, recipe, settings | {"start": "other weights"}) is None
     assert find_same(results, recipe, settings | {"scored": [2, 6]}) is None
@@ -193,7 +193,7 @@ def test_the_start_is_told_by_the_weights(world, tmp_path):
     copied = shutil.copytree(world / "tiny", tmp_path / "tiny")
 
     def start(folder):
-        return start_of(replace(recipe, model=replace(recipe.model, init=folder and str(folder))))
+        return initial_weights(replace(recipe, model=replace(recipe.model, init=folder and str(folder))))
 
     assert start(copied).split()[1] == start(world / "tiny").split()[1]
     shutil.copytree(copied, tmp_path / "other")
@@ -297,7 +297,8 @@ class TestShipped:
 
     def test_the_commands_of_the_papers_scale(self):
         path = FOLDER / "table9.yaml"
-        lines = list(commands(AblationPlan(path, load_table(path), "paper", OUT, OUT, 1, ("data.root=d",)), Path("d")))
+        plan = AblationPlan(path, load_table(path), "paper", OUT, OUT, 1, ("data.root=d",))
+        lines = list(command_lines(plan, Path("d")))
         assert len(lines) == 10 and lines[0].startswith("instructseg train ") and "revos" not in lines[0]
         assert lines[1].startswith("instructseg evaluate out/table9/image/seed0/model --on refcoco-joined/val ")
         assert " revos/valid --data d -o out/table9/image/seed0/evaluation" in lines[1]

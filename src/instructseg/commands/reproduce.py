@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from instructseg.commands.report import errors_in_one_line, say
-from instructseg.errors import InputError
-
-if TYPE_CHECKING:
-    from instructseg.ablations.plan import AblationPlan
-    from instructseg.ablations.runs import Score
-    from instructseg.training.recipe import Recipe
 
 TABLES = ("table6", "table7", "table8", "table9")
 
@@ -53,88 +44,10 @@ def reproduce(
     runs.
     """
     with errors_in_one_line():
-        from instructseg.ablations.definitions import load_table
-        from instructseg.ablations.plan import AblationPlan
-        from instructseg.ablations.runs import run_table
+        from instructseg.ablations.api import reproduce_table
 
-        path = find_table(table)
-        common = [f"data.root={data}", *([f"steps={steps}"] if steps else [])]
-        folders = output, results or output / "results"
-        plan = AblationPlan(path, load_table(path), scale.value, *folders, seeds, tuple(common), tuple(rows or ()))
-        written = run_table(plan, _scorer(plan, data), start_of, _facts(), say)
+        written = reproduce_table(
+            table, data, output, results or output / "results", scale=scale.value, seeds=seeds, steps=steps,
+            rows=rows or (), say=typer.echo if scale is ScaleName.PAPER else say,
+        )  # fmt: skip
         typer.echo(written.read_text())
-
-
-def find_table(name: str) -> Path:
-    """The packaged file of a table of the paper, or a path. Raises InputError for a name that is neither."""
-    from instructseg.training.recipe_files import find_recipe
-
-    if name not in TABLES and Path(name).suffix != ".yaml":
-        raise InputError(f"there is no table {name!r}; give {', '.join(TABLES)}, or a .yaml file like theirs")
-    return find_recipe(name)
-
-
-def _scorer(plan: AblationPlan, data: Path) -> Score:
-    """Scores a run's model. Raises InputError where the paper's scale cannot run, after printing its commands."""
-    if plan.scale == ScaleName.NANO:
-        from instructseg.ablations.scoring import ValidationScorer
-
-        return ValidationScorer(plan.table.nano.photos, plan.table.nano.clips)
-    import torch
-
-    if not torch.cuda.is_available():
-        for line in commands(plan, data):
-            typer.echo(line)
-        raise InputError("expected a GPU for the paper's scale, found none; run the commands above where there is one")
-    names = _benchmarks(plan)
-    return lambda model, recipe: _evaluated(model, names, data)
-
-
-def commands(plan: AblationPlan, data: Path) -> Iterator[str]:
-    """Each run as the two commands that train and score it."""
-    from instructseg.training.recipe_files import recipe_name
-
-    for row, seed in plan.runs():
-        overrides = plan.overrides(row, seed)
-        folder = plan.recipe(row, seed).output
-        yield shlex.join(["instructseg", "train", recipe_name(plan.base()), *overrides])
-        names = _benchmarks(plan)
-        yield shlex.join(["instructseg", "evaluate", f"{folder}/model", "--on", *names, "--data", str(data),
-                          "-o", f"{folder}/evaluation"])  # fmt: skip
-
-
-def _benchmarks(plan: AblationPlan) -> list[str]:
-    """The benchmarks that the table's columns come from, each once."""
-    return list(dict.fromkeys(column.paper.partition(": ")[0] for column in plan.table.columns if column.paper))
-
-
-def _evaluated(model: Path, names: Sequence[str], data: Path) -> Mapping[str, Mapping[str, float]]:
-    from instructseg.commands.evaluate import evaluate
-    from instructseg.evaluation.results import read_results
-
-    folder = model.parent / "evaluation"
-    evaluate([str(model), *names], data=data, output=folder)
-    tables = {name: read_results(folder / name)["scores"] for name in names}
-    return {"scores": {f"{name}: {key}": score for name, scores in tables.items() for key, score in scores.items()}}
-
-
-def start_of(recipe: Recipe) -> str:
-    """The initial weights of a run: a saved model's name and the hash of its files, or "pretrained parts"."""
-    return _weights(recipe.model.init) if recipe.model.init else "pretrained parts"
-
-
-@cache
-def _weights(name: str) -> str:
-    from instructseg.evaluation.provenance import hash_files
-    from instructseg.inference.checkpoints import find_checkpoint
-
-    folder = Path(find_checkpoint(name))
-    if not folder.is_dir():  # a hub id
-        return name
-    return f"{name} {hash_files([*folder.glob('*.safetensors'), folder / 'config.json'], folder)}"
-
-
-def _facts() -> dict[str, Any]:
-    from instructseg.evaluation.provenance import machine, versions
-
-    return {"machine": machine(), "versions": versions()}

@@ -194,6 +194,7 @@ def _video_options(options: VideoOptions | None, fields: Mapping[str, Any]) -> V
     if options is None:
         return VideoOptions(**fields)
     if not isinstance(options, VideoOptions):
-        given = f"got {options!r:.60}"
-        raise InputError(f"expected options to be VideoOptions, {given}; pass single options as keywords: linking='off'")
+        raise InputError(
+            f"expected options to be VideoOptions, got {options!r:.60}; pass single options as keywords: linking='off'"
+        )
     return replace(options, **fields)
