@@ -198,7 +198,7 @@ class TestDamage:
     @pytest.mark.parametrize("references", ["nearest", "relevant"])
     def test_nothing_to_keep(self, tiny, references, tmp_path):
         (tmp_path / "a.mp4").write_bytes(b"nothing")
-        with pytest.raises(InputError, match="not a video"):
+        with pytest.raises(InputError, match="not a readable video"):
             tiny.segment_video(tmp_path / "a.mp4", TEXTS, references=references)
 
 
