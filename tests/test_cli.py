@@ -250,7 +250,8 @@ def test_usage_errors(photos, fake, arguments):
 
 
 def test_unquoted_patterns_are_explained(photos, fake):
-    assert "is a photo, not a sentence" in run("segment", "photos/a.png", "photos/b.jpg", "dog").stderr
+    result = run("segment", "photos/a.png", "photos/b.jpg", "dog")
+    assert "expected a sentence, got the photo 'photos/b.jpg'" in result.stderr
 
 
 def test_interruption(photos, fake):

@@ -1,4 +1,4 @@
-"""`instructseg reproduce`: train and score the rows of an ablation table, with the paper's figures beside ours."""
+"""`instructseg reproduce`: train and score the rows of an ablation table, next to the paper's figures."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ TABLES = ("table6", "table7", "table8", "table9")
 
 
 class ScaleName(StrEnum):
-    """The training: of the small model on composed data, or of the paper's model on its datasets."""
+    """Scale of the training: the small model on composed data, or the paper's model on its datasets."""
 
     NANO = "nano"
     PAPER = "paper"
 
 
 def reproduce(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help=f"{', '.join(TABLES)}, or a .yaml file like theirs.")],
-    scale: Annotated[ScaleName, typer.Option(help="paper: needs GPUs, its datasets and initial weights.")] = (
+    table: Annotated[str, typer.Argument(metavar="TABLE", help=f"{', '.join(TABLES)}, or a similar .yaml file.")],
+    scale: Annotated[ScaleName, typer.Option(help="paper: needs GPUs, the paper's datasets and initial weights.")] = (
         ScaleName.NANO
     ),
-    data: Annotated[Path, typer.Option(metavar="ROOT", help="The folder that holds the datasets.")] = Path("data"),
+    data: Annotated[Path, typer.Option(metavar="ROOT", help="The folder that contains the datasets.")] = Path("data"),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds 0, 1, ...")] = 3,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of every run, instead of the table's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps per run. [default: the table's]")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the weights and logs of all runs.")
     ] = Path("runs/ablations"),
@@ -46,11 +46,11 @@ def reproduce(
     ] = None,
     rows: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
 ) -> None:
-    """Train and score every row of one of the paper's ablations; TABLE.md shows the paper's figures beside ours.
+    """Train and score every row of one of the paper's ablations; TABLE.md compares our figures with the paper's.
 
-    Started again it resumes, also on another machine that has the --results. A run that another table has finished is
-    copied. Several processes may work in the same folders on different --rows; each writes the table of all finished
-    runs.
+    Run the same command again to resume, also on another machine that has the --results folder. A run that another
+    table has finished is copied. Several processes may work in the same folders on different --rows; each writes the
+    table of all finished runs.
     """
     with errors_in_one_line():
         from instructseg.ablations.definitions import load_table
@@ -61,7 +61,7 @@ def reproduce(
         common = [f"data.root={data}", *([f"steps={steps}"] if steps else [])]
         folders = output, results or output / "results"
         plan = AblationPlan(path, load_table(path), scale.value, *folders, seeds, tuple(common), tuple(rows or ()))
-        written = run_table(plan, _scorer(plan, data), start_of, _facts(), say)
+        written = run_table(plan, _scorer(plan, data), start_of, _environment(), say)
         typer.echo(written.read_text())
 
 
@@ -70,12 +70,12 @@ def find_table(name: str) -> Path:
     from instructseg.training.recipe_files import find_recipe
 
     if name not in TABLES and Path(name).suffix != ".yaml":
-        raise InputError(f"there is no table {name!r}; give {', '.join(TABLES)}, or a .yaml file like theirs")
+        raise InputError(f"expected {', '.join(TABLES)} or a .yaml file, got {name!r}")
     return find_recipe(name)
 
 
 def _scorer(plan: AblationPlan, data: Path) -> Score:
-    """Scores a run's model. Raises InputError where the paper's scale cannot run, after printing its commands."""
+    """The scorer of a run's model. Without a GPU, the paper's scale prints its commands and raises InputError."""
     if plan.scale == ScaleName.NANO:
         from instructseg.ablations.scoring import ValidationScorer
 
@@ -85,9 +85,9 @@ def _scorer(plan: AblationPlan, data: Path) -> Score:
     if not torch.cuda.is_available():
         for line in commands(plan, data):
             typer.echo(line)
-        raise InputError("expected a GPU for the paper's scale, found none; run the commands above where there is one")
+        raise InputError("expected a GPU for the paper's scale, found none; run the commands above on a GPU machine")
     names = _benchmarks(plan)
-    return lambda model, recipe: _evaluated(model, names, data)
+    return lambda model, recipe: _evaluate(model, names, data)
 
 
 def commands(plan: AblationPlan, data: Path) -> Iterator[str]:
@@ -104,11 +104,11 @@ def commands(plan: AblationPlan, data: Path) -> Iterator[str]:
 
 
 def _benchmarks(plan: AblationPlan) -> list[str]:
-    """The benchmarks that the table's columns come from, each once."""
+    """The distinct benchmarks of the table's columns."""
     return list(dict.fromkeys(column.paper.partition(": ")[0] for column in plan.table.columns if column.paper))
 
 
-def _evaluated(model: Path, names: Sequence[str], data: Path) -> Mapping[str, Mapping[str, float]]:
+def _evaluate(model: Path, names: Sequence[str], data: Path) -> Mapping[str, Mapping[str, float]]:
     from instructseg.commands.evaluate import evaluate
     from instructseg.evaluation.results import read_results
 
@@ -134,7 +134,7 @@ def _weights(name: str) -> str:
     return f"{name} {hash_files([*folder.glob('*.safetensors'), folder / 'config.json'], folder)}"
 
 
-def _facts() -> dict[str, Any]:
+def _environment() -> dict[str, Any]:
     from instructseg.evaluation.provenance import machine, versions
 
     return {"machine": machine(), "versions": versions()}
