@@ -134,7 +134,7 @@ def test_folders_and_patterns(photos, fake, source, names):
     result = run("segment", source, "dog", "cat")
     broken = source != "photos/?.jpg"
     assert result.exit_code == int(broken)
-    assert ("error: photos/broken.png is not an image" in result.stderr) == broken
+    assert ("error: photos/broken.png is not a readable image" in result.stderr) == broken
     ends = ("json", "mask.png", "overlay.png")
     assert written() == [f"{name}.{text}.{end}" for name in names for text in ("cat", "dog") for end in ends]
 
@@ -207,9 +207,9 @@ FATAL = {
         ["segment", "walk.png", "dog", "-o", "walk.png/x"],
         "error: folder walk.png/x cannot be creat",
     ),
-    "no name": (["segment", "", "dog"], "error: the path of the photo is empty"),
-    "brackets": (["segment", "[p]hoto/*", "dog"], "error: [p]hoto/* matches no file; give a photo, a folder of phot"),
-    "empty folder": (["segment", "empty", "dog"], "error: folder empty has 0 files but no photo; known extensions: "),
+    "no name": (["segment", "", "dog"], "error: expected the path of a photo, got an empty path"),
+    "brackets": (["segment", "[p]hoto/*", "dog"], "error: [p]hoto/* matches no file; pass a photo, a folder of phot"),
+    "empty folder": (["segment", "empty", "dog"], "error: folder empty has 0 files but no photo; supported exten"),
 }
 
 
@@ -250,7 +250,8 @@ def test_usage_errors(photos, fake, arguments):
 
 
 def test_unquoted_patterns_are_explained(photos, fake):
-    assert "is a photo, not a sentence" in run("segment", "photos/a.png", "photos/b.jpg", "dog").stderr
+    result = run("segment", "photos/a.png", "photos/b.jpg", "dog")
+    assert "expected a sentence, got the photo 'photos/b.jpg'" in result.stderr
 
 
 def test_interruption(photos, fake):

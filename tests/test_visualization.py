@@ -128,13 +128,13 @@ def test_lines_and_letters_grow_with_the_photo():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"image": photo()[..., 0]}, "expected an image uint8 .*, got shape "),
-        ({"image": photo() / 255}, "type float64"),
-        ({"masks": disks()[0]}, r"expected masks bool \(masks, 300, 400\), got shape"),
+        ({"image": photo()[..., 0]}, "expected image to be uint8 .*, got uint8 "),
+        ({"image": photo() / 255}, "got float64"),
+        ({"masks": disks()[0]}, r"expected masks to be bool \(masks, 300, 400\), got bool"),
         ({"masks": disks(1, 300, 401)}, r"\(1, 300, 401\)"),
         ({"masks": disks().astype(np.uint8)}, "uint8"),
-        ({"labels": ["a", "b"]}, "expected one of labels per mask, got 2 for 1 masks"),
-        ({"scores": []}, "expected one of scores per mask, got 0 for 1 masks"),
+        ({"labels": ["a", "b"]}, "expected labels to have one entry per mask, got 2 for 1 masks"),
+        ({"scores": []}, "expected scores to have one entry per mask, got 0 for 1 masks"),
         ({"alpha": 1.5}, "expected alpha from 0 .*, got 1.5"),
     ],
 )

@@ -1,4 +1,4 @@
-"""InstructSeg: segment photos and clips by text.
+"""InstructSeg: text-guided segmentation of photos and video clips.
 
     from instructseg import Segmenter
 
@@ -89,7 +89,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # later accesses do not come here
+    globals()[name] = value  # later accesses find it there
     return value
 
 

@@ -1,6 +1,6 @@
 """The command line: each command parses its options and calls the library.
 
-This module imports no numerical library, so that `instructseg --help` starts fast.
+No numerical library is imported here, so that `instructseg --help` starts fast.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from instructseg.commands.verify import verify
 
 app = typer.Typer(
     name="instructseg",
-    help="Segment photos and clips by text: a photo and a sentence in, a mask out.",
+    help="Text-guided segmentation of photos and video clips.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -45,8 +45,8 @@ def version() -> None:
     typer.echo(f"instructseg {__version__}")
 
 
-def _print_version(given: bool) -> None:
-    if given:
+def _print_version(requested: bool) -> None:
+    if requested:
         version()
         raise typer.Exit
 
@@ -57,7 +57,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Segment photos and clips by text: a photo and a sentence in, a mask out."""
+    """Text-guided segmentation of photos and video clips."""
 
 
 def main() -> None:

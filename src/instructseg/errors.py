@@ -1,4 +1,4 @@
-"""The errors this package raises on purpose; each message says what was expected, what was given, and what to do."""
+"""Exceptions of this package. Each message states what was expected, what was passed, and how to fix it."""
 
 
 class InstructSegError(Exception):

@@ -1,7 +1,7 @@
 """Prompt templates of each task: the paper's (Table 10) and the released ones, for both orders of the blocks.
 
 Placeholders: <temporal> OVP tokens, <image> visual tokens, <refer> the instruction, <seg> the mask tokens. A template
-is split at its placeholders before any user text is put in, so an instruction that contains one is plain text.
+is split at its placeholders before user text is inserted, so a placeholder inside an instruction stays plain text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from instructseg.types import Task
 
 SEG_TOKEN = "[SEG]"
 ASSISTANT = " ASSISTANT:"
-"""What precedes the assistant's reply in every template."""
+"""The text before the assistant's reply in every template."""
 
 PLACEHOLDERS = re.compile(r"(<temporal>|<image>|<refer>|<seg>)")
 
@@ -40,12 +40,12 @@ _RELEASED_VIDEO = (
 
 
 def segmentation_template(prompt_set: str, task: Task, block_order: str, explain: bool = False) -> str:
-    """The whole prompt of a segmentation task up to its mask tokens, with placeholders.
+    """The prompt template of a segmentation task, up to and including its mask tokens.
 
     Args:
         prompt_set: "paper" (Table 10) or "released" (the authors' code).
         block_order: "image_first" or "released" (references first); the released set exists in its own order only.
-        explain: also ask for a reason; only the released set has words for that, on photos.
+        explain: also ask for an explanation; only the released image template supports this.
 
     Raises ValueError for `Task.CHAT` and for the released set in the image-first order.
     """
@@ -73,10 +73,10 @@ def chat_template(prompt_set: str = "paper") -> str:
 
 
 def join_expressions(expressions: Sequence[str], task: Task) -> str:
-    """An object's expressions as one instruction, as the released code joins them.
+    """Join an object's expressions into one instruction, as the released code does.
 
-    Referring tasks join all of them, each with a full stop; reasoning tasks use the first, on videos without the
-    "(s)" that its authors wrote.
+    Referring tasks use all expressions, each ended by a full stop. Reasoning tasks use the first one; for videos, the
+    literal "(s)" in the annotation is removed.
     """
     if task.is_reasoning:
         return expressions[0].replace("(s)", "") if task.is_video else expressions[0]
@@ -89,28 +89,28 @@ def split_placeholders(text: str) -> list[str]:
 
 
 def format_instruction(text: str, prompt_set: str) -> str:
-    """The text of <refer>: whitespace collapsed; in the paper set with a leading space, so that the tokenizer sees the
-    first word as a whole word."""
+    """The text that replaces <refer>, with whitespace collapsed. The paper set adds a leading space, so that the first
+    word is tokenized like any other word of a sentence."""
     text = " ".join(text.split())
     return text if prompt_set == "released" else f" {text}"
 
 
 REASONING_WORDS = 16
-"""An instruction with more words than this asks for reasoning."""
+"""Instructions longer than this number of words count as reasoning."""
 
-_ASKING = "what|which|who|whom|whose|where|why|how|when"
-_SURE_VERBS = "is|are|was|were|does|did|could|would|should"
-# Verbs that open a question only before its subject: "can I sit here?", but "can of soda", "will smith", "do not
+_WH_WORDS = "what|which|who|whom|whose|where|why|how|when"
+_QUESTION_VERBS = "is|are|was|were|does|did|could|would|should"
+# Verbs that open a question only when a subject follows: "can I sit here?", but "can of soda", "will smith", "do not
 # enter".
-_OTHER_VERBS = "am|can|do|has|have|may|might|must|shall|will"
+_AMBIGUOUS_VERBS = "am|can|do|has|have|may|might|must|shall|will"
 _SUBJECTS = (
     "i|you|he|she|it|we|they|this|these|those|there|the|an?|any(?:one|body|thing)?|some(?:one|body|thing)?|one|"
     "all|both|each|every|people|my|your|his|her|its|our|their"
 )
 _DETERMINERS = "the|an?|this|that|these|those|my|your|his|her|its|our|their"
-_OPENING = re.compile(
-    rf"(?:(?:in|on|at|by|for|from|of|to|under|with)\s+)?(?:{_ASKING})\b|(?:{_SURE_VERBS}|if)\b|"
-    rf"(?:{_OTHER_VERBS})\s+(?:{_SUBJECTS})\b"
+_QUESTION_OPENING = re.compile(
+    rf"(?:(?:in|on|at|by|for|from|of|to|under|with)\s+)?(?:{_WH_WORDS})\b|(?:{_QUESTION_VERBS}|if)\b|"
+    rf"(?:{_AMBIGUOUS_VERBS})\s+(?:{_SUBJECTS})\b"
 )
 # "where is the cup" names its object; "where is the best place to sit" does not: there "to" precedes a verb.
 _LOCATING = re.compile(rf"where(?:'s|\s+is|\s+are)\s+(?:{_DETERMINERS})\b(?!.*\bto\s+(?!(?:{_DETERMINERS})\b))")
@@ -123,14 +123,14 @@ _REQUEST = re.compile(
 _QUESTION_WORD = re.compile(r"\b(?:what|how|why|whom|whose)\b")
 _LATER_CLAUSE = re.compile(r"[,;:.!?]\s+(?:and\s+|so\s+|then\s+)?")
 # Without a question mark, "who" and "which" after a comma open a relative clause: "a man, who is tall".
-_BROAD_CLAUSE = re.compile(r"(?:what|where|why|how)\b")
+_WH_CLAUSE = re.compile(r"(?:what|where|why|how)\b")
 
 
 def guess_task(instruction: str, video: bool = False) -> Task:
-    """Referring or reasoning, by the form of the instruction: a question or a long sentence asks for reasoning.
+    """Classify an instruction as referring or reasoning by its form: questions and long sentences are reasoning.
 
-    The wording of a request is ignored: "can you find the dog?" names its object, and so does "where is the cup?".
-    `video` chooses between the tasks for photos and those for clips.
+    Requests such as "can you find the dog?" and "where is the cup?" name their object, so they are referring. `video`
+    selects the video tasks instead of the image tasks.
     """
     reasoning = _is_question(instruction) or len(instruction.split()) > REASONING_WORDS
     if video:
@@ -139,7 +139,7 @@ def guess_task(instruction: str, video: bool = False) -> Task:
 
 
 def _is_question(instruction: str) -> bool:
-    """Whether a clause of the sentence has the form of an English question."""
+    """Whether any clause has the form of an English question."""
     text = " ".join(instruction.lower().replace("’", "'").split()).strip("\"'“”‘ ")
     has_mark = text.endswith("?")
     text = re.sub(r"n't\b", "", _REQUEST.sub("", text))
@@ -148,5 +148,5 @@ def _is_question(instruction: str) -> bool:
     if has_mark and _QUESTION_WORD.search(text):
         return True
     first, *later = _LATER_CLAUSE.split(text)
-    pattern = _OPENING if has_mark else _BROAD_CLAUSE
-    return bool(_OPENING.match(first)) or any(pattern.match(clause) for clause in later)
+    pattern = _QUESTION_OPENING if has_mark else _WH_CLAUSE
+    return bool(_QUESTION_OPENING.match(first)) or any(pattern.match(clause) for clause in later)

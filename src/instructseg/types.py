@@ -1,4 +1,4 @@
-"""Types shared by the packages of InstructSeg. This module imports no numerical library and nothing else of ours.
+"""Types shared by the packages of InstructSeg. It imports no numerical library and no other module of the package.
 
 Conventions: images are RGB uint8 (height, width, 3); masks are bool (height, width), True = object; sizes are
 (height, width); boxes are xyxy in pixels.
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Linking: TypeAlias = Literal["offline", "causal", "off"]
-"""How objects are followed from frame to frame: "offline" takes the path of proposals that is best over the whole
-clip, "causal" the best path up to each frame, "off" the best proposal of each frame (released behaviour)."""
+"""How objects are followed from frame to frame: "offline" selects the proposals on the best path over the whole
+clip, "causal" those on the best path up to each frame, "off" the best proposal of each frame (released behaviour)."""
 
 ReferencePolicy: TypeAlias = Literal["nearest", "uniform", "relevant"]
 """Which frames the perceiver reads beside the key frame: the nearest ones (released behaviour), frames spread evenly
@@ -51,7 +51,7 @@ class Task(str, Enum):
 
     @property
     def is_reasoning(self) -> bool:
-        """Whether the instruction describes the object by a question or an implication."""
+        """Whether the instruction implies the object instead of naming it, e.g. by a question."""
         return self in (Task.REASON_SEG, Task.REASON_VOS)
 
 
@@ -92,14 +92,14 @@ class Expression:
     id: str = ""
     """Unique within the sample."""
     ignore: np.ndarray | None = None
-    """bool (height, width): pixels that are left out of the scores."""
+    """bool (height, width): pixels excluded from scoring."""
     masks: Sequence[np.ndarray | None] | None = None
     """For a clip, one reference mask per frame of the sample: all False = the object is not in that frame, None = that
     frame is not annotated. None in place of the sequence = the clip's annotations are not public."""
     answer: str | None = None
     """The reference answer of a question or conversation, in words."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """Values that the dataset's protocol needs (annotator, question type, choices, ...), as JSON can hold them."""
+    """JSON-serializable values that the dataset's protocol needs (annotator, question type, choices, ...)."""
 
     @property
     def area(self) -> float:
@@ -114,20 +114,20 @@ class Sample:
     id: str
     task: Task
     frames: Sequence[np.ndarray]
-    """RGB uint8 (height, width, 3), all of one size. A photo has one frame, a conversation may have none. Any sequence
-    will do: the frames of long clips are decoded when they are indexed."""
+    """RGB uint8 (height, width, 3), all of one size. A photo has one frame, a conversation may have none. Long clips
+    use a lazy sequence, which decodes a frame when it is indexed."""
     expressions: tuple[Expression, ...]
     key: int = 0
-    """Index of the key frame, which the expressions' `mask` belongs to; the others are reference frames (section
-    3.2)."""
+    """Index of the key frame, which the `mask` of each expression annotates; the other frames are reference frames
+    (section 3.2)."""
     regions: np.ndarray | None = None
-    """int16 (height, width): the category of each pixel of the key frame as an index into `region_names`, -1 where it
-    is not known."""
+    """int16 (height, width): the category of each pixel of the key frame as an index into `region_names`, -1 where
+    unknown."""
     region_names: tuple[str, ...] = field(default=())
     frame_names: tuple[str, ...] = field(default=())
-    """The frames' names in the dataset ("00005"), which submissions repeat."""
+    """The frames' names in the dataset ("00005"), which submissions must use."""
     dataset: str = field(default="", kw_only=True)
-    """Name of the dataset that the sample comes from ("coco", "revos"): scores are grouped by it, and it owns the
+    """Name of the sample's dataset ("coco", "revos"). Scores are grouped by dataset; samples of one dataset share the
     vocabulary of `region_names`."""
 
     @property

@@ -23,8 +23,8 @@ PALETTE: tuple[Color, ...] = (
     (240, 150, 0),
     (60, 80, 190),
 )
-"""The colors of Okabe and Ito, which are distinct for all kinds of color vision, a little more saturated. Mask i has
-color i modulo 8."""
+"""Okabe-Ito colors, distinguishable with any type of color vision, slightly more saturated. Mask i has color
+i modulo 8."""
 
 NO_TARGET = "no target"
 
@@ -45,33 +45,33 @@ def overlay(
 
     Args:
         image: RGB uint8 (height, width, 3).
-        masks: bool (masks, height, width), best first; where masks overlap, the first one gives the tint. Mask i has
+        masks: bool (masks, height, width), best first; where masks overlap, the first one sets the tint. Mask i has
             the color `color_of(i)`.
         labels: text of each mask's tag.
         scores: score of each mask, shown in its tag.
         alpha: opacity of the tint, 0 (none) to 1 (solid).
         caption: text at the bottom (or top) of the photo. It says "no target" when all masks are empty.
 
-    Lines and letters scale with the photo; text that does not fit is left out.
+    Line width and font size scale with the photo; text that does not fit is omitted.
 
-    Returns a new array, RGB uint8 (height, width, 3). Raises InputError when the shapes do not fit together.
+    Returns a new array, RGB uint8 (height, width, 3). Raises InputError for mismatched shapes.
     """
     _check(image, masks, labels, scores, alpha)
-    page = _Page(image)
+    canvas = _Canvas(image)
     shown = [index for index in range(len(masks)) if masks[index].any()]
     free = np.ones(image.shape[:2], dtype=bool)
     for index in shown:
-        _tint(page.canvas, masks[index] & free, color_of(index), alpha)
+        _tint(canvas.pixels, masks[index] & free, color_of(index), alpha)
         free &= ~masks[index]
     for index in reversed(shown):
-        _outline(page.canvas, masks[index], color_of(index), page.line)
+        _outline(canvas.pixels, masks[index], color_of(index), canvas.line)
     if not shown:
         caption = f"{NO_TARGET}: {caption}" if caption else NO_TARGET
     if caption:
-        page.draw_caption(caption, masks[shown])
+        canvas.draw_caption(caption, masks[shown])
     for index in shown:
-        page.draw_tag(_tag(index, labels, scores), masks[index], color_of(index))
-    return page.canvas
+        canvas.draw_tag(_tag(index, labels, scores), masks[index], color_of(index))
+    return canvas.pixels
 
 
 def contact_sheet(
@@ -80,10 +80,10 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     tile: int = 320,
 ) -> np.ndarray:
-    """Arrange photos of any sizes in rows on a white page, each scaled to a longer side of `tile` pixels.
+    """Arrange photos of any size in rows on a white background, each scaled to a longer side of `tile` pixels.
 
     `images` are RGB uint8 (height, width, 3); each caption is one line below its image.
-    Returns RGB uint8 (page height, page width, 3).
+    Returns RGB uint8 (sheet height, sheet width, 3).
     Raises InputError without images, or when the number of captions differs.
     """
     if len(images) == 0 or columns < 1 or tile < 1:
@@ -117,48 +117,52 @@ class _Box:
         return across and self.top < other.bottom and other.top < self.bottom
 
 
-class _Page:
-    """A photo that is drawn on, and the boxes of the text on it."""
+class _Canvas:
+    """A copy of a photo to draw on, and the boxes of the text drawn so far."""
 
     def __init__(self, image: np.ndarray) -> None:
-        self.canvas = image.copy()
+        self.pixels = image.copy()
         self.height, self.width = image.shape[:2]
         short = min(self.height, self.width)
         self.line = max(1.0, short / 300)
         self.font = int(np.clip(round(short * 0.036), 11, 160))
         self.margin = round(self.font * 0.5)
-        self._taken: list[_Box] = []
+        self._text_boxes: list[_Box] = []
 
     def draw_caption(self, text: str, masks: np.ndarray) -> None:
         """Draw at the bottom left, or at the top left if that hides fewer pixels of `masks` (masks, height, width)."""
-        room = self.width - 2 * self.margin
-        picture = panel(text, self.font, room, _CAPTION_FILL, _CAPTION_OPACITY, _CAPTION_LINES)
-        high, wide = picture.shape[:2]
-        left, bottom = self.margin, self.height - self.margin - high
-        places = [(left, bottom), (left, self.margin)]
-        covered = [masks[:, max(0, y) : y + high, x : x + wide].sum() for x, y in places]
-        self._draw(picture, *places[int(np.argmin(covered))])
+        max_width = self.width - 2 * self.margin
+        label = panel(text, self.font, max_width, _CAPTION_FILL, _CAPTION_OPACITY, _CAPTION_LINES)
+        height, width = label.shape[:2]
+        left, bottom = self.margin, self.height - self.margin - height
+        corners = [(left, bottom), (left, self.margin)]
+        covered = [masks[:, max(0, y) : y + height, x : x + width].sum() for x, y in corners]
+        self._draw(label, *corners[int(np.argmin(covered))])
 
     def draw_tag(self, text: str, mask: np.ndarray, color: Color) -> None:
-        """Draw above, inside or below the mask's box: at the first free place, or the first place if none is free."""
-        picture = panel(text, self.font, self.width, color)
-        high, wide = picture.shape[:2]
+        """Draw above, inside or below the mask's box: at the first free position, or the first position if none is."""
+        label = panel(text, self.font, self.width, color)
+        height, width = label.shape[:2]
         left, top, _, bottom = mask_to_box(mask).astype(int)
-        left = int(np.clip(left, 0, max(0, self.width - wide)))
+        left = int(np.clip(left, 0, max(0, self.width - width)))
         gap = round(2 * self.line)
-        tops = [top - high - gap, top + gap, bottom + gap, bottom - high - gap]
-        tops = [y for y in tops if 0 <= y <= self.height - high]
-        free = [y for y in tops if not any(_Box(left, y, left + wide, y + high).overlaps(box) for box in self._taken)]
+        tops = [top - height - gap, top + gap, bottom + gap, bottom - height - gap]
+        tops = [y for y in tops if 0 <= y <= self.height - height]
+        free = [
+            y for y in tops
+            if not any(_Box(left, y, left + width, y + height).overlaps(box) for box in self._text_boxes)
+        ]  # fmt: skip
         for y in (free or tops)[:1]:
-            self._draw(picture, left, y)
+            self._draw(label, left, y)
 
-    def _draw(self, picture: np.ndarray, left: int, top: int) -> None:
-        high, wide = picture.shape[:2]
-        if high == 0 or left < 0 or top < 0 or left + wide > self.width or top + high > self.height:
+    def _draw(self, label: np.ndarray, left: int, top: int) -> None:
+        """Blend RGBA `label` into the photo; a label that does not fit is omitted."""
+        height, width = label.shape[:2]
+        if height == 0 or left < 0 or top < 0 or left + width > self.width or top + height > self.height:
             return
-        place = self.canvas[top : top + high, left : left + wide]
-        _blend(place, picture[..., :3], picture[..., 3:] / np.float32(255))
-        self._taken.append(_Box(left, top, left + wide, top + high))
+        background = self.pixels[top : top + height, left : left + width]
+        _blend(background, label[..., :3], label[..., 3:] / np.float32(255))
+        self._text_boxes.append(_Box(left, top, left + width, top + height))
 
 
 def _check(
@@ -169,13 +173,13 @@ def _check(
     alpha: float,
 ) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise InputError(f"expected an image uint8 (height, width, 3), got shape {image.shape}, type {image.dtype}")
+        raise InputError(f"expected image to be uint8 (height, width, 3), got {image.dtype} {image.shape}")
     if masks.ndim != 3 or masks.dtype != np.bool_ or masks.shape[1:] != image.shape[:2]:
         expected = f"bool (masks, {image.shape[0]}, {image.shape[1]})"
-        raise InputError(f"expected masks {expected}, got shape {masks.shape} and type {masks.dtype}")
+        raise InputError(f"expected masks to be {expected}, got {masks.dtype} {masks.shape}")
     for name, values in (("labels", labels), ("scores", scores)):
         if values is not None and len(values) != len(masks):
-            raise InputError(f"expected one of {name} per mask, got {len(values)} for {len(masks)} masks")
+            raise InputError(f"expected {name} to have one entry per mask, got {len(values)} for {len(masks)} masks")
     if not isinstance(alpha, Real) or not 0 <= alpha <= 1:
         raise InputError(f"expected alpha from 0 (no tint) to 1 (solid color), got {alpha!r}")
 
@@ -187,7 +191,7 @@ def _tag(index: int, labels: Sequence[str] | None, scores: Sequence[float] | np.
 
 
 def _tint(canvas: np.ndarray, mask: np.ndarray, color: Color, alpha: float) -> None:
-    rows, columns = _around(mask, 0)
+    rows, columns = _bounds(mask, 0)
     inside, part = mask[rows, columns], canvas[rows, columns]
     mixed = part[inside] * np.float32(1 - alpha) + np.float32(alpha) * np.array(color, np.float32)
     part[inside] = np.rint(mixed).astype(np.uint8)
@@ -198,7 +202,7 @@ def _outline(canvas: np.ndarray, mask: np.ndarray, color: Color, line: float) ->
 
     Both are computed from the distance to the edge, which makes them smooth at every width.
     """
-    rows, columns = _around(mask, int(np.ceil(2 * line)) + 2)
+    rows, columns = _bounds(mask, int(np.ceil(2 * line)) + 2)
     distance = _distance_outside(mask[rows, columns])
     part = canvas[rows, columns]
     _blend(part, np.array((255, 255, 255), np.float32), 0.85 * _band(distance, 0, line * 1.4))
@@ -219,8 +223,8 @@ def _band(distance: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip(np.minimum(distance - low, high - distance) + 0.5, 0, 1)[..., None]
 
 
-def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
-    """The rows and columns of the mask's box, `border` pixels wider on each side."""
+def _bounds(mask: np.ndarray, border: int) -> tuple[slice, slice]:
+    """Row and column slices of the mask's box, enlarged by `border` pixels on each side."""
     left, top, right, bottom = mask_to_box(mask).astype(int)
     return slice(max(0, top - border), bottom + border), slice(max(0, left - border), right + border)
 
@@ -231,12 +235,12 @@ def _blend(part: np.ndarray, color: np.ndarray, opacity: np.ndarray) -> None:
 
 
 def _row(images: Sequence[np.ndarray], captions: Sequence[str | None], tile: int, gap: int) -> np.ndarray:
-    """Photos side by side, as high as the highest, with a gap to the right of each and below."""
-    small = [_fitted(image, tile) for image in images]
-    high = max(image.shape[0] for image in small)
+    """Photos side by side, padded to the tallest, with a gap to the right of each and below."""
+    resized = [_fitted(image, tile) for image in images]
+    height = max(image.shape[0] for image in resized)
     cells = [
-        np.concatenate([_centered(image, high, tile), _strip(caption, tile)])
-        for image, caption in zip(small, captions, strict=True)
+        np.concatenate([_centered(image, height, tile), _strip(caption, tile)])
+        for image, caption in zip(resized, captions, strict=True)
     ]
     return np.concatenate([np.pad(cell, ((0, gap), (0, gap), (0, 0)), constant_values=255) for cell in cells], axis=1)
 
@@ -250,7 +254,7 @@ def _fitted(image: np.ndarray, tile: int) -> np.ndarray:
 
 
 def _strip(caption: str | None, tile: int) -> np.ndarray:
-    """The caption below a photo, white with text; no pixels without a caption."""
+    """The caption below a photo, on white; zero height without a caption."""
     if caption is None:
         return np.zeros((0, tile, 3), dtype=np.uint8)
     size = int(np.clip(round(tile / 20), 10, 40))
@@ -259,9 +263,9 @@ def _strip(caption: str | None, tile: int) -> np.ndarray:
 
 
 def _centered(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`picture` centred on a white page (height, width, 3)."""
-    page = np.full((height, width, 3), 255, dtype=np.uint8)
-    high, wide = picture.shape[:2]
-    top, left = (height - high) // 2, (width - wide) // 2
-    page[top : top + high, left : left + wide] = picture
-    return page
+    """`picture` centred on a white background (height, width, 3)."""
+    canvas = np.full((height, width, 3), 255, dtype=np.uint8)
+    inner_height, inner_width = picture.shape[:2]
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    canvas[top : top + inner_height, left : left + inner_width] = picture
+    return canvas

@@ -322,7 +322,7 @@ class TestCommand:
         assert "expected a GPU for the paper's scale, found none" in result.stderr
 
     @pytest.mark.parametrize(
-        "name, said", [("table5", "there is no table 'table5'"), ("none.yaml", "the recipe none.yaml does not exist")]
+        "name, said", [("table5", ".yaml file, got 'table5'"), ("none.yaml", "the recipe none.yaml does not exist")]
     )
     def test_tables_that_are_none(self, name, said):
         result = CliRunner().invoke(app, ["reproduce", name])

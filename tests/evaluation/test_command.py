@@ -93,12 +93,12 @@ def test_other_predictions_do_not_go_on_in_the_same_folder(data):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--on", "refcoco/val", "--data", "."], "no MODEL was given"),
-        (["nano", "--data", "."], "no benchmark was given"),
+        (["--on", "refcoco/val", "--data", "."], "expected a MODEL, got none"),
+        (["nano", "--data", "."], "expected a benchmark, got none"),
         (["nano", "--on", "refcoco/vall", "--data", "."], "did you mean refcoco/val"),
-        (["nano", "--on", "refcoco/val"], "no --data was given"),
+        (["nano", "--on", "refcoco/val"], "expected --data with the folder of the datasets, got none"),
         (["nano", "--on", "revos/valid", "--data", "."], "ReVOS"),
-        (["no-such-model", "--on", "davis2016/val", "--data", "DATA"], "there is no model 'no-such-model'"),
+        (["no-such-model", "--on", "davis2016/val", "--data", "DATA"], "model 'no-such-model' not found"),
     ],
 )
 def test_a_wrong_request_is_one_line(data, words, message, monkeypatch):

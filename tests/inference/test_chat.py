@@ -188,7 +188,7 @@ def test_without_a_photo(segmenter):
         with pytest.raises(InputError, match=f"expected {expected}"):
             segmenter.chat(None, wrong)
     spans = conversation(processor, [(QUESTION, None)])
-    with pytest.raises(ValueError, match="expected visual tokens for the prompt"):
+    with pytest.raises(ValueError, match="expected visual tokens for the prompt's image, got None"):
         model.generate_text(layout_of(segmenter, spans), None, 2)
 
 

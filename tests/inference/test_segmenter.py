@@ -182,7 +182,7 @@ REFUSED = {
     "batch, None": (lambda s, p: s.segment([p, p], None), "got NoneType"),
     "batch, list of lists": (lambda s, p: s.segment([p], [["dog"]]), "got list"),
     "batch, too few": (lambda s, p: s.segment([p, p], ["a dog"]), "per photo, got 2 photos and 1"),
-    "batch, none": (lambda s, p: s.segment([p], []), "1 photos and 0 instructions; give one"),
+    "batch, none": (lambda s, p: s.segment([p], []), "1 photos and 0 instructions; pass one"),
     "batch, no photo": (lambda s, p: s.segment([], ["a dog"]), "0 photos and 1 instructions"),
     "batch, a bad photo": (lambda s, p: s.segment([p, "nowhere.jpg"], "a dog"), "nowhere.jpg does not exist"),
     "batch, max_masks": (lambda s, p: s.segment([p], ["dog"], max_masks=0), "expected max_masks to be an integer"),
@@ -197,9 +197,9 @@ REFUSED = {
     "threshold NaN": (lambda s, p: s.segment(p, "dog", threshold=float("nan")), "in 0..1, got nan"),
     "threshold text": (lambda s, p: s.segment(p, "dog", threshold="0.5"), "in 0..1, got '0.5'"),
     "no photo": (lambda s, p: s.segment("nowhere.jpg", "a dog"), "nowhere.jpg does not exist"),
-    "not a photo": (lambda s, p: s.segment(b"no photo", "a dog"), "is not an image"),
+    "not a photo": (lambda s, p: s.segment(b"no photo", "a dog"), "is not a readable image"),
     "mixed up": (lambda s, p: s.segment("a dog", p), "a string or a list of strings, got ndarray"),
-    "photo None": (lambda s, p: s.segment(None, "a dog"), "got NoneType; a photo cannot be read from it"),
+    "photo None": (lambda s, p: s.segment(None, "a dog"), "got NoneType; pass one of these"),
     "question None": (lambda s, p: s.chat(p, None), "the question to be a string, got NoneType; ask"),
     "question empty": (lambda s, p: s.chat(p, " "), "expected a non-empty question, got an empty text; ask something"),
     "question too long": (lambda s, p: s.chat(p, "word " * 5000), "the question to have at most 512 tokens"),
@@ -217,11 +217,11 @@ def test_what_cannot_be_answered_is_an_input_error(segmenter, call, message, mon
 
 
 OPTIONS = {
-    "device of no sort": ({"device": "gpu"}, "expected device auto, cpu, cuda, cuda:0 or mps, got 'gpu'"),
+    "device of no sort": ({"device": "gpu"}, "expected device to be auto, cpu, cuda, cuda:0 or mps, got 'gpu'"),
     "device without data": ({"device": "meta"}, "or mps, got 'meta'"),
     "device not built in": ({"device": "vulkan"}, "or mps, got 'vulkan'"),
     "device None": ({"device": None}, "or mps, got 'None'"),
-    "device of all": ({"device": torch.ones(2)}, "expected device auto, cpu, cuda, cuda:0 or mps, got"),
+    "device of all": ({"device": torch.ones(2)}, "expected device to be auto, cpu, cuda, cuda:0 or mps, got"),
     "dtype": ({"dtype": "float64"}, "expected dtype to be one of auto, float32, bfloat16, float16, got 'float64'"),
     "dtype None": ({"dtype": None}, "float16, got None"),
     "dtype list": ({"dtype": []}, "float16, got []"),
@@ -242,7 +242,7 @@ def test_options_that_cannot_be_had(options, message, monkeypatch):
 def test_a_gpu_too_many(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(InputError, match="expected a CUDA GPU for device 'cuda:2', got 2 from torch"):
+    with pytest.raises(InputError, match="expected device 'cuda:2' to exist, but torch finds 2 CUDA GPU"):
         Segmenter.load("nano", device="cuda:2")
 
 
@@ -260,7 +260,7 @@ def test_any_path_is_a_path(segmenter, tmp_path):
 def test_devices_that_are_not_here(name, kind, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match=f"{kind} for device '{name}', got none from torch; use device='cpu'"):
+    with pytest.raises(InputError, match=f"{kind} for device '{name}', but torch finds none; use device='cpu'"):
         Segmenter.load("nano", device=name)
 
 
@@ -311,18 +311,18 @@ class TestFind:
     @pytest.mark.parametrize(
         "name, message",
         [
-            ("nanno", "there is no model 'nanno'; did you mean nano?"),
+            ("nanno", "model 'nanno' not found; did you mean nano?"),
             ("Nano", "did you mean nano?"),
-            ("llava", "give nano, a folder, or a hub id owner/name"),
-            ("./nowhere/model", "there is no model './nowhere/model'"),
-            ("/nowhere/model", "there is no model"),
-            ("a/b/c", "there is no model 'a/b/c'"),
-            ("", "there is no model ''"),
-            (None, "expected a name, a folder or a hub id as model, got NoneType"),
-            (5, "a hub id as model, got int"),
-            ("x" * 5000, "there is no model 'xxx"),
-            ("a\0b", "there is no model 'a\\x00b'"),
-            ("~nobody-of-this-name/x", "there is no model '~nobody-of-this-name/x'"),
+            ("llava", "pass nano, a folder, or a hub id owner/name"),
+            ("./nowhere/model", "model './nowhere/model' not found"),
+            ("/nowhere/model", "model '/nowhere/model' not found"),
+            ("a/b/c", "model 'a/b/c' not found"),
+            ("", "model '' not found"),
+            (None, "expected model to be a name, a folder or a hub id, got NoneType"),
+            (5, "a hub id, got int"),
+            ("x" * 5000, "model 'xxx"),
+            ("a\0b", "model 'a\\x00b' not found"),
+            ("~nobody-of-this-name/x", "model '~nobody-of-this-name/x' not found"),
         ],
     )
     def test_names_that_are_none(self, name, message, tmp_path, monkeypatch):
@@ -332,7 +332,7 @@ class TestFind:
         assert message in str(error.value) and len(str(error.value)) < 300
 
     def test_a_folder_of_something_else(self, tmp_path):
-        with pytest.raises(CheckpointError, match=r"expected config\.json in .*, got none; give a folder"):
+        with pytest.raises(CheckpointError, match=r"expected config\.json in .*, got none; pass a folder"):
             checkpoints.find_checkpoint(tmp_path)
 
 

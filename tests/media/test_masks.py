@@ -165,7 +165,7 @@ def test_tolerance_drops_points_and_keeps_the_shape():
 @pytest.mark.parametrize("mask", [np.zeros((4, 4), np.uint8), np.zeros((2, 4, 4), bool)])
 @pytest.mark.parametrize("function", [mask_to_rle, mask_to_box, mask_to_polygons])
 def test_other_arrays_are_refused(function, mask):
-    with pytest.raises(InputError, match=r"expected a mask bool \(height, width\), got "):
+    with pytest.raises(InputError, match=r"expected mask to be bool \(height, width\), got "):
         function(mask)
 
 

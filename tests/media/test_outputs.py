@@ -92,7 +92,7 @@ def test_only_an_earlier_answer_to_the_same_question_is_replaced(files, stem, tm
 )
 def test_stems_of_results(given, source, texts, stem):
     assert choose_stem(given, source, texts) == stem
-    with pytest.raises(InputError, match="stem 'a/b' cannot name a file; give a plain name"):
+    with pytest.raises(InputError, match="expected stem to be a plain file name, got 'a/b'; leave out folders"):
         choose_stem("a/b", source, texts)
 
 

@@ -37,7 +37,7 @@ def test_nothing_in_a_pickle_runs(unpickler, call, tmp_path):
     victim = tmp_path / "victim"
     command = f"touch {victim}" if call is os.system else f"open({str(victim)!r}, 'w')"
     (tmp_path / "a.p").write_bytes(pickle.dumps([{"split": "val"}, Trap(call, (command,))]))
-    with pytest.raises(pickle.UnpicklingError, match="asks for"):
+    with pytest.raises(pickle.UnpicklingError, match="contains"):
         read_pickle(tmp_path / "a.p", unpickler)
     assert not victim.exists()
 
@@ -61,7 +61,7 @@ def test_arrays_need_their_own_unpickler(tmp_path):
     ],
 )
 def test_the_unpickler_knows_arrays_alone(module, name):
-    with pytest.raises(pickle.UnpicklingError, match=f"asks for {module}.{name}"):
+    with pytest.raises(pickle.UnpicklingError, match=f"contains {module}.{name}"):
         ArraysOnly(io.BytesIO()).find_class(module, name)
 
 

@@ -136,7 +136,7 @@ class TestDamage:
         whole = {frame.time: frame.image for frame in read(path)}
         frames, message = read_until_error(cut(path, 0.6))
         assert 5 < len(frames) < 40
-        assert f"{len(frames)} decodable frames" in message and "breaks off there" in message
+        assert f"{len(frames)} decodable frames" in message and "re-encode it" in message
         assert all((frame.image == whole[frame.time]).all() for frame in frames)
 
     def test_header_lost(self, tmp_path):
@@ -170,7 +170,7 @@ class TestDamage:
         assert "0 decodable frames" in read_until_error(path)[1] or "no streams" in read_until_error(path)[1]
 
     @pytest.mark.parametrize(
-        "data, message", [(b"", "is empty"), (b"no video" * 99, "not a video"), (b"GIF89a", "a.mp4")]
+        "data, message", [(b"", "is empty"), (b"no video" * 99, "not a readable video"), (b"GIF89a", "a.mp4")]
     )
     def test_no_video_at_all(self, data, message, tmp_path):
         (tmp_path / "a.mp4").write_bytes(data)
@@ -231,7 +231,7 @@ class TestImages:
 
     @pytest.mark.parametrize("source", [b"bytes", True, 3.5, None])
     def test_what_is_no_clip(self, source):
-        with pytest.raises(InputError, match="a clip cannot be read from it"):
+        with pytest.raises(InputError, match="; pass one of these"):
             open_clip(source)
 
     def test_none_at_all(self):

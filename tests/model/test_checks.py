@@ -71,9 +71,9 @@ BATCHES = {
     "photos without instructions": (([(PHOTO,)] * 2, [["dog"]], RES * 2), "2 visuals, 1 lists"),
     "photos without tasks": (([(PHOTO,)] * 2, [["dog"]] * 2, RES), "1 tasks"),
     "photos without keys": (([(PHOTO,)] * 2, [["dog"]] * 2, RES * 2, [0]), "1 key frames"),
-    "no frames": (([()], [["dog"]], RES), "one of 0 frames as key frame, got 0"),
-    "key too large": (([(PHOTO,)], [["dog"]], RES, [1]), "one of 1 frames as key frame, got 1"),
-    "key from the end": (([(PHOTO, PHOTO)], [["dog"]], RES, [-1]), "one of 2 frames as key frame, got -1"),
+    "no frames": (([()], [["dog"]], RES), "the index of one of 0 frames, got 0"),
+    "key too large": (([(PHOTO,)], [["dog"]], RES, [1]), "the index of one of 1 frames, got 1"),
+    "key from the end": (([(PHOTO, PHOTO)], [["dog"]], RES, [-1]), "the index of one of 2 frames, got -1"),
     "no list around a photo": (([PHOTO], [["dog"]], RES), "RGB uint8 array (height, width, 3), got uint8 (56, 3)"),
     "float": (([(PHOTO / 255,)], [["dog"]], RES), "got float64 (40, 56, 3)"),
     "gray": (([(PHOTO[..., 0],)], [["dog"]], RES), "got uint8 (40, 56)"),
@@ -112,7 +112,7 @@ def test_an_unknown_selection(processor):
 def test_nan_is_no_answer(processor, part):
     outputs = [torch.ones(2, 4, 4), torch.zeros(2)]
     outputs[part].view(-1)[1] = float("nan")
-    with pytest.raises(InputError, match="expected numbers from the model, got NaN; load it with dtype='float32'"):
+    with pytest.raises(InputError, match="expected finite model outputs, got NaN; use dtype='float32'"):
         processor.post_process(*outputs, Geometry((8, 8), (64, 64), 64))
 
 
@@ -145,7 +145,7 @@ def _without_seg(tokenizer: PreTrainedTokenizerFast) -> str:
 def test_processors_of_another_model(processor, changes, message):
     with pytest.raises(CheckpointError) as error:
         processor.check_fits(tiny_model.config(**changes))
-    assert "the processor belongs to another model" in str(error.value) and message in str(error.value)
+    assert "the processor does not fit the model" in str(error.value) and message in str(error.value)
 
 
 @pytest.mark.parametrize("changes", [{}, *tiny_model.VARIANTS.values()], ids=["tiny", *tiny_model.VARIANTS])

@@ -125,7 +125,7 @@ def test_points_that_are_nowhere_read_nothing(wrong):
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="hidden_size 8 is not a multiple of num_heads 3"):
+    with pytest.raises(ValueError, match="expected hidden_size to be a multiple of num_heads, got 8 and 3"):
         MultiScaleDeformableAttention(8, 3, 1, 1)
 
 

@@ -114,7 +114,7 @@ def test_damaged_folders_are_named(tiny, damage, tmp_path):
         index.unlink()
     else:
         index.write_text("{}")
-    with pytest.raises(CheckpointError, match=r"cannot be read: .*; fetch the folder again"):
+    with pytest.raises(CheckpointError, match=r"cannot be read: .*; download the folder again"):
         InstructSegModel.from_pretrained(tmp_path)
 
 

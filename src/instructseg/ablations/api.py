@@ -56,7 +56,7 @@ def reproduce_table(
 def find_table(name: str) -> Path:
     """The packaged file of a table of the paper, or a path. Raises InputError for a name that is neither."""
     if name not in TABLES and Path(name).suffix != ".yaml":
-        raise InputError(f"there is no table {name!r}; give {', '.join(TABLES)}, or a .yaml file like theirs")
+        raise InputError(f"expected {', '.join(TABLES)} or a .yaml file, got {name!r}")
     return find_recipe(name)
 
 
@@ -85,7 +85,7 @@ def _scorer(plan: AblationPlan, data: Path, say: Callable[[str], None]) -> Score
     if not torch.cuda.is_available():
         for line in command_lines(plan, data):
             say(line)
-        raise InputError("expected a GPU for the paper's scale, found none; run the commands above where there is one")
+        raise InputError("expected a GPU for the paper's scale, found none; run the commands above on a GPU machine")
     names = _benchmarks(plan)
     return lambda model, recipe: _evaluate(model, names, data)
 

@@ -1,1 +1,1 @@
-"""One file for each command of `instructseg`; `instructseg.cli` puts them together."""
+"""The commands of `instructseg`, one per file; `instructseg.cli` registers them."""

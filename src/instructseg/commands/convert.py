@@ -1,4 +1,4 @@
-"""`instructseg convert`: turn checkpoints of other projects into a folder that `Segmenter.load` reads."""
+"""`instructseg convert`: convert checkpoints of other projects to a folder that `Segmenter.load` reads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 Destination = Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist yet.")]
 Config = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A config.json with other sizes than the paper's model.")
+    Path | None, typer.Option(metavar="FILE", help="A config.json, for a model whose sizes differ from the paper's.")
 ]
 
-app = typer.Typer(help="Convert checkpoints of other projects into ours.", no_args_is_help=True)
+app = typer.Typer(help="Convert checkpoints of other projects to the format of this package.", no_args_is_help=True)
 
 
 @app.command()
@@ -27,7 +27,7 @@ def released(
     destination: Destination,
     config: Config = None,
 ) -> None:
-    """Convert the authors' released model; the result behaves as theirs does."""
+    """Convert the authors' released model; the result reproduces its predictions."""
     with errors_in_one_line():
         from instructseg.conversion.convert import convert_released
 
@@ -44,7 +44,7 @@ def base(
     ] = None,
     config: Config = None,
 ) -> None:
-    """Build the starting point of training: pretrained parts, and the paper's own parts newly initialized."""
+    """Build the initial weights for training: pretrained parts, and the paper's new modules randomly initialized."""
     with errors_in_one_line():
         from instructseg.conversion.convert import convert_base
 
@@ -60,10 +60,10 @@ def _read(config: Path | None) -> InstructSegConfig | None:
     try:
         return InstructSegConfig.from_json_file(config)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{config} cannot be read as a configuration ({error}); give a config.json") from error
+        raise CheckpointError(f"{config} is not a valid configuration ({error}); pass a config.json") from error
 
 
 def _print_report(report: ConversionReport, destination: Path) -> None:
     for line in report.summary():
         typer.echo(line)
-    typer.echo(f"written to {destination}; every key is in {destination / 'conversion.json'}")
+    typer.echo(f"written to {destination}; every key is listed in {destination / 'conversion.json'}")

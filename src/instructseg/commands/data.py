@@ -21,8 +21,8 @@ app = typer.Typer(help="Check datasets on disk, and prepare them for fast readin
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="A dataset, such as refcoco; `instructseg data list` lists all.")
 ]
-Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds the datasets.")]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; repeat the option for several.")]
+Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that contains the datasets.")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")]
 
 
 @app.command("list")
@@ -44,10 +44,10 @@ def check(
     split: Splits = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Read every sample and print found and missing files, the first broken sample, and the counts.
+    """Read every sample, and print the files found and missing, the first broken sample and the counts.
 
-    Counts are shown beside the published ones. Exit code 1 if a file is missing or broken or a count differs; a split
-    that is absent as a whole is an error only if --split names it.
+    Counts are shown next to the published ones. Exit code 1 if a file is missing or broken or a count differs; a
+    completely missing split is an error only if --split names it.
     """
     with errors_in_one_line():
         from instructseg.data.catalogue.registry import entry as find
@@ -74,9 +74,9 @@ def prepare(
     ],
     split: Splits = None,
 ) -> None:
-    """Write a dataset as Parquet with its images and masks inside, for training and `datasets.load_dataset`.
+    """Write a dataset as Parquet files that include images and masks, for training and `datasets.load_dataset`.
 
-    Run the same command again to resume a run that was stopped. Without --split, all splits found in ROOT are written.
+    Run the same command again to resume an interrupted run. Without --split, all splits found in ROOT are written.
     """
     with errors_in_one_line():
         from instructseg.data.catalogue.registry import entry as find
@@ -98,14 +98,16 @@ def prepare(
             size = sum(path.stat().st_size for path in paths) / 1e6
             say(f"{name} {part}: {len(reader)} samples in {len(paths)} files, {size:.1f} MB, in {destination / 'data'}")
         if not written:
-            raise DataError(f"found no split of {name} in {root}; see `instructseg data check {name} {root}`")
+            raise DataError(
+                f"expected a split of {name} in {root}, found none; run `instructseg data check {name} {root}`"
+            )
 
 
 def _need_folder(root: Path) -> None:
     from instructseg.errors import InputError
 
     if not root.is_dir():
-        raise InputError(f"{root} is not a folder; give the one that holds the datasets")
+        raise InputError(f"{root} is not a folder; pass the folder that contains the datasets")
 
 
 def _print(entry: Entry, reports: list[SplitReport]) -> None:
@@ -121,13 +123,15 @@ def _print(entry: Entry, reports: list[SplitReport]) -> None:
             published = report.published.get(count)
             typer.echo(f"  {number:>8} {count}" + (f", {published} published" if published is not None else ""))
         if report.problem and report.status != ABSENT:
-            typer.echo(f"  problem  {one_line(report.problem)}" + (f" ({report.bad} bad in all)" if report.bad else ""))
+            typer.echo(
+                f"  problem  {one_line(report.problem)}" + (f" ({report.bad} bad in total)" if report.bad else "")
+            )
     if reports and not any(report.counts for report in reports):
         typer.echo(f"Get it from {entry.where}")
 
 
 def _progress(title: str) -> Callable[[Iterable[int]], Iterable[int]]:
-    """A progress bar if stderr is a terminal, nothing for a log file."""
+    """A progress bar if stderr is a terminal, nothing otherwise."""
     if not sys.stderr.isatty():
         return iter
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""`instructseg evaluate`: score a model on benchmarks, beside the paper's scores."""
+"""`instructseg evaluate`: score a model on benchmarks, next to the paper's scores."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ RECIPE = Path(__file__).parents[1] / "recipes" / "nano.yaml"
 def evaluate(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL [NAME ...]", help="A model (nano, a folder, a hub id), and more benchmarks."),
+        typer.Argument(metavar="MODEL [NAME ...]", help="A model (nano, a folder, a hub id), and further benchmarks."),
     ] = None,
     on: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A benchmark, such as refcoco/val.")] = None,
-    data: Annotated[Path | None, typer.Option(metavar="ROOT", help="The folder that holds the datasets.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="ROOT", help="The folder that contains the datasets.")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="The folder for records, scores and pictures.")
     ] = Path("evaluation"),
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of samples per benchmark, drawn by --seed.")
+        int | None, typer.Option(min=1, help="Maximum number of samples per benchmark, drawn at random with --seed.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of --limit.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of --limit.")] = 0,
     save_masks: Annotated[
         SaveMasks, typer.Option(help="Save the predicted masks as PNG files, or as COCO RLE in the records.")
     ] = SaveMasks.NO,
     predictions: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Score the saved masks in this folder instead of a MODEL's.")
+        Path | None, typer.Option(metavar="DIR", help="Score the saved masks in this folder instead of a MODEL.")
     ] = None,
     allow_failures: Annotated[
-        bool, typer.Option(help="Count samples that fail as wrong, instead of withholding the scores.")
+        bool, typer.Option(help="Count failed samples as wrong, instead of withholding the scores.")
     ] = False,
     linking: Annotated[
         Linking,
-        typer.Option(help="How to follow objects in clips; off: each frame alone, as the released evaluators do."),
+        typer.Option(help="How to track objects in clips; off: each frame separately, as in the released evaluators."),
     ] = "off",
     recipe: Annotated[
         Path,
         typer.Option(
             metavar="FILE", show_default="nano.yaml of the package",
-            help="The recipe whose held-out photos templated/val and composed_clips/val are composed of.",
+            help="The recipe that defines the held-out photos of templated/val and composed_clips/val.",
         ),
     ] = RECIPE,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     list_: Annotated[bool, typer.Option("--list", help="Print the benchmarks and exit.")] = False,
 ) -> None:  # fmt: skip
-    """Score MODEL on benchmarks and print the scores beside the paper's.
+    """Score MODEL on benchmarks and print the scores next to the paper's.
 
-    DIR gets one record per sample, results.json and results.md. Run the same command again to resume a run that was
-    stopped. To share the samples among GPUs, run `accelerate launch -m instructseg evaluate ...`; among processes on
-    a CPU, `torchrun --nproc-per-node 2 -m instructseg evaluate ...`.
+    DIR gets one record per sample, results.json and results.md. Run the same command again to resume an interrupted
+    run. To split the samples across GPUs, run `accelerate launch -m instructseg evaluate ...`; across processes on a
+    CPU, `torchrun --nproc-per-node 2 -m instructseg evaluate ...`.
 
     Example: instructseg evaluate nano --on refcoco/val --data ROOT -o results
     """
@@ -73,7 +73,7 @@ def evaluate(
     with errors_in_one_line():
         model, names = _split_words(words or [], on or [], predictions)
         if data is None:
-            raise InputError("no --data was given; name the folder that holds the datasets")
+            raise InputError("expected --data with the folder of the datasets, got none; add --data ROOT")
         from instructseg.evaluation.api import evaluate as run
 
         evaluation = run(
@@ -81,11 +81,11 @@ def evaluate(
             allow_failures=allow_failures, linking=linking, recipe=recipe, device=device, dtype=dtype,
             progress=_show_progress,
         )  # fmt: skip
-    if evaluation is None:  # a process that only shared the work
+    if evaluation is None:  # not the main process
         return
     typer.echo(evaluation.table)
     for failure in evaluation.failures:
-        say(f"error: {failure}; repair them and run the same command again, or give --allow-failures")
+        say(f"error: {failure}; fix the cause and run the same command again, or pass --allow-failures")
     if evaluation.failures:
         raise typer.Exit(FAILED)
 
@@ -94,16 +94,16 @@ def _split_words(words: list[str], on: list[str], predictions: Path | None) -> t
     """Model and benchmarks: `--on a b` leaves b among the words."""
     model, more = (None, words) if predictions else (words[0] if words else None, words[1:])
     if model is None and predictions is None:
-        raise InputError("no MODEL was given; name one (nano, a folder), or give --predictions DIR")
+        raise InputError("expected a MODEL, got none; pass one (nano, a folder), or --predictions DIR")
     if not [*on, *more]:
-        raise InputError("no benchmark was given; name some with --on, see --list")
+        raise InputError("expected a benchmark, got none; choose one from --list and pass it with --on")
     return model, [*on, *more]
 
 
 def _show_progress(
     records: Iterator[Record], benchmark: Benchmark, count: int, processes: Processes
 ) -> Iterable[Record]:
-    """A bar for a person who watches the first process, and a line per sample that fails."""
+    """A progress bar on the main process if stderr is a terminal, and a line per failed sample."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""`instructseg export`: a trained model in, a compact one with int8 weights out."""
+"""`instructseg export`: write a trained model with int8 weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`instructseg merge`: a model and LoRA adapters in, one model without adapters out."""
+"""`instructseg merge`: merge LoRA adapters into a model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def merge(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model name or a folder with weights.")],
-    adapters: Annotated[Path, typer.Argument(metavar="ADAPTERS", help="A folder with adapters in peft's format.")],
+    adapters: Annotated[Path, typer.Argument(metavar="ADAPTERS", help="A folder with adapters in PEFT's format.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist yet.")],
 ) -> None:
-    """Merge LoRA adapters into the language model's weights, and restore the modules trained in full with them."""
+    """Merge LoRA adapters into the language model, and load the fully trained modules that were saved with them."""
     with errors_in_one_line():
         from instructseg.conversion.writing import refuse_occupied, write_folder
         from instructseg.inference.segmenter import Segmenter

@@ -1,4 +1,4 @@
-"""How commands report to the user: messages on stderr, one line per error, no traceback for a wrong input."""
+"""Messages of the commands: on stderr, one line per error, no traceback for invalid input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAILED, INTERRUPTED = 1, 130
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Turn errors of this package and of the system into a line "error: ..." and exit code 1, Ctrl-C into 130."""
+    """Turn errors of this package and the system into one line "error: ..." and exit code 1; Ctrl-C into 130."""
     try:
         yield
     except InstructSegError as error:

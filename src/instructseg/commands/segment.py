@@ -1,4 +1,4 @@
-"""`instructseg segment`: photos or clips and instructions in; overlays, masks and JSON out."""
+"""`instructseg segment`: segment photos or clips by instructions; write overlays, masks and JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def segment(
         Literal["res", "reason_seg"] | None,
         typer.Option(
             help="res: TEXT names the object; reason_seg: TEXT implies it, e.g. by a question. "
-            "[default: by the form of TEXT]"
+            "[default: inferred from the form of TEXT]"
         ),
     ] = None,
     max_masks: Annotated[int, typer.Option(min=1, metavar="N", help="Photos: maximum number of masks per TEXT.")] = 1,
@@ -79,19 +79,19 @@ def segment(
     linking: Annotated[
         Linking | None,
         typer.Option(
-            help="Clips: follow objects over the whole clip (offline), up to each frame (causal), or segment each "
-            "frame alone (off). [default: offline]"
+            help="Clips: track objects over the whole clip (offline) or up to each frame (causal), or segment each "
+            "frame separately (off). [default: offline]"
         ),
     ] = None,
 ) -> None:
     """Segment the object TEXT describes in PHOTO; writes an overlay, a mask and a JSON file per TEXT.
 
-    In a clip (a video file, an animated GIF, or a folder with --frames) the objects of all TEXTs are followed in one
+    In a clip (a video file, an animated GIF, or a folder with --frames) the objects of all TEXTs are tracked in one
     pass; writes a video with the masks drawn on it, a mask per frame, and one JSON file.
     """
     _refuse_unquoted_pattern(instructions)
     if output == "":  # an unset shell variable; Path("") would be the current folder
-        raise typer.BadParameter("the name of the folder is empty", param_hint="--output")
+        raise typer.BadParameter("expected a folder, got an empty name", param_hint="--output")
     folder = output or (None if as_json else DEFAULT_OUTPUT)
     request = SegmentRequest(
         instructions, None if task is None else Task(task), max_masks, threshold, Path(folder) if folder else None,
@@ -109,22 +109,22 @@ def segment(
 
 
 def _refuse_unquoted_pattern(instructions: list[str]) -> None:
-    """Without quotes around photos/*.jpg the shell passes photos in the place of TEXT."""
+    """Reject photos in TEXT, which the shell passes there when a pattern such as photos/*.jpg is not quoted."""
     for text in instructions:
         try:
             is_photo = Path(text).suffix.lower() in IMAGE_EXTENSIONS | VIDEO_EXTENSIONS and Path(text).is_file()
         except (OSError, ValueError):  # too long, or not a valid file name: a sentence
             continue
         if is_photo:
-            message = f"{text!r} is a photo, not a sentence; put a pattern in quotes, or give the folder"
+            message = f"expected a sentence, got the photo {text!r}; put the pattern in quotes, or pass the folder"
             raise typer.BadParameter(message, param_hint="TEXT")
 
 
 def _collect(photo: str, request: SegmentRequest, model: str, device: str, dtype: str) -> Outcome:
-    """All results and errors, including an error that stopped the command."""
+    """Run the command; return all results and errors, including one that stopped it."""
     outcome = Outcome()
     try:
-        with redirect_stdout(sys.stderr):  # keeps what libraries print out of the results on stdout
+        with redirect_stdout(sys.stderr):  # keeps library output out of the results on stdout
             _run(photo, request, outcome, model, device, dtype)
     except InstructSegError as error:
         outcome.add_error(None, None, error)
@@ -154,7 +154,7 @@ def _run(photo: str, request: SegmentRequest, outcome: Outcome, model: str, devi
 
 
 def _progress_bar(single: bool) -> Any:
-    """A progress bar on stderr; for a single source it disappears in the end."""
+    """A progress bar on stderr; for a single source it disappears at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
@@ -189,7 +189,7 @@ def _photo_summary(result: dict[str, Any]) -> str:
 def _clip_summary(result: dict[str, Any], number: int) -> str:
     """One line about instruction `number` in a clip."""
     objects = [frame["objects"][number] for frame in result["frames"]]
-    scores = [found["score"] for found in objects if found["present"]]
+    scores = [entry["score"] for entry in objects if entry["present"]]
     where = f"-> {result['files']['overlay'] or result['files']['masks']}"
     if not scores:
         return f"no target {where}"

@@ -1,4 +1,4 @@
-"""What `instructseg segment` does between its options and its output: read each photo or clip, segment it, save it."""
+"""The work of `instructseg segment`: read each photo or clip, segment it, and save the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _READ_ALL = {"every": 1, "start": 0.0, "end": None, "max_side": None}
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """The options of one call."""
+    """The options of one run of the command."""
 
     instructions: list[str]
     task: Task | None
@@ -39,20 +39,20 @@ class SegmentRequest:
     linking: Linking | None
 
     def expand(self, source: str) -> tuple[list[Path], bool]:
-        """The files that `source` means, and whether they are clips.
+        """The files that `source` refers to, and whether they are clips.
 
-        Raises InputError when there is none, or for options that do not fit.
+        Raises InputError when there is none, or for options that do not apply.
         """
         clips = [Path(source).expanduser()] if self.frames else expand_clips(source)
         if clips is None:
             self._refuse_read_options(source)
             return expand_photos(source), False
         if self.max_masks > 1:
-            raise InputError("--max-masks is for photos only; give one TEXT for each object of a clip")
+            raise InputError("--max-masks is for photos only; for a clip, pass one TEXT per object")
         return clips, True
 
     def segment_photo(self, segmenter: Segmenter, photo: Path, outcome: Outcome) -> None:
-        """Segment one photo by every instruction; add each result or error to `outcome`."""
+        """Segment one photo by each instruction; add every result or error to `outcome`."""
         try:
             session = segmenter.open(photo)
         except InstructSegError as error:
@@ -81,24 +81,24 @@ class SegmentRequest:
         if given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise InputError(
-                f"{names}: for clips only, and {source} is not a clip; for a folder of frames add --frames"
+                f"{names}: for clips only, and {source} is not a clip; for a folder of frames, add --frames"
             )
 
 
 @dataclass
 class Outcome:
-    """The results and errors of all photos or clips so far, as JSON can hold them."""
+    """The results and errors of all photos or clips so far, JSON-serializable."""
 
     results: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str | None]] = field(default_factory=list)
 
     def add_photo(self, photo: Path, prediction: Prediction, output: Path | None) -> None:
-        """Save a prediction, if there is a folder for it, and add it."""
+        """Save a prediction if there is an output folder, and add it."""
         files = None if output is None else prediction.save(output).to_dict()
         self.results.append({"photo": str(photo), **prediction.to_dict(), "files": files})
 
     def add_clip(self, clip: Path, prediction: VideoPrediction, output: Path | None) -> None:
-        """Save a prediction, if there is a folder for it, and add it; of a damaged clip add the error too."""
+        """Save a prediction if there is an output folder, and add it; for a damaged clip, also add the error."""
         files = None if output is None else prediction.save(output).to_dict()
         self.results.append({"clip": str(clip), **prediction.to_dict(), "files": files})
         if prediction.error is not None:

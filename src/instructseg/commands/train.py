@@ -1,4 +1,4 @@
-"""`instructseg train`: a recipe in, weights out."""
+"""`instructseg train`: train a model from a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def train(
         typer.Argument(metavar="RECIPE", help="A recipe of the package (nano, finetune, paper) or a .yaml file."),
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those of the recipe.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the recipe's values.")
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors, and exit.")
@@ -25,7 +25,7 @@ def train(
         bool, typer.Option("--path", help="Print the path of RECIPE's file, e.g. of accelerate/ddp, and exit.")
     ] = False,
 ) -> None:
-    """Train a model from a recipe. Started again it resumes from the last checkpoint."""
+    """Train a model from a recipe. Run the same command again to resume from the last checkpoint."""
     with errors_in_one_line():
         if schema:
             typer.echo(_schema())

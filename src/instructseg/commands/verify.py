@@ -13,7 +13,7 @@ from instructseg.commands.report import FAILED, errors_in_one_line
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of recorded tensors (*.safetensors).")],
 ) -> None:
-    """Compare our modules with the inputs and outputs recorded from the released code; exit code 1 if one differs."""
+    """Compare our modules with inputs and outputs recorded from the released code; exit code 1 on any difference."""
     failed = False
     with errors_in_one_line():
         from instructseg.verification.verify import verify as check

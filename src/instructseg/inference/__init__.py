@@ -1,1 +1,1 @@
-"""What people call: the Segmenter, its sessions and its predictions."""
+"""Inference: the Segmenter, its sessions and its predictions."""

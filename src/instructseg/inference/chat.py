@@ -1,4 +1,4 @@
-"""Questions answered in words, about a photo or without one."""
+"""Answer questions in text, about a photo or without one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from instructseg.model.processing import InstructSegProcessor
 
 @dataclass(frozen=True)
 class PhotoContext:
-    """What all questions about a photo share: its visual tokens, and the keys and values of the prompt up to them."""
+    """Shared by all questions about a photo: its visual tokens, and the cached prompt up to and including them."""
 
     visual: VisualFeatures
     prefix: Cache

@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def find_checkpoint(name: str | Path) -> str:
-    """The folder of a shipped model, of a path or of the authors' model; another hub id is returned unchanged.
+    """The folder of a shipped model, of a path or of the authors' model; other hub ids are returned unchanged.
 
-    The authors' model is fetched and converted on first use. Raises CheckpointError, with the names that exist, when
-    `name` is none of these.
+    The authors' model is downloaded and converted on first use. Raises CheckpointError, listing the known
+    names, when `name` is none of these.
     """
     if not isinstance(name, str | Path):
-        raise CheckpointError(f"expected a name, a folder or a hub id as model, got {type(name).__name__}; give one")
+        raise CheckpointError(f"expected model to be a name, a folder or a hub id, got {type(name).__name__}")
     if str(name) in SHIPPED:
         return str(_shipped(str(name)))
     folder = _folder(name)
@@ -30,12 +30,12 @@ def find_checkpoint(name: str | Path) -> str:
     if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
         return str(name)
     similar = difflib.get_close_matches(str(name), SHIPPED, n=1)
-    hint = f"did you mean {similar[0]}?" if similar else f"give {', '.join(SHIPPED)}, a folder, or a hub id owner/name"
-    raise CheckpointError(f"there is no model {str(name)!r:.200}; {hint}")
+    hint = f"did you mean {similar[0]}?" if similar else f"pass {', '.join(SHIPPED)}, a folder, or a hub id owner/name"
+    raise CheckpointError(f"model {str(name)!r:.200} not found; {hint}")
 
 
 def _folder(name: str | Path) -> Path | None:
-    """The folder of that name, None when there is none. Raises CheckpointError when it holds no model."""
+    """The folder `name`, None if it does not exist. Raises CheckpointError if it contains no model."""
     try:
         path = Path(name).expanduser()
         if not str(name) or not path.exists():
@@ -43,11 +43,11 @@ def _folder(name: str | Path) -> Path | None:
         if (path / "config.json").is_file():
             return path
     except PermissionError as error:
-        raise CheckpointError(f"{name} cannot be read: {error.strerror}; allow reading it, or give another") from error
-    except (OSError, RuntimeError, ValueError):  # not a valid path: too long, ~ of an unknown user, a zero byte
+        raise CheckpointError(f"{name} cannot be read: {error.strerror}; change its permissions") from error
+    except (OSError, RuntimeError, ValueError):  # not a valid path: too long, ~ of an unknown user, NUL byte
         return None
     raise CheckpointError(
-        f"expected config.json in {path}, got none; give a folder written by training or save_pretrained"
+        f"expected config.json in {path}, got none; pass a folder written by training or save_pretrained"
     )
 
 
@@ -58,5 +58,5 @@ def _shipped(name: str) -> Path:
             return folder
     raise CheckpointError(
         f"expected the weights of {name} in {' or '.join(map(str, candidates))}, got none; "
-        "reinstall the package, or give the folder of a model"
+        "reinstall the package, or pass the folder of a model"
     )

@@ -1,4 +1,4 @@
-"""The authors' weights by their hub id: fetched and converted once, then read from the cache."""
+"""The authors' weights by hub id: downloaded and converted once, then loaded from the cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
 from instructseg.errors import CheckpointError
 
 RELEASED = {"weic22/InstructSeg": "d5375970"}
-"""Hub ids, each with the first digits of the commit that is read: files on the hub may change, a commit cannot."""
+"""Hub ids, each with the prefix of the pinned commit: files on the hub may change, a commit cannot."""
 
 FILES = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model"]
 
@@ -20,12 +20,12 @@ FILES = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model"]
 def released_folder(name: str) -> Path:
     """The folder of the converted model of a hub id in `RELEASED`.
 
-    On first use it fetches about 7 GB and writes 7 GB more. Raises CheckpointError, with the steps to do it by hand,
-    when the files are neither in the cache nor reachable.
+    The first use downloads about 7 GB and writes 7 GB more. Raises CheckpointError, with instructions for a manual
+    download, when the files are neither cached nor reachable.
     """
     target = converted_folder(name)
     if not (target / "config.json").is_file():
-        from instructseg.conversion.convert import convert_released  # only here: most loads convert nothing
+        from instructseg.conversion.convert import convert_released  # imported here: most loads convert nothing
 
         convert_released(_snapshot(name, target), target)
     return target
@@ -45,7 +45,7 @@ def _snapshot(name: str, target: Path) -> Path:
     except (OSError, HTTPError) as error:
         revision = RELEASED[name]
         raise CheckpointError(
-            f"{name} is not in the cache and cannot be fetched ({type(error).__name__}); on a machine with a network, "
+            f"{name} is not in the cache and cannot be downloaded ({type(error).__name__}); with internet access, "
             f"download https://huggingface.co/{name}/tree/{revision} into a folder SRC, copy it here, and run: "
             f"instructseg convert released SRC {target}"
         ) from error

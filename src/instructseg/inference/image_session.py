@@ -1,4 +1,4 @@
-"""ImageSession: one photo, encoded once, segmented by any number of instructions."""
+"""ImageSession: one photo, encoded once, for any number of instructions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from instructseg.types import Task
 
 
 class ImageSession:
-    """One photo for several instructions or questions; what depends on the photo alone is computed once and cached.
+    """One photo for several instructions or questions; everything computed from the photo alone is cached.
 
-    Cached are the features of the encoders and of the pixel decoder, and for each task the language model's keys and
-    values of the prompt before the instruction (with the image-first order: of all visual tokens).
+    The cache holds the features of the encoders and the pixel decoder and, per task, the language model's keys and
+    values of the prompt before the instruction (with the image-first order, this includes all visual tokens).
 
     Attributes: `image`: the upright photo, RGB uint8 (height, width, 3). `source`: its path, where known. `model`,
     `processor`, `model_name`: those of the Segmenter.
@@ -56,7 +56,7 @@ class ImageSession:
         self, instruction: str | Sequence[str], task: Task | str | None = None, max_masks: int = 1,
         threshold: float | None = None,
     ) -> Prediction | list[Prediction]:  # fmt: skip
-        """Segment what the instruction names; a list of instructions gives a list of predictions, as single calls do.
+        """Segment what the instruction describes; a list of instructions gives a list of predictions.
 
         For the arguments and errors see `Segmenter.segment`.
         """
@@ -92,7 +92,7 @@ class ImageSession:
     def _pixels(self) -> tuple[Tensor, Tensor | None]:
         """The photo prepared for the fine-grained encoder, and for the CLIP-type encoder if there is one."""
         images = self.processor.prepare_images([self.image]).to(self.model.device, self.model.dtype)
-        assert images.pixel_values is not None  # the fine-grained encoder's, prepared by default
+        assert images.pixel_values is not None  # for the fine-grained encoder; prepared by default
         return images.pixel_values, images.clip_pixel_values
 
     def to_prediction(
@@ -100,7 +100,7 @@ class ImageSession:
         max_masks: int, threshold: float | None,
     ) -> Prediction:  # fmt: skip
         """The prediction for this photo from row `row` of a batch's output, which has one instruction per row."""
-        assert output.mask_logits is not None and output.score_logits is not None  # every forward gives them
+        assert output.mask_logits is not None and output.score_logits is not None  # forward always sets them
         masks, scores = self.processor.post_process(
             output.mask_logits[row, 0],
             output.score_logits[row, 0],

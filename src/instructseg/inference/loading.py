@@ -1,4 +1,4 @@
-"""Load a model and its processor, completely and consistently, or raise a CheckpointError that names the mismatch."""
+"""Load a model and its processor, and raise CheckpointError if anything is missing or inconsistent."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ MAX_LISTED_KEYS = 5
 def load_pretrained(
     name: str | Path, dtype: torch.dtype, attention: str | None = None
 ) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """The model, on the CPU, and the processor of a shipped name, a folder or a hub id.
+    """Load the model (on the CPU) and the processor of a shipped name, a folder or a hub id.
 
     `attention` is an attention implementation of transformers, None for its default.
 
     Raises CheckpointError when a file cannot be read, when the weights are not exactly those of the configuration, or
-    when the processor belongs to another model.
+    when the processor does not fit the model.
     """
     folder = find_checkpoint(name)
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     try:
         with _silence_transformers():
             _check_model_type(folder)
-            loaded: Any = InstructSegModel.from_pretrained(  # with output_loading_info it returns a pair
+            loaded: Any = InstructSegModel.from_pretrained(  # output_loading_info makes it return a pair
                 folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
             model, loading_info = loaded
             _check_keys(loading_info)
             processor = InstructSegProcessor.from_pretrained(folder)
             processor.check_fits(model.config)
-    except Exception as error:  # readers of damaged or foreign files raise nearly anything
+    except Exception as error:  # on damaged or foreign files the readers raise almost any exception
         reason = " ".join(str(error).split())
         if not isinstance(error, InstructSegError | OSError):
-            reason = f"a file in it is damaged or of another kind ({type(error).__name__}: {reason})"
+            reason = f"a file in it is damaged or has the wrong format ({type(error).__name__}: {reason})"
         raise CheckpointError(f"cannot load {name}: {reason}") from error
     return model, processor
 
@@ -54,12 +54,12 @@ def _check_model_type(folder: str) -> None:
     kind = config.get("model_type") if isinstance(config, dict) else config
     if kind != InstructSegConfig.model_type:
         raise CheckpointError(
-            f"expected model_type 'instructseg' in config.json, got {kind!r}; give a model of this package"
+            f"expected model_type 'instructseg' in config.json, got {kind!r}; pass a model of this package"
         )
 
 
 def _check_keys(loading_info: Mapping[str, Any]) -> None:
-    """Refuse a model with weights left at random, and a file with weights left out: its output would be nonsense."""
+    """Reject missing, unexpected and mismatched weights: a partly random model would produce nonsense."""
     shapes = [
         f"{key} (expected {_shape(expected)}, got {_shape(stored)})"
         for key, stored, expected in loading_info["mismatched_keys"]
@@ -72,7 +72,7 @@ def _check_keys(loading_info: Mapping[str, Any]) -> None:
     differences = [f"{problem}: {_shorten(sorted(keys))}" for problem, keys in problems.items() if keys]
     if differences:
         listed = "; ".join(differences)
-        raise CheckpointError(f"expected exactly the weights of config.json, got {listed}; use both from one training")
+        raise CheckpointError(f"expected the weights of config.json, got {listed}; use both from one training run")
 
 
 def _shorten(keys: Sequence[str]) -> str:

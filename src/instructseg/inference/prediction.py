@@ -1,4 +1,4 @@
-"""Prediction: the masks of one instruction in one photo, in every form that people use them in."""
+"""Prediction: the masks of one instruction in one photo, with conversions to common formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from instructseg.visualization import overlay
 if TYPE_CHECKING:
     import supervision  # pyright: ignore[reportMissingImports]  # an optional extra
 
-_QUESTION = ("instruction", "task", "model", "image_hash")
+_IDENTITY = ("instruction", "task", "model", "image_hash")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Prediction:
     """The masks of one instruction in one photo.
 
     No masks, or only empty ones, mean "no target": the instruction names nothing that is in the photo.
-    Raises InputError when shapes, types or order do not fit together.
+    Raises InputError for mismatched shapes, types or order.
     """
 
     image: np.ndarray
@@ -63,7 +63,7 @@ class Prediction:
         _expect("masks", self.masks, np.bool_, (None, height, width))
         _expect("scores", self.scores, np.float32, (len(self.masks),))
         if not np.isfinite(self.scores).all() or (np.diff(self.scores) > 0).any():
-            raise InputError(f"expected finite scores, best first, got {self.scores}")
+            raise InputError(f"expected finite scores in descending order, got {self.scores}")
         if not isinstance(self.instruction, str) or not isinstance(self.task, Task):
             given = f"{type(self.instruction).__name__} and {type(self.task).__name__}"
             raise InputError(f"expected instruction and task to be str and Task, got {given}")
@@ -76,7 +76,7 @@ class Prediction:
         return len(self.masks)
 
     def __bool__(self) -> bool:
-        """Always True, also without masks; see `found`."""
+        """Always True, even without masks; see `found`."""
         return True
 
     def __repr__(self) -> str:
@@ -120,7 +120,7 @@ class Prediction:
     def to_coco(self, image_id: int | str | None = None, category_id: int = 1) -> list[dict[str, Any]]:
         """One COCO result per mask: segmentation (RLE), bbox (xywh, pixels), area (pixels), score and ids.
 
-        Without an `image_id` results have none; COCO's evaluation needs it.
+        Results without `image_id` cannot be used in COCO's evaluation.
         """
         given = {"image_id": image_id, "category_id": category_id}
         ids = {name: _plain(name, value) for name, value in given.items() if value is not None}
@@ -136,7 +136,7 @@ class Prediction:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields but the photo's pixels, as JSON can hold them; `size` is [height, width]."""
+        """All fields except the photo's pixels, JSON-serializable; `size` is [height, width]."""
         return {
             "instruction": self.instruction,
             "task": self.task.value,
@@ -155,7 +155,7 @@ class Prediction:
         try:
             import supervision  # pyright: ignore[reportMissingImports]
         except ImportError as error:
-            raise InputError(f"supervision cannot be imported ({error}); pip install supervision") from error
+            raise InputError(f"supervision cannot be imported ({error}); run: pip install supervision") from error
         return supervision.Detections(
             xyxy=self.boxes,
             mask=self.masks,
@@ -165,17 +165,17 @@ class Prediction:
         )
 
     def save(self, directory: str | Path, stem: str | None = None) -> SavedPrediction:
-        """Write <stem>.overlay.png, <stem>.mask.png and <stem>.json into `directory`, which is created.
+        """Write <stem>.overlay.png, <stem>.mask.png and <stem>.json into `directory`, which is created if needed.
 
-        The mask file is 0/255 for one mask, and a palette PNG (i + 1 = mask i) for several. The default stem is made
-        of the photo's name and the instruction. A result of the same model for the same instruction and photo is
-        replaced; where the stem belongs to another result, it gets a number.
+        The mask file is 0/255 for one mask, and a palette PNG (i + 1 = mask i) for several. The default stem
+        combines the photo's name and the instruction. A result of the same model for the same instruction and photo is
+        overwritten; if another result has the stem, a number is appended.
         Raises InputError for a stem that is not a plain file name, or when the files cannot be written; then none of
         them appears.
         """
         folder, content = make_folder(directory), self.to_dict()
         stem = choose_stem(stem, self.source or "photo", [self.instruction])
-        stem = free_stem(folder, stem, content, _QUESTION, (OVERLAY, MASK))
+        stem = free_stem(folder, stem, content, _IDENTITY, (OVERLAY, MASK))
         paths = SavedPrediction(*(folder / f"{stem}{ending}" for ending in (OVERLAY, MASK, JSON)))
         text = json.dumps(content, indent=2).encode()
         write_together({paths.overlay: _png(self.overlay()), paths.mask: self._mask_file(), paths.json: text})
@@ -188,16 +188,16 @@ class Prediction:
 
 
 def _plain(name: str, value: object) -> int | str:
-    """An id as JSON can hold it, which NumPy's integers are not."""
+    """A JSON-serializable id; NumPy integers are converted."""
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     if not isinstance(value, str):
-        raise InputError(f"expected {name} to be a whole number or a string, got {value!r}")
+        raise InputError(f"expected {name} to be an integer or a string, got {value!r}")
     return value
 
 
 def _image_hash(image: np.ndarray) -> str:
-    """Distinguishes photos whose files have the same name."""
+    """Hash that distinguishes photos whose files have the same name."""
     return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Segmenter: a loaded model, and what people do with it."""
+"""Segmenter: a loaded model with methods to segment photos and clips, and to chat."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Task
 
 LARGE_MODEL = 500_000_000
-"""Parameters from which on a model's intermediate results are tens of megabytes each."""
+"""Minimum number of parameters of a model whose activations are tens of megabytes each."""
 
 
 class Segmenter:
@@ -38,9 +38,9 @@ class Segmenter:
 
     segmenter = Segmenter.load("nano")
     result = segmenter.segment("photo.jpg", "the dog on the left")
-    result.masks  # bool (masks, height, width) at the photo's own size, best first; there may be none
+    result.masks  # bool (masks, height, width) at the photo's original size, best first; may be empty
 
-    Attributes: `model`, `processor`, and `name`, the name that the weights were loaded by.
+    Attributes: `model`, `processor`, and `name`, the name under which the weights were loaded.
     """
 
     def __init__(self, model: InstructSegModel, processor: InstructSegProcessor, name: str | None = None):
@@ -60,10 +60,10 @@ class Segmenter:
             model: the name of a shipped model ("nano"), a folder, or a Hugging Face hub id.
             device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
             dtype: "auto" (bfloat16 on a GPU, else float32), "float32", "bfloat16" or "float16".
-            attention: the attention implementation of transformers, "sdpa" or "eager"; None leaves it the choice.
+            attention: attention implementation of transformers, "sdpa" or "eager"; None: the default.
 
-        Raises CheckpointError when the weights are missing or their files do not fit together, and InputError for an
-        option that is unknown or not available on this machine.
+        Raises CheckpointError when the weights are missing or inconsistent, and InputError for an option that is
+        unknown or not available on this machine.
         """
         target = choose_device(device)
         number_format = choose_dtype(dtype, target)
@@ -75,7 +75,7 @@ class Segmenter:
             # transformers wraps `to` in a decorator that hides its signature.
             return cls(loaded.to(target), processor, str(model))  # pyright: ignore[reportArgumentType]
         except torch.OutOfMemoryError as error:
-            raise InputError(f"{model} does not fit into the memory of {target}; use device='cpu'") from error
+            raise InputError(f"{model} does not fit in the memory of {target}; use device='cpu'") from error
 
     @overload
     def segment(
@@ -96,19 +96,19 @@ class Segmenter:
         self, photo: ImageInput | list[Any] | tuple[Any, ...], instruction: str | Sequence[str],
         task: Task | str | None = None, max_masks: int = 1, threshold: float | None = None,
     ) -> Prediction | list[Prediction]:  # fmt: skip
-        """Segment what the instruction names in the photo.
+        """Segment what the instruction describes in the photo.
 
-        One photo and one instruction give one `Prediction`. One photo and a list of instructions give a list. A list
-        of photos gives a list too, computed as one batch; it takes one instruction for all photos or one per photo.
+        One photo and one instruction give one `Prediction`; one photo and a list of instructions give a list. A list of
+        photos, with one instruction for all or one per photo, is computed as one batch and gives a list.
 
         Args:
             photo: a path, the bytes of an image file, a PIL image or an array, see `media.image.load_image`.
             instruction: what to segment, e.g. "the dog on the left" or "what could bite?".
-            task: "res" or "reason_seg"; None decides by the form (a question or a long sentence is reasoning).
+            task: "res" or "reason_seg"; None: inferred from the form (questions and long sentences are reasoning).
             max_masks: maximum number of masks per instruction, at least 1; the best are kept.
-            threshold: minimum score of a mask, 0..1; None: the model's own, 0: there is always a mask.
+            threshold: minimum score of a mask, 0..1; None: the model's default, 0: always return a mask.
 
-        Raises InputError for a photo that cannot be read, or an instruction or option that cannot be used.
+        Raises InputError for an unreadable photo, or an invalid instruction or option.
         """
         if isinstance(photo, list | tuple):
             return self._segment_batch(photo, instruction, task, max_masks, threshold)
@@ -117,10 +117,10 @@ class Segmenter:
         return predictions[0] if isinstance(instruction, str) else predictions
 
     def chat(self, photo: ImageInput | None, question: str, max_new_tokens: int = 128) -> str:
-        """Answer a question about the photo in words, or without a photo (None).
+        """Answer a question in text, about the photo or without one (None).
 
-        Only models trained on conversations give sensible answers; nano is not. Raises InputError for a photo that
-        cannot be read, or an empty question.
+        Only models trained on conversations give sensible answers; nano was not. Raises InputError for an unreadable
+        photo or an empty question.
         """
         if photo is not None:
             return self.open(photo).chat(question, max_new_tokens)
@@ -137,16 +137,16 @@ class Segmenter:
         self, source: VideoInput, instructions: str | Sequence[str], options: VideoOptions | None = None,
         **fields: Any,
     ) -> Iterator[StreamedFramePrediction]:  # fmt: skip
-        """Follow what each instruction names through a clip, and give each frame's masks as the clip is read.
+        """Track what each instruction describes through a clip; yields each frame's masks as the clip is read.
 
         Args:
             source: a video file, a folder of frames, images, or the number of a camera, see `media.video.open_clip`.
-            instructions: one instruction or several, all followed in one pass.
-            options: how the clip is read and followed; single fields of it may be given as keywords
-                (`linking="off"`). The default linking is "causal"; "offline" is refused.
+            instructions: one instruction or several, all tracked in one pass.
+            options: how the clip is read and tracked; single fields of it can be passed as keywords
+                (`linking="off"`). The default linking is "causal"; "offline" is an error.
 
-        Raises InputError for a source that cannot be read, or an instruction or option that cannot be used. A damaged
-        clip raises it after its good frames.
+        Raises InputError for an unreadable source, or an invalid instruction or option; for a damaged clip, after the
+        frames before the damage.
         """
         return track(self, source, instructions, _video_options(options, fields))
 
@@ -164,9 +164,9 @@ class Segmenter:
     def open_video(
         self, instructions: str | Sequence[str], options: VideoOptions | None = None, **fields: Any
     ) -> VideoSession:
-        """A session on live video: `session.push(frame)` gives the frame's masks at once, without future frames.
+        """A session on live video: `session.push(frame)` returns the frame's masks without waiting for later frames.
 
-        The default linking is "causal"; "offline" is refused.
+        The default linking is "causal"; "offline" is an error.
         """
         return VideoSession(self, instructions, _video_options(options, fields))
 

@@ -1,4 +1,4 @@
-"""Write files so that they appear complete or not at all."""
+"""Atomic file writes: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from instructseg.errors import InputError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to a temporary file beside `path` and rename it, so that no reader sees half a file.
+    """Write `data` to a temporary file beside `path` and rename it, so that no reader sees a partial file.
 
-    Raises InputError when the file system refuses (folder missing, no permission, disk full).
+    Raises InputError when writing fails (folder missing, no permission, disk full).
     """
     write_together({path: data})
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files that belong together, each as `write_bytes` does; when one cannot be written, none appears.
+    """Write several files, each as `write_bytes` does; when one cannot be written, none appears.
 
-    Raises InputError when the file system refuses.
+    Raises InputError when writing fails.
     """
     temporary = {path: path.with_name(f".{os.urandom(8).hex()}.tmp") for path in files}
     current = None
@@ -39,7 +39,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder `path`, created with its parents if needed.
+    """Create the folder `path` and its parents if needed, and return it.
 
     Raises InputError when it cannot be created or is not writable.
     """
@@ -57,6 +57,6 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def abbreviate(name: object, max_length: int = 160) -> str:
-    """A name for an error message; one of more than `max_length` characters is cut in its middle."""
+    """A name for an error message; names longer than `max_length` characters are shortened in the middle."""
     text = str(name)
     return text if len(text) <= max_length else f"{text[: max_length // 2]}…{text[-max_length // 4 :]}"

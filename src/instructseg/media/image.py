@@ -1,4 +1,4 @@
-"""Read a photo in any common form into one upright RGB array; errors are one line."""
+"""Read a photo in any common format into an upright RGB array."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from instructseg.media.files import abbreviate
 from instructseg.media.pixels import array_to_rgb, picture_to_rgb
 
 ImageInput: TypeAlias = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
-"""What `load_image` reads: a path, the bytes of an image file, a PIL image, or an array."""
+"""What `load_image` accepts: a path, the bytes of an image file, a PIL image, or an array."""
 
 MAX_PIXELS = 100_000_000
-"""Photos with more pixels are refused before they are decoded, since a small file can declare a huge size."""
+"""Photos with more pixels are rejected before decoding, because a small file can declare a huge size."""
 
 VECTOR_FORMATS = ("EPS", "WMF", "EMF")
-"""Pillow renders these with external programs, which is not safe for unknown files."""
+"""Pillow renders these with external programs, which is unsafe for untrusted files."""
 
 
 def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a photo as a viewer shows it: RGB uint8 (height, width, 3), upright, opaque.
+    """Read a photo as an image viewer displays it: RGB uint8 (height, width, 3), upright, opaque.
 
     `source` is a path, the bytes of an image file, a PIL image, or an array.
 
-    - Files, bytes and PIL images are rotated by their EXIF orientation, so masks match the upright picture.
+    - Files, bytes and PIL images are rotated by their EXIF orientation, so masks match the displayed image.
     - Transparent pixels are blended with white. The first frame of an animation is read (of a PIL image, its current
       frame).
     - 16-bit gray is reduced to 8 bits by scaling the full range 0..65535.
@@ -42,19 +42,19 @@ def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises InputError when the source is missing, not an image, damaged, or has more than `max_pixels` pixels.
     """
     if not isinstance(max_pixels, int) or max_pixels < 1:
-        raise InputError(f"expected max_pixels to be a whole number of at least 1, got {max_pixels!r}")
+        raise InputError(f"expected max_pixels to be an integer of at least 1, got {max_pixels!r}")
     if isinstance(source, np.ndarray):
         return array_to_rgb(np.asarray(source))  # np.matrix would stay two-dimensional
     if isinstance(source, Image.Image):
         return _decode(source, _picture_name(source), max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
-        return _read(io.BytesIO(data), len(data), f"the image given as {len(data)} bytes", max_pixels)
+        return _read(io.BytesIO(data), len(data), f"the image passed as {len(data)} bytes", max_pixels)
     if isinstance(source, str | os.PathLike):
         return _read_path(source, max_pixels)
     raise InputError(
         f"expected a path, the bytes of an image file, a PIL image or a NumPy array (height, width, 3), "
-        f"got {type(source).__name__}; a photo cannot be read from it"
+        f"got {type(source).__name__}; pass one of these"
     )
 
 
@@ -62,9 +62,9 @@ def _read_path(source: str | os.PathLike, max_pixels: int) -> np.ndarray:
     path = os.fsdecode(source)
     name = abbreviate(path)
     if not path:
-        raise InputError("the path of the photo is empty; give the path of an image file")
+        raise InputError("expected the path of a photo, got an empty path; pass the path of an image file")
     if name.startswith(("http://", "https://")):
-        raise InputError(f"{name} is a web address; download the photo and pass the file")
+        raise InputError(f"{name} is a URL; download the photo and pass the file")
     with _opened(Path(path), name) as file:
         return _read(file, os.fstat(file.fileno()).st_size, name, max_pixels)
 
@@ -74,7 +74,7 @@ def _opened(path: Path, name: str) -> Iterator[io.BufferedReader]:
     """The regular file at `path`, opened for reading. Raises InputError when it cannot be opened."""
     try:
         if path.is_dir():
-            raise InputError(f"expected a photo file, got {name}, which is a folder; give one of the files in it")
+            raise InputError(f"expected a photo file, got {name}, which is a folder; pass a file in it")
         if path.exists() and not path.is_file():
             raise InputError(f"{name} is not a regular file; copy the photo into a file first")
         file = path.open("rb")
@@ -82,7 +82,7 @@ def _opened(path: Path, name: str) -> Iterator[io.BufferedReader]:
         raise
     except FileNotFoundError:
         raise InputError(f"{name} does not exist; check the path") from None
-    except (OSError, ValueError) as error:  # no permission, name too long, a zero byte in the name
+    except (OSError, ValueError) as error:  # no permission, name too long, NUL byte in the name
         raise InputError(f"{name!r} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     with file:
         yield file
@@ -96,12 +96,12 @@ def _read(file: IO[bytes], size: int, name: str, max_pixels: int) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `max_pixels` is our limit
             picture = Image.open(file)
     except Image.DecompressionBombError:
-        refused = 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS)  # Pillow's own limit; its error does not tell the size
-        size_text = f"more than {refused / 1e6:.0f}"
-        raise InputError(_too_large(name, size_text, min(max_pixels, refused))) from None
+        pillow_limit = 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS)  # its error does not state the size
+        size_text = f"more than {pillow_limit / 1e6:.0f}"
+        raise InputError(_too_large(name, size_text, min(max_pixels, pillow_limit))) from None
     except Image.UnidentifiedImageError:
-        raise InputError(f"{name} is not an image that can be read; convert it to JPEG, PNG or WebP") from None
-    except Exception as error:  # on damaged files Pillow's plugins raise nearly anything
+        raise InputError(f"{name} is not a readable image; convert it to JPEG, PNG or WebP") from None
+    except Exception as error:  # on damaged files Pillow's plugins raise almost any exception
         raise InputError(f"{name} is a damaged image ({error}); save or download it again") from error
     with picture:
         return _decode(picture, name, max_pixels)
@@ -117,20 +117,20 @@ def _decode(picture: Image.Image, name: str, max_pixels: int) -> np.ndarray:
         raise InputError(f"expected at least 1 x 1 pixels, got {name} with {width} x {height}")
     try:
         picture.load()
-    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
+    except Exception as error:  # on damaged files Pillow's decoders raise almost any exception
         raise InputError(f"{name} is truncated or damaged ({error}); save or download it again") from error
     try:
         return picture_to_rgb(picture)
     except InputError as error:
         raise InputError(f"{name} cannot be converted to RGB: {error}") from None
-    except ValueError as error:  # Pillow's, for a mode that it cannot convert
+    except ValueError as error:  # raised by Pillow for a mode that it cannot convert
         raise InputError(f"{name} cannot be converted to RGB: {error}; convert it to JPEG or PNG") from error
 
 
 def _too_large(name: str, size: str, max_pixels: int) -> str:
     return (
-        f"{name} has {size} megapixels; at most {max_pixels / 1e6:.4g} are read; "
-        "shrink it (or raise max_pixels of load_image)"
+        f"{name} has {size} megapixels, above the limit of {max_pixels / 1e6:.4g}; "
+        "shrink it, or raise max_pixels of load_image"
     )
 
 

@@ -22,7 +22,7 @@ MAX_PALETTE_OBJECTS = 255
 
 
 def mask_to_rle(mask: np.ndarray) -> dict[str, Any]:
-    """bool (height, width) -> COCO's compressed RLE, {"size": [height, width], "counts": str}, as JSON can hold it."""
+    """bool (height, width) -> COCO's compressed RLE, {"size": [height, width], "counts": str}, JSON-serializable."""
     return encode_rle(_checked(mask))
 
 
@@ -32,7 +32,7 @@ def rle_to_mask(rle: Mapping[str, Any]) -> np.ndarray:
 
 
 def mask_to_box(mask: np.ndarray) -> np.ndarray:
-    """The tight box of bool (height, width): float32 (4,), xyxy pixel edges; all zeros for an empty mask."""
+    """The tight bounding box of bool (height, width): float32 (4,), xyxy pixel edges; all zeros for an empty mask."""
     columns = np.flatnonzero(_checked(mask).any(axis=0))
     if columns.size == 0:
         return np.zeros(4, dtype=np.float32)
@@ -47,11 +47,11 @@ def masks_to_boxes(masks: np.ndarray) -> np.ndarray:
 
 
 def mask_to_polygons(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarray]:
-    """The outer outlines of bool (height, width), largest first: float32 (points, 2) each, xy pixel edges.
+    """The outer contours of bool (height, width), largest first: float32 (points, 2) each, xy pixel edges.
 
-    With `tolerance` 0 the outlines follow the pixel edges exactly; otherwise points are dropped as long as the
-    outline moves by at most `tolerance` pixels. Holes are filled, since polygons cannot represent them: use RLE where
-    the exact mask matters. Pixels that touch at a corner share an outline.
+    With `tolerance` 0 the contours follow the pixel edges exactly; otherwise points are dropped as long as the
+    contour moves by at most `tolerance` pixels. Holes are filled, since polygons cannot represent them: use RLE where
+    the exact mask matters. Pixels that touch at a corner share a contour.
     """
     import cv2
 
@@ -99,12 +99,12 @@ def probabilities_to_labels(probabilities: np.ndarray) -> np.ndarray:
 
 
 def write_mask_png(path: Path, mask: np.ndarray) -> None:
-    """Write the bytes of `mask_png`; the file appears complete or not at all."""
+    """Write `mask` as PNG (see `mask_png`); the file appears complete or not at all."""
     write_bytes(Path(path), mask_png(mask))
 
 
 def write_palette_png(path: Path, labels: np.ndarray) -> None:
-    """Write the bytes of `palette_png`; the file appears complete or not at all."""
+    """Write `labels` as PNG (see `palette_png`); the file appears complete or not at all."""
     write_bytes(Path(path), palette_png(labels))
 
 
@@ -116,7 +116,7 @@ def mask_png(mask: np.ndarray) -> bytes:
 def palette_png(labels: np.ndarray) -> bytes:
     """Labels, uint8 (height, width) -> an indexed PNG with the colors of DAVIS and PASCAL VOC."""
     if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise InputError(f"expected labels uint8 (height, width), got shape {labels.shape} and type {labels.dtype}")
+        raise InputError(f"expected labels to be uint8 (height, width), got {labels.dtype} {labels.shape}")
     height, width = labels.shape
     picture = Image.frombytes("P", (width, height), labels.tobytes())
     picture.putpalette(voc_colormap().tobytes())
@@ -135,14 +135,14 @@ def voc_colormap() -> np.ndarray:
 
 def _checked(mask: np.ndarray) -> np.ndarray:
     if mask.ndim != 2 or mask.dtype != np.bool_:
-        raise InputError(f"expected a mask bool (height, width), got shape {mask.shape} and type {mask.dtype}")
+        raise InputError(f"expected mask to be bool (height, width), got {mask.dtype} {mask.shape}")
     return mask
 
 
 def _edges(outline: np.ndarray) -> np.ndarray:
-    """The traced outline (points, 2) of a mask at double size -> the corners of the pixel edges along it.
+    """Contour (points, 2) of a mask at double size -> the corners of the polygon along the pixel edges.
 
-    At double size each point lies in one quarter of a pixel, which has one corner of that pixel.
+    At double size each contour point is a quarter of a pixel, which identifies one corner of that pixel.
     """
     corners = (outline + 1) // 2
     corners = corners[(corners != np.roll(corners, 1, axis=0)).any(axis=1)]

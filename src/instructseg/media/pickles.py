@@ -1,4 +1,4 @@
-"""Read pickles of other projects without running code that they contain."""
+"""Read third-party pickles without executing code in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy._core import multiarray, numeric
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """Unpickles dicts, lists, tuples, numbers, strings and bytes; refuses everything else."""
+    """Unpickles dicts, lists, tuples, numbers, strings and bytes; rejects everything else."""
 
     allowed: Mapping[tuple[str, str], Any] = {}
 
@@ -20,14 +20,14 @@ class PlainUnpickler(pickle.Unpickler):
         try:
             return self.allowed[module, name]
         except KeyError:
-            kinds = "plain values and numpy arrays" if self.allowed else "plain values"
-            raise pickle.UnpicklingError(f"asks for {module}.{name}; only {kinds} are read from a pickle") from None
+            allowed = "plain values and NumPy arrays" if self.allowed else "plain values"
+            raise pickle.UnpicklingError(f"contains {module}.{name}; only {allowed} are allowed") from None
 
 
 def _latin1(text: str, codec: str) -> bytes:
-    """The bytes of an array as old pickles write them."""
+    """The bytes of an array, which old pickles store as latin1 text."""
     if codec != "latin1" or not isinstance(text, str):
-        raise pickle.UnpicklingError(f"holds bytes coded as {codec!r}; only latin1 is read")
+        raise pickle.UnpicklingError(f"contains bytes encoded as {codec!r}; only latin1 is supported")
     return text.encode("latin1")
 
 
@@ -35,7 +35,7 @@ _frombuffer = numeric._frombuffer  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class ArraysOnly(PlainUnpickler):
-    """Unpickles plain values and NumPy arrays; refuses everything else."""
+    """Unpickles plain values and NumPy arrays; rejects everything else."""
 
     allowed = {
         ("numpy", "ndarray"): np.ndarray,
@@ -53,12 +53,12 @@ class ArraysOnly(PlainUnpickler):
 def read_pickle(path: Path, unpickler: type[PlainUnpickler] = PlainUnpickler, encoding: str = "ASCII") -> Any:
     """The content of a pickle file; `encoding` is that of byte strings written by Python 2.
 
-    Raises OSError when the file cannot be opened, and pickle.UnpicklingError when its content is damaged or refused.
+    Raises OSError when the file cannot be opened, and pickle.UnpicklingError when its content is damaged or rejected.
     """
     with path.open("rb") as stream:
         try:
             return unpickler(stream, encoding=encoding).load()
         except pickle.UnpicklingError:
             raise
-        except Exception as error:  # on damaged bytes the unpickler raises nearly anything
+        except Exception as error:  # on damaged bytes the unpickler raises almost any exception
             raise pickle.UnpicklingError(f"is damaged ({error!r})") from error

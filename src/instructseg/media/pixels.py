@@ -12,7 +12,7 @@ def picture_to_rgb(picture: Image.Image) -> np.ndarray:
     """Turn a decoded PIL image upright (EXIF orientation) and into RGB uint8 (height, width, 3).
 
     Integer modes ("I;16", "I") are read as 16-bit gray, 0..65535; mode "F" as gray in 0..1.
-    Raises InputError when values lie outside that range, since their scale is not known.
+    Raises InputError when values lie outside that range, because their scale is unknown.
     """
     picture = _upright(picture)
     if picture.mode.startswith("I"):
@@ -27,7 +27,7 @@ def picture_to_rgb(picture: Image.Image) -> np.ndarray:
 def array_to_rgb(array: np.ndarray) -> np.ndarray:
     """Turn (height, width), (height, width, 1), (..., 3) or (..., 4) into a new RGB uint8 (height, width, 3).
 
-    uint8 is copied as it is; float must lie in 0..1 and is scaled to 0..255. A fourth channel is opacity, blended
+    uint8 is copied unchanged; float must be in 0..1 and is scaled to 0..255. A fourth channel is opacity, blended
     with white. Channels are RGB: convert OpenCV arrays (BGR) with `array[..., ::-1]` first; this is not checked.
     Raises InputError for any other shape, type or range.
     """
@@ -44,10 +44,10 @@ def array_to_rgb(array: np.ndarray) -> np.ndarray:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """The picture as its EXIF orientation says; as stored where the EXIF block is damaged.
+    """Apply the EXIF orientation; if the EXIF block is unreadable, return the picture as stored.
 
-    Pillow writes the whole EXIF block back into the transposed picture and fails if it is damaged in any place. It gets
-    a block of the orientation alone, so that such photos come upright too.
+    Pillow copies the whole EXIF block into the transposed picture and fails if any part of it is damaged. It therefore
+    gets a block that contains the orientation only, so that such photos are rotated too.
     """
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
@@ -58,7 +58,7 @@ def _upright(picture: Image.Image) -> Image.Image:
         bare = picture.copy()
         bare.info["exif"] = exif.tobytes()
         return ImageOps.exif_transpose(bare)
-    except Exception:  # on damaged blocks Pillow raises nearly anything; the pixels are fine
+    except Exception:  # on damaged blocks Pillow raises almost any exception; the pixels are intact
         return picture
 
 
@@ -72,7 +72,7 @@ def _scale_16_bit(gray: np.ndarray) -> np.ndarray:
 def _scale_unit(array: np.ndarray, given: str) -> np.ndarray:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0.0 and high <= 1.0):  # also false for NaN
-        raise InputError(f"expected float values in 0..1, got {given} with values from {low:g} to {high:g}; scale it")
+        raise InputError(f"expected float values in 0..1, got {given} with values from {low:g} to {high:g}; rescale it")
     return np.rint(array * np.float32(255)).astype(np.uint8)
 
 

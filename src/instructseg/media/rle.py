@@ -1,6 +1,6 @@
 """Encode and decode COCO's run-length encoding (RLE).
 
-A mask is scanned column by column; runs of False and True alternate, False first. Each run but the first three is
+A mask is scanned column by column; runs of False and True alternate, False first. Each run after the third is
 stored as the difference from the run two before it, in chunks of 5 bits, lowest first, one ASCII character each
 (48 + chunk, bit 0x20 = more follow, bit 0x10 of the last = negative).
 
@@ -18,7 +18,7 @@ from instructseg.errors import InputError
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
-    """bool (height, width) -> {"size": [height, width], "counts": str}, as JSON can hold it."""
+    """bool (height, width) -> {"size": [height, width], "counts": str}, JSON-serializable."""
     from pycocotools import mask as coco
 
     rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
@@ -36,7 +36,7 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
         raise InputError(
             f"expected RLE counts of {height} x {width} = {height * width} pixels, got {runs.sum()} in {runs.size} "
-            "runs; the RLE is damaged or belongs to another size"
+            "runs; the RLE is damaged, or its size is wrong"
         )
     values = np.arange(runs.size) % 2 == 1
     return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
@@ -46,7 +46,7 @@ def _parts(rle: Mapping[str, Any]) -> tuple[int, int, Any]:
     try:
         (height, width), counts = rle["size"], rle["counts"]
         if int(height) < 0 or int(width) < 0 or not isinstance(counts, str | bytes | list | tuple):
-            raise ValueError("negative size or counts of a wrong type")
+            raise ValueError("negative size, or counts of the wrong type")
         if not isinstance(counts, str | bytes):
             counts = np.asarray(counts, dtype=np.int64)
         return int(height), int(width), counts
@@ -63,14 +63,14 @@ def _unpack(counts: str | bytes) -> np.ndarray:
     if codes.size == 0:
         return codes
     if (codes < 0).any() or (codes > 63).any() or codes[-1] & 0x20:
-        raise InputError(f"RLE counts {counts[:20]!r}... hold invalid characters or end early; the RLE is damaged")
+        raise InputError(f"RLE counts {counts[:20]!r}... contain invalid characters or end early; the RLE is damaged")
     ends = np.flatnonzero(codes & 0x20 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
     if lengths.max() > 7:  # 35 bits: no image has such a run, and int64 must not overflow below
-        raise InputError(f"RLE counts {counts[:20]!r}... hold a run of more than 35 bits; the RLE is damaged")
-    place = np.arange(codes.size) - np.repeat(starts, lengths)
-    runs = np.add.reduceat((codes & 0x1F) << (5 * place), starts)
+        raise InputError(f"RLE counts {counts[:20]!r}... contain a run of more than 35 bits; the RLE is damaged")
+    position = np.arange(codes.size) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((codes & 0x1F) << (5 * position), starts)
     runs -= np.where(codes[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
     return _undo_differences(runs)
 

@@ -20,12 +20,12 @@ VIDEO_EXTENSIONS = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts
 def expand_photos(source: str) -> list[Path]:
     """One file, the photos of a folder (not of its subfolders), or those that match a glob pattern ("**" is recursive).
 
-    A single file may have any extension. Of folders and patterns the files with an image extension are taken, sorted,
-    without hidden files and results of this package (.overlay.png, .mask.png).
+    A single file may have any extension. For folders and patterns, files with an image extension are returned, sorted;
+    hidden files and results of this package (.overlay.png, .mask.png) are skipped.
     Raises InputError when there is none.
     """
     if not source:
-        raise InputError("the path of the photo is empty; give a photo, a folder of photos, or a quoted pattern")
+        raise InputError("expected the path of a photo, got an empty path; pass a photo, a folder, or a quoted pattern")
     try:
         path = Path(source).expanduser()
         if path.is_dir():
@@ -39,19 +39,19 @@ def expand_photos(source: str) -> list[Path]:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{abbreviate(source)!r} cannot be read: {reason}; check the path") from error
     if not matches:
-        what = "matches no file" if glob.has_magic(source) else "does not exist"
-        need = "give a photo, a folder of photos, or a quoted pattern like 'photos/*.jpg'"
-        raise InputError(f"{abbreviate(source)} {what}; {need}{_bracket_hint(source)}")
+        problem = "matches no file" if glob.has_magic(source) else "does not exist"
+        hint = f"pass a photo, a folder of photos, or a quoted pattern like 'photos/*.jpg'{_bracket_hint(source)}"
+        raise InputError(f"{abbreviate(source)} {problem}; {hint}")
     return _only_photos(map(Path, matches), f"pattern {source}")
 
 
 def _bracket_hint(source: str) -> str:
-    """The path "we[i]rd" of a folder is not a pattern, but "we[i]rd/*.jpg" is one and matches "weird/*.jpg"."""
-    return " ([...] in a pattern matches one of these characters; [[] matches a bracket)" if "[" in source else ""
+    """Explains [...]: an existing folder "we[i]rd" is not a pattern, but "we[i]rd/*.jpg" matches "weird/*.jpg"."""
+    return " ([...] matches one of the characters in it; [[] matches a bracket)" if "[" in source else ""
 
 
 def expand_clips(source: str) -> list[Path] | None:
-    """The video files of a path or a glob pattern; None when it means photos.
+    """The video files of a path or a glob pattern; None when the source is photos.
 
     An animated GIF is a clip. Raises InputError when a pattern for videos matches nothing.
     """
@@ -65,7 +65,7 @@ def expand_clips(source: str) -> list[Path] | None:
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
     clips = [match for match in matches if match.is_file() and not match.name.endswith(CLIP_OVERLAY)]
     if not clips:
-        raise InputError(f"{source} matches no video; give a file, or a quoted pattern like 'clips/*.mp4'")
+        raise InputError(f"{source} matches no video; pass a video file, or a quoted pattern like 'clips/*.mp4'")
     return clips
 
 
@@ -75,7 +75,7 @@ def _is_animated(path: Path) -> bool:
     try:
         with Image.open(path) as picture:
             return getattr(picture, "is_animated", False)
-    except Exception:  # damaged: `load_image` will say what is wrong
+    except Exception:  # damaged: `load_image` reports the problem
         return False
 
 
@@ -84,7 +84,7 @@ def _only_photos(paths: Iterable[Path], where: str) -> list[Path]:
     photos = sorted(path for path in files if _is_photo(path.name))
     if not photos:
         known = " ".join(sorted(IMAGE_EXTENSIONS))
-        raise InputError(f"{where} has {len(files)} files but no photo; known extensions: {known}")
+        raise InputError(f"{where} has {len(files)} files but no photo; supported extensions: {known}")
     return photos
 
 

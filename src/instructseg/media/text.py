@@ -1,4 +1,4 @@
-"""Render text as small images: panels with rounded corners, in Pillow's built-in font."""
+"""Render text as small images: rounded panels in Pillow's built-in font."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from PIL import Image, ImageDraw, ImageFont
 Color = tuple[int, int, int]
 
 _ROUNDING_SCALE = 4
-"""Corners are drawn this many times larger and then reduced, for smooth edges."""
+"""Supersampling factor of the rounded corners, for smooth edges."""
 
 
 def printable(text: str) -> str:
-    """`text` as one line that the built-in font can draw: accents are dropped, other missing characters become "?"."""
+    """One line that the built-in font can draw: drops accents, replaces other missing characters by "?"."""
     line = " ".join(text.split())
     return "".join(_drawable(letter) for letter in line)
 
 
 def wrap(text: str, size: int, width: int, max_lines: int) -> list[str]:
-    """Break a line into at most `max_lines` of at most `width` pixels; a text that is too long ends in "…".
+    """Break a line into at most `max_lines` of at most `width` pixels; longer text is truncated with "…".
 
-    Returns no lines when not even one letter fits.
+    Returns no lines when not even one character fits.
     """
     lines: list[str] = []
     rest = text
@@ -41,8 +41,8 @@ def panel(text: str, size: int, width: int, fill: Color, opacity: float = 1.0, m
     """A rounded panel with `text` on it, as uint8 RGBA (panel height, panel width, 4), at most `width` pixels wide.
 
     `size` is the font size in pixels; padding and corners scale with it. `opacity` (0..1) is that of the panel; the
-    text is opaque, black or white, whichever contrasts more with `fill`. The panel has no pixels when not even one
-    letter fits.
+    text is opaque, black or white, whichever contrasts more with `fill`. The panel is empty when not even one
+    character fits.
     """
     pad_x, pad_y = round(0.5 * size), round(0.3 * size)
     lines = wrap(printable(text), size, width - 2 * pad_x, max_lines)
@@ -82,7 +82,7 @@ def _length(text: str, size: int) -> int:
 
 
 def _first_line(text: str, size: int, width: int) -> tuple[str, str]:
-    """(the words that fit into `width`, the rest); a word that is wider than `width` is broken."""
+    """(the words that fit into `width`, the remaining text); a word wider than `width` is split."""
     fits = _fitting(text, size, width)
     if fits == len(text):
         return text, ""
@@ -93,7 +93,7 @@ def _first_line(text: str, size: int, width: int) -> tuple[str, str]:
 
 
 def _fitting(text: str, size: int, width: int) -> int:
-    """How many of the first letters fit into `width` pixels, by bisection."""
+    """Number of leading characters that fit into `width` pixels, by bisection."""
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
@@ -102,8 +102,8 @@ def _fitting(text: str, size: int, width: int) -> int:
 
 
 def _shortened(line: str, size: int, width: int) -> str:
-    room = width - _length("…", size)
-    return line[: _fitting(line, size, room)].rstrip(" ,.;:") + "…"
+    max_width = width - _length("…", size)
+    return line[: _fitting(line, size, max_width)].rstrip(" ,.;:") + "…"
 
 
 def _rounded(width: int, height: int, radius: float) -> np.ndarray:
@@ -133,5 +133,5 @@ def _has_glyph(letter: str) -> bool:
 
 
 def _glyph(letter: str) -> bytes:
-    # ImagingCore is a sequence, which its stub does not say.
+    # ImagingCore is a sequence, but its stub does not declare it.
     return bytes(_font(20).getmask(letter))  # pyright: ignore[reportArgumentType]

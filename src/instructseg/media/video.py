@@ -1,4 +1,4 @@
-"""Read any clip (video file, folder of frames, images, camera) as upright RGB frames with their times, one by one."""
+"""Read a clip (video file, folder of frames, images, camera) as a stream of upright RGB frames with timestamps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from instructseg.media.video_file import read_file
 from instructseg.media.video_frames import RawFrame, list_folder, read_camera, read_folder, read_images
 
 VideoInput: TypeAlias = str | os.PathLike | int | Iterable[ImageInput]
-"""What `open_clip` reads: the path of a video file or of a folder of frames, the number of a camera, or images."""
+"""What `open_clip` accepts: the path of a video file or of a folder of frames, the number of a camera, or images."""
 
 MIN_SIDE = 8
 
@@ -53,7 +53,7 @@ class VideoFrame:
     """One frame of a clip."""
 
     index: int
-    """Counts the frames of the source from `start` on, including those that `every` skips."""
+    """Index among the source's frames from `start` on, including those that `every` skips."""
     time: float
     """Seconds from the beginning of the source."""
     image: np.ndarray
@@ -65,11 +65,11 @@ class VideoFrame:
 class VideoReader:
     """The frames of one clip, decoded one by one during iteration.
 
-    A damaged source yields its good frames and then raises InputError.
+    A damaged source yields the frames before the damage and then raises InputError.
 
-    Attributes: `name`: for messages; the path if there is one. `path`: of a file or folder, else None. `repeatable`:
-    whether the clip can be iterated again; iterators and cameras can be read only once. `length`: the number of
-    frames that an iteration yields, None where it is not known before reading. `options`: which frames are read.
+    Attributes: `name`: used in messages; the path if there is one. `path`: of a file or folder, else None.
+    `repeatable`: whether the clip can be iterated again; iterators and cameras can be read only once. `length`: number
+    of frames that an iteration yields, None if unknown before reading. `options`: which frames are read.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         if self._was_read and not self.repeatable:
-            raise InputError(f"{self.name} can be read only once; open it again, or pass a list or a file")
+            raise InputError(f"{self.name} can be read only once; open it again, or pass a list or a file instead")
         self._was_read = True
         yielded = decoded = index = 0
         for raw in self._decode():
@@ -108,7 +108,7 @@ class VideoReader:
 
     def _why_empty(self, decoded: int) -> str:
         if not decoded:
-            return f"{self.name} has no frames; give a clip of at least one frame"
+            return f"{self.name} has no frames; pass a clip with at least one frame"
         end = "its end" if self.options.end is None else f"{self.options.end:g} s"
         return f"{self.name} has no frame between {self.options.start:g} s and {end}; choose another start or end"
 
@@ -116,14 +116,14 @@ class VideoReader:
 def open_clip(source: VideoInput, options: ReadOptions | None = None) -> VideoReader:
     """Open a video file, a folder of frames, images, or a camera.
 
-    - A file in any format that FFmpeg decodes (mp4, mov, mkv, webm, gif, ...). Frames are rotated as the metadata
-      says and keep their own times (variable frame rates too); transparency is blended with white, higher bit depths
-      are reduced to 8 bits.
+    - A file in any format that FFmpeg decodes (mp4, mov, mkv, webm, gif, ...). Frames are rotated according to
+      the metadata and keep their timestamps (variable frame rates are supported); transparency is blended with white,
+      higher bit depths are reduced to 8 bits.
     - A folder: its images in natural order (2.png before 10.png).
     - Images: a list, an array (frames, height, width, 3), or any iterator of what `media.image.load_image` reads.
     - A camera: its number, 0 for the first.
 
-    Raises InputError here for a source that is missing or of the wrong kind, and while reading for a damaged one.
+    Raises InputError for a source that is missing or of the wrong type. A damaged source raises it during iteration.
     """
     options = options or ReadOptions()
     if isinstance(source, int) and not isinstance(source, bool):
@@ -133,7 +133,7 @@ def open_clip(source: VideoInput, options: ReadOptions | None = None) -> VideoRe
     if isinstance(source, bytes | bytearray | memoryview | bool) or not isinstance(source, Iterable):
         raise InputError(
             "expected a video file, a folder of frames, an iterable of images, or the number of a camera, "
-            f"got {type(source).__name__}; a clip cannot be read from it"
+            f"got {type(source).__name__}; pass one of these"
         )
     length = len(source) if isinstance(source, Sequence | np.ndarray) else None
     read = lambda: read_images(source, options.rate)  # noqa: E731
@@ -151,12 +151,12 @@ def _open_path(path: Path, options: ReadOptions) -> VideoReader:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{str(path)!r} cannot be read: {reason}; check the path") from error
-    what = "is not a regular file" if exists else "does not exist"
-    raise InputError(f"{path} {what}; give a video file or a folder of frames")
+    problem = "is not a regular file" if exists else "does not exist"
+    raise InputError(f"{path} {problem}; pass a video file or a folder of frames")
 
 
 def _count_selected(length: int, options: ReadOptions) -> int:
-    """How many of `length` frames, at the options' rate, are read."""
+    """Number of frames that `options` select from `length` frames at the options' rate."""
     times = np.arange(length) / options.rate
     end = np.inf if options.end is None else options.end
     inside = int(((times >= options.start) & (times < end)).sum())

@@ -1,4 +1,4 @@
-"""Decode video files with PyAV into upright frames with their times; damage raises an error after the good frames."""
+"""Decode video files with PyAV into upright frames with timestamps; damage raises an error after the valid frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TEXT_FORMATS = {"tty"}  # FFmpeg renders text files as video
 def read_file(path: Path, start: float = 0.0) -> Iterator[RawFrame]:
     """Decode the first video stream; with `start` (seconds) decoding begins at a key frame at or before it.
 
-    Times are seconds from the beginning of the file. Raises InputError after the last good frame when the file cannot
+    Times are seconds from the beginning of the file. Raises InputError after the last valid frame when the file cannot
     be decoded further or ends before the duration in its header.
     """
     with open_media(path) as container:
@@ -36,19 +36,19 @@ def read_file(path: Path, start: float = 0.0) -> Iterator[RawFrame]:
         origin = (container.start_time or 0) / _MICROSECONDS
         if start > 0:
             _seek(container, start + origin)
-        reached, count = origin, 0
-        unfinished = container.format.name == "gif" and _GIF_TRAILER not in _last_bytes(path)
+        end_time, count = origin, 0
+        truncated = container.format.name == "gif" and _GIF_TRAILER not in _last_bytes(path)
         decoded = _decode(container, stream, path)
-        for frame in _all_but_last(decoded) if unfinished else decoded:
+        for frame in _all_but_last(decoded) if truncated else decoded:
             rate = float(stream.average_rate or 25)
             time = origin + count / rate
             if frame.pts is not None and stream.time_base is not None:
                 time = float(frame.pts * stream.time_base)
             yield RawFrame(time - origin, lambda frame=frame: to_rgb(frame))
-            reached, count = max(reached, time + 1 / rate), count + 1
-        if unfinished:
+            end_time, count = max(end_time, time + 1 / rate), count + 1
+        if truncated:
             raise InputError(_damage(path, count, stream, "the end of the file is missing"))
-        _check_end(stream, path, reached, count)
+        _check_end(stream, path, end_time, count)
 
 
 @contextmanager
@@ -63,12 +63,12 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         container = av.open(str(path.absolute()), metadata_errors="replace")
     except (FFmpegError, OSError) as error:
         raise InputError(
-            f"{path} is not a video that can be read ({error.strerror}), or it is truncated; "
+            f"{path} is not a readable video, or it is truncated ({error.strerror}); "
             "copy it again, or convert it to mp4"
         ) from error
     with container:
         if container.format.name in _TEXT_FORMATS:
-            raise InputError(f"expected a video, got {path}, which is a text file; give a video file")
+            raise InputError(f"expected a video, got {path}, which is a text file; pass a video file")
         yield container
 
 
@@ -81,14 +81,14 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         kinds = ", ".join(stream.type for stream in container.streams)
-        raise InputError(f"{path} has no video stream (its streams: {kinds}); give a video file")
+        raise InputError(f"{path} has no video stream (its streams: {kinds}); pass a video file")
     if streams[0].codec_context is None:
         raise InputError(f"{path} has a video stream that this FFmpeg cannot decode; convert it to H.264 mp4")
     return streams[0]
 
 
 def to_rgb(frame: VideoFrame) -> np.ndarray:
-    """A decoded frame as a viewer shows it: RGB uint8 (height, width, 3), upright, transparency blended with white."""
+    """A decoded frame as displayed: RGB uint8 (height, width, 3), upright, transparency blended with white."""
     transparent = any(part.is_alpha for part in frame.format.components)
     pixels = frame.to_ndarray(format="rgba" if transparent else "rgb24")
     return array_to_rgb(_upright(pixels, _display_matrix(frame)))
@@ -98,13 +98,13 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     """Signs (a, b, c, d) of the display matrix: displayed x = a x + c y, displayed y = b x + d y; y points down."""
     from av.sidedata.sidedata import Type
 
-    # The stub of PyAV knows strings as keys only; the container also takes members of Type.
+    # PyAV's stub declares string keys only; the container also accepts members of Type.
     data = frame.side_data.get(Type.DISPLAYMATRIX)  # pyright: ignore[reportCallIssue, reportArgumentType]
     if data is None:
         return 1, 0, 0, 1
     matrix = np.frombuffer(data, dtype=np.int32, count=9)
     a, b, c, d = (int(value) for value in np.sign(matrix[[0, 1, 3, 4]]))
-    if abs(a * d - b * c) != 1 or a * b != 0:  # not a rotation by a multiple of 90 degrees: displayed as stored
+    if abs(a * d - b * c) != 1 or a * b != 0:  # not a rotation by a multiple of 90 degrees: keep as stored
         return 1, 0, 0, 1
     return a, b, c, d
 
@@ -117,7 +117,7 @@ def _upright(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarra
 
 
 def _seek(container: InputContainer, seconds: float) -> None:
-    """Go to a key frame before `seconds`; a format without seeking is read from its beginning."""
+    """Seek to a key frame before `seconds`; a format that cannot seek is read from the start."""
     from av.error import FFmpegError
 
     with suppress(FFmpegError):
@@ -132,7 +132,7 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Itera
     for packet in container.demux(stream):
         try:
             if packet.is_corrupt:
-                raise InvalidDataError(0, "the data of a frame are incomplete")
+                raise InvalidDataError(0, "frame data is incomplete")
             frames = [frame for frame in packet.decode() if not frame.is_corrupt]
         except FFmpegError as error:
             delayed = [frame for frame in _delayed_frames(stream) if frame.pts != packet.pts]
@@ -144,12 +144,12 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Itera
 
 
 def _all_but_last(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """The last frame of a truncated GIF is incomplete, and nothing in it says so."""
+    """Drop the last frame, which is incomplete in a truncated GIF without a decoder error."""
     return (frame for frame, _ in pairwise(frames))
 
 
 def _delayed_frames(stream: VideoStream) -> list[VideoFrame]:
-    """Frames that the decoder had not returned yet when a later packet was damaged."""
+    """Frames still buffered in the decoder when a later packet turned out to be damaged."""
     from av.error import FFmpegError
 
     with suppress(FFmpegError):
@@ -157,14 +157,14 @@ def _delayed_frames(stream: VideoStream) -> list[VideoFrame]:
     return []
 
 
-def _check_end(stream: VideoStream, path: Path, reached: float, count: int) -> None:
-    """Compare the time that was reached (seconds) with the header: a file may end early without a decoder error."""
+def _check_end(stream: VideoStream, path: Path, end_time: float, count: int) -> None:
+    """Compare the end of the last frame (seconds) with the header: a file may end early without a decoder error."""
     if not count:
         raise InputError(_damage(path, 0, stream, "nothing can be decoded"))
     duration = _duration(stream)
     if duration is None:
         return
-    missing = duration + _stream_start(stream) - reached
+    missing = duration + _stream_start(stream) - end_time
     if missing > max(0.02 * duration, 2.5 / float(stream.average_rate or 25)):
         raise InputError(_damage(path, count, stream, f"the last {missing:.1f} s are missing"))
 
@@ -176,7 +176,7 @@ def _last_bytes(path: Path, count: int = 8) -> bytes:
 
 
 def _duration(stream: VideoStream) -> float | None:
-    """Seconds that the header names, None where it names none."""
+    """Duration in seconds according to the header; None if the header has none."""
     if stream.duration and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     tag = stream.metadata.get("DURATION", "")  # Matroska, WebM: "00:00:02.040000000"
@@ -192,8 +192,8 @@ def _stream_start(stream: VideoStream) -> float:
 
 
 def _damage(path: Path, count: int, stream: VideoStream, reason: str) -> str:
-    declared = f" (its header says {stream.frames})" if stream.frames > count else ""
+    declared = f" (its header declares {stream.frames})" if stream.frames > count else ""
     return (
-        f"{path} has {count} decodable frames{declared} and breaks off there: {reason}; "
+        f"{path} has only {count} decodable frames{declared}: {reason}; "
         "copy it again, or re-encode it: ffmpeg -i in.mp4 -c:v libx264 out.mp4"
     )

@@ -17,7 +17,7 @@ from instructseg.media.sources import expand_photos
 
 @dataclass(frozen=True)
 class RawFrame:
-    """A frame that is decoded when `load` is called; `time` in seconds, `name` is empty where the source has none."""
+    """A frame that is decoded when `load` is called; `time` in seconds, `name` empty if the source has no names."""
 
     time: float
     load: Callable[[], np.ndarray]
@@ -25,7 +25,7 @@ class RawFrame:
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """The images of a folder in natural order: 2.png before 10.png. Raises InputError when there are none."""
+    """The images of a folder in natural order: 2.png before 10.png. Raises InputError when there is none."""
     return sorted(expand_photos(str(folder)), key=lambda path: _natural(path.stem))
 
 
@@ -37,7 +37,7 @@ def read_folder(files: list[Path], rate: float) -> Iterator[RawFrame]:
 
 
 def read_images(images: Iterable[ImageInput], rate: float) -> Iterator[RawFrame]:
-    """Images as frames, `rate` per second; errors name the number of the image."""
+    """Images as frames, `rate` per second; errors state the index of the image."""
     for position, image in enumerate(images):
         yield RawFrame(position / rate, lambda image=image, position=position: _load(image, position))
 
@@ -52,9 +52,9 @@ def read_camera(number: int) -> Iterator[RawFrame]:
             raise InputError(f"camera {number} cannot be opened; check that it is connected and not in use")
         started = None
         while True:
-            good, picture = camera.read()
+            success, picture = camera.read()
             now = time.monotonic()
-            if not good:
+            if not success:
                 return
             started = now if started is None else started
             yield RawFrame(now - started, lambda picture=picture: np.ascontiguousarray(picture[..., ::-1]))

@@ -1,4 +1,4 @@
-"""Copy the sound of one file into another: unchanged where mp4 can hold its codec, else re-encoded as AAC."""
+"""Copy the audio of one file into another: unchanged if mp4 supports its codec, else re-encoded as AAC."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _COPYABLE = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 
 
 class Sound(Protocol):
-    """The sound of a clip, written little by little as the frames are."""
+    """The audio of a clip, written incrementally alongside the frames."""
 
     def copy_until(self, time: float) -> None:
-        """Write the sound before `time` (seconds in the source)."""
+        """Write the audio before `time` (seconds in the source)."""
 
     def finish(self) -> None:
         """Write what the encoder has buffered."""
 
 
 def open_sound(path: Path, target: OutputContainer, begin: float, opened: ExitStack) -> Sound | None:
-    """The first audio stream of a file from `begin` (seconds) on; None where there is none that can be read.
+    """The first audio stream of a file from `begin` (seconds) on; None if it has no readable one.
 
-    `opened` closes the file in the end.
+    The file is closed when `opened` is.
     """
     try:
         source = opened.enter_context(open_media(path)) if path.is_file() else None
@@ -47,7 +47,7 @@ def open_sound(path: Path, target: OutputContainer, begin: float, opened: ExitSt
 
 
 class _CopiedSound:
-    """Packets of the source with their times shifted by `begin`."""
+    """Packets of the source with timestamps shifted by `begin`."""
 
     def __init__(self, source: InputContainer, target: OutputContainer, begin: float):
         self._origin, self._begin, self._target = _start_time(source), begin, target
@@ -72,7 +72,7 @@ class _CopiedSound:
 
 
 class _EncodedSound:
-    """Decoded audio with its times shifted by `begin`, encoded as AAC in mono or stereo."""
+    """Decoded audio with timestamps shifted by `begin`, encoded as AAC in mono or stereo."""
 
     def __init__(self, source: InputContainer, target: OutputContainer, begin: float):
         import av
@@ -107,7 +107,7 @@ def _start_time(source: InputContainer) -> float:
 
 
 def _seek(source: InputContainer, seconds: float | None) -> None:
-    """Go to `seconds`; a format without seeking is read from its beginning."""
+    """Seek to `seconds`; a format that cannot seek is read from the start."""
     from av.error import FFmpegError
 
     if seconds is not None:
@@ -118,7 +118,7 @@ def _seek(source: InputContainer, seconds: float | None) -> None:
 def _audio_packets(source: InputContainer) -> Iterator[Packet]:
     from av.error import FFmpegError
 
-    with suppress(FFmpegError):  # the sound ends where the file is damaged; its frames raise the error
+    with suppress(FFmpegError):  # audio ends at the damage; reading the frames raises the error
         yield from (packet for packet in source.demux(source.streams.audio[0]) if packet.pts is not None)
 
 
@@ -129,10 +129,10 @@ def _audio_frames(source: InputContainer) -> Iterator[AudioFrame]:
         yield from (frame for frame in source.decode(source.streams.audio[0]) if frame.pts is not None)
 
 
-def _seconds(piece: Packet | AudioFrame) -> float:
-    return float((piece.pts or 0) * (piece.time_base or 0))
+def _seconds(item: Packet | AudioFrame) -> float:
+    return float((item.pts or 0) * (item.time_base or 0))
 
 
-def _shifted(piece: Packet | AudioFrame, seconds: float) -> int:
-    """The presentation time of `piece` less `seconds`, in its time base."""
-    return (piece.pts or 0) - round(Fraction(seconds) / (piece.time_base or Fraction(1)))
+def _shifted(item: Packet | AudioFrame, seconds: float) -> int:
+    """The presentation time of `item` less `seconds`, in its time base."""
+    return (item.pts or 0) - round(Fraction(seconds) / (item.time_base or Fraction(1)))

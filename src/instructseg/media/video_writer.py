@@ -1,4 +1,4 @@
-"""Write frames with their times as an mp4 that common players show, with the sound of another file."""
+"""Write frames with timestamps as an mp4 that common players support, with the audio of another file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _QUALITY = {"crf": "20", "preset": "veryfast"}
 
 
 class VideoWriter:
-    """Write RGB frames one by one as H.264 mp4, at their own times (variable frame rates are kept).
+    """Write RGB frames one by one as H.264 mp4, at their timestamps (variable frame rates are kept).
 
         with VideoWriter(Path("out.mp4"), sound=Path("clip.mp4")) as writer:
             writer.add(image, 0.04)
 
-    The file appears when the block ends without an error, and not at all otherwise. Odd sizes get one more row or
-    column; a frame of another size than the first is scaled and padded to the first's size. `rate` (frames per second)
-    sets how long the last frame is shown. `sound`: a file whose first audio stream is copied for the time of the
-    frames; it may have none. Raises InputError when the file cannot be written.
+    The file appears only if the block ends without an error. Odd sizes are padded by one row or column; a frame whose
+    size differs from the first frame's is scaled and padded to that size. `rate` (frames per second)
+    sets how long the last frame is shown. `sound`: a file whose first audio stream, if any, is copied for the
+    duration of the frames. Raises InputError when the file cannot be written.
     """
 
     def __init__(self, path: Path, rate: float = 25.0, sound: Path | None = None):
@@ -55,7 +55,7 @@ class VideoWriter:
         return self
 
     def add(self, image: np.ndarray, time: float) -> None:
-        """Append RGB uint8 (height, width, 3) shown from `time` (seconds, increasing) on."""
+        """Append RGB uint8 (height, width, 3), shown from `time` (seconds, increasing) on."""
         import av
 
         with self._write_errors():
@@ -98,7 +98,7 @@ class VideoWriter:
             raise InputError(f"{self.path} cannot be written: {error.strerror}; choose another folder") from error
 
     def _start(self, image: np.ndarray, time: float) -> tuple[int, int]:
-        """Open the streams at the size of the first frame, made even; return that size."""
+        """Open the streams at the size of the first frame, rounded up to even numbers; return that size."""
         from instructseg.media.video_sound import open_sound
 
         height, width = image.shape[:2]
@@ -112,20 +112,20 @@ class VideoWriter:
         return self._size
 
     def _mux(self, frame: VideoFrame | None) -> None:
-        """Encode a frame, or with None what the encoder has buffered."""
+        """Encode a frame; None flushes the encoder."""
         for packet in self._stream.encode(frame):
-            packet.duration = round(_CLOCK / self.rate)  # players need that of the last frame
+            packet.duration = round(_CLOCK / self.rate)  # players need the duration of the last frame
             self._container.mux(packet)
 
 
 def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image at `size`: one missing row or column is repeated, other sizes are scaled and centred on black."""
+    """The image at `size`: one missing row or column is repeated; other sizes are scaled and centred on black."""
     missing = size[0] - image.shape[0], size[1] - image.shape[1]
     if all(0 <= gap <= 1 for gap in missing):
         return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
     scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    page = np.zeros((*size, 3), dtype=np.uint8)
+    canvas = np.zeros((*size, 3), dtype=np.uint8)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    page[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return page
+    canvas[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return canvas

@@ -9,8 +9,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = "sdpa_in_blocks"
-BLOCK = 128  # queries; 128 to 384 take about the same time
-LONG = 512  # queries below which one call is as fast
+BLOCK = 128  # queries per block; 128 to 384 take about the same time
+LONG = 512  # min queries for blocks: below it, one call is as fast
 
 
 def attention_in_blocks(
@@ -18,10 +18,10 @@ def attention_in_blocks(
 ) -> tuple[Tensor, None]:
     """Scaled dot product attention, (batch, heads, length, head dim) each -> (batch, length, heads, head dim).
 
-    A causal mask leaves early queries few keys, but PyTorch's CPU kernel computes all of them. With a mask and a long
-    sequence, each block of queries gets the keys up to the last one that any of them attends to: the same values, in
-    about two thirds of the time at 1,290 keys. With gradients, attention is explicit matrix products. Everything else
-    is transformers' `sdpa`.
+    Under a causal mask early queries attend to few keys, but PyTorch's CPU kernel computes all of them. With a mask
+    and a long sequence, each block of queries is computed with the keys up to the last one that any of them attends
+    to: the same result, in about two thirds of the time at 1,290 keys. When gradients are needed, attention is computed
+    by explicit matrix products. All other cases use transformers' `sdpa`.
     """
     if attention_mask is not None and query.device.type == "cpu" and query.requires_grad:
         return _explicit_attention(query, key, value, attention_mask, **options), None
@@ -44,8 +44,8 @@ def _explicit_attention(
 ) -> Tensor:
     """Attention as matrix products, whose backward pass on a CPU is several times faster than the kernel's.
 
-    In half precision, scores are rounded before the softmax, as in every unfused attention. Query heads that share a
-    key head are rows of one product.
+    In half precision, scores are rounded before the softmax, as in any unfused attention. Query heads that share a
+    key head are rows of one matrix product.
     """
     groups = query.shape[1] // key.shape[1]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -63,7 +63,7 @@ def _explicit_attention(
 def _key_count(mask: Tensor) -> int:
     """Number of keys up to the last one that any query attends to; `mask` is bool or additive.
 
-    All keys if some query attends to none: it weights all of them equally.
+    All keys if some query attends to none, because softmax then weights all keys equally.
     """
     attended = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
     if not bool(attended.any(-1).all()):
@@ -72,7 +72,7 @@ def _key_count(mask: Tensor) -> int:
 
 
 def attend_in_blocks(model: PreTrainedModel) -> None:
-    """Switch a model from `sdpa` to `attention_in_blocks`; a model with another implementation is left alone."""
+    """Switch a model from `sdpa` to `attention_in_blocks`; models with other implementations are unchanged."""
     AttentionInterface.register(NAME, attention_in_blocks)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     if model.config._attn_implementation == "sdpa":

@@ -1,4 +1,4 @@
-"""Auxiliary heads: modules that only training uses, each with a loss of its own (`AuxiliaryHeadsConfig`).
+"""Auxiliary heads: modules used only in training, each with its own loss (`AuxiliaryHeadsConfig`).
 
 Each head stays attached to the module whose features it reads (the perceiver, the mask decoder, the model), so that
 training, freezing or restarting that module includes its head.
@@ -14,7 +14,7 @@ class PixelClassificationHead(nn.Module):
     """Classify pixels by the similarity of their mask feature with word embeddings of class names."""
 
     points_per_image = 1024
-    # Word embeddings of two nouns have a cosine near 0.4: a scale of 10 hardly separated eighty classes.
+    # Word embeddings of two nouns have a cosine near 0.4: a scale of 10 barely separated eighty classes.
     initial_scale = 30.0
 
     def __init__(self, mask_size: int, text_size: int):
@@ -49,7 +49,7 @@ class PixelClassificationHead(nn.Module):
 
 
 class TextToPixelHead(nn.Module):
-    """Predict one mask per instruction straight from the multi-grained text embedding, without queries.
+    """Predict one mask per instruction directly from the multi-grained text embedding, without queries.
 
     Shapes: mask_features (batch, mask_size, height, width), text (batch, instructions, hidden_size)
     -> logits (batch, instructions, height, width).
@@ -68,10 +68,10 @@ class TextToPixelHead(nn.Module):
 class LocalizationHead(nn.Module):
     """Predict from a frame's OVP tokens where in that frame the instruction's object is.
 
-    The tokens alone are the input, so they must carry the location: the language model sees nothing else of a
+    The tokens are the only input, so they must encode the location: the language model gets nothing else from a
     reference frame.
 
-    Shapes: tokens (..., latents, dim) -> logits (..., CELLS, CELLS), rows first, stretched over the frame.
+    Shapes: tokens (..., latents, dim) -> logits (..., CELLS, CELLS), row-major, stretched over the frame.
     """
 
     CELLS = 12

@@ -1,4 +1,4 @@
-"""Checks of what people hand to the processor, made before anything is computed from it."""
+"""Validation of the processor's arguments, before anything is computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = {
 }
 
 INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf"}
-"""Unicode categories of separators, control and format characters: a text of these alone is empty to a reader."""
+"""Unicode categories of separators, control and format characters: a text made only of these looks empty."""
 
 
 def check_text(text: object, name: str = "instruction") -> None:
@@ -44,11 +44,11 @@ def check_limits(max_masks: object, threshold: object) -> None:
 
 
 def check_task(task: Task | str) -> Task:
-    """The task of that name. Raises InputError unless it is a segmentation task."""
+    """The task named `task`. Raises InputError unless it is a segmentation task."""
     known = [kind for kind in Task if kind is not Task.CHAT]
     if not isinstance(task, str) or task not in known:
         names = ", ".join(kind.value for kind in known)
-        raise InputError(f"expected task to be one of {names}, got {task!r}; use one of them")
+        raise InputError(f"expected task to be one of {names}, got {task!r}")
     return Task(task)
 
 
@@ -66,14 +66,16 @@ def check_batch(frames: Sequence, instructions: Sequence, tasks: Sequence, keys:
     counts = [len(frames), len(instructions), len(tasks), len(keys)]
     if len(set(counts)) > 1 or not counts[0]:
         actual = "{} visuals, {} lists of instructions, {} tasks and {} key frames".format(*counts)
-        raise InputError(f"expected at least one visual and one of the others for each, got {actual}; complete them")
+        raise InputError(
+            f"expected at least one visual, each with a list of instructions, a task and a key frame, got {actual}"
+        )
     for visual, key in zip(frames, keys, strict=True):
         if not 0 <= key < len(visual):
-            raise InputError(f"expected the index of one of {len(visual)} frames as key frame, got {key}; correct it")
+            raise InputError(f"expected key to be the index of one of {len(visual)} frames, got {key}")
 
 
 def check_frame(frame: object) -> np.ndarray:
-    """The frame itself. Raises InputError unless it is RGB uint8 (height, width, 3) with at least one pixel."""
+    """Return the frame. Raises InputError unless it is RGB uint8 (height, width, 3) with at least one pixel."""
     expected = "expected a frame to be an RGB uint8 array (height, width, 3)"
     if not isinstance(frame, np.ndarray):
         raise InputError(f"{expected}, got {type(frame).__name__}; load it with media.image.load_image")

@@ -1,7 +1,7 @@
 """InstructSegConfig: every size and every option of the model, nested by part. Presets are in `presets`.
 
-Old field names in files, see `legacy_names`, are read as well. Annotations stay evaluated in this file: `strict`
-checks nothing where they are strings.
+Files with old field names (`legacy_names`) load too. This file has no `from __future__ import annotations`, because
+`strict` cannot check annotations that are strings.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ class PerceiverConfig(PreTrainedConfig):
     model_type = "instructseg_perceiver"
 
     num_latents: int = 128
-    """Learned latents, and so OVP tokens of each (frame, instruction) pair; 1 or more."""
+    """Number of learned latents, i.e. OVP tokens per (frame, instruction) pair; 1 or more."""
     depth: int = 3
     """Cross-attention layers; 1 or more."""
     num_heads: int = 8
@@ -32,7 +32,7 @@ class PerceiverConfig(PreTrainedConfig):
     ffn_ratio: int = 2
     """Width of the feed-forward blocks, as a multiple of the language model's width; 1 or more."""
     latents_in_keys: bool = False
-    """Latents also attend to themselves. Eq. 1 has visual and text tokens as keys only; the released weights need
+    """Include the latents in the keys. Eq. 1 has visual and text tokens as keys only; the released weights need
     True."""
 
 
@@ -53,7 +53,7 @@ class TextFusionConfig(PreTrainedConfig):
     ffn_ratio: int = 2
     """Width of the feed-forward blocks, as a multiple of `hidden_size`; 1 or more."""
     granularity: Literal["global", "detailed", "both"] = "both"
-    """Text tokens that take part (Table 8): the pooled one ("global"), each word's ("detailed"), or both as in the
+    """Text tokens that are fused (Table 8): the pooled one ("global"), one per word ("detailed"), or both as in the
     paper. The released weights need "global": there, the detail tokens cannot reach the output."""
 
 
@@ -83,29 +83,29 @@ class SegmentationDecoderConfig(PreTrainedConfig):
     """Give both convolutions of the FPN a bias and its lateral one a ReLU. The released weights need True, Mask2Former
     has False."""
     coarsest_in_masks: bool = False
-    """Add a linear projection of the backbone's coarsest map to the mask features: a short path for what the backbone
-    knows of the objects, worth most in short trainings. The released weights need False, nano True."""
+    """Add a linear projection of the backbone's coarsest map to the mask features: a shortcut for
+    the backbone's semantic features, most useful in short trainings. The released weights need False, nano True."""
     mask_position: bool = False
-    """Add a projected 2-D sine position to the mask features, so that a dot product can tell left from right. The
-    released weights need False, nano True."""
+    """Add a projected 2-D sine position to the mask features, so that a dot product can distinguish left from right.
+    The released weights need False, nano True."""
 
 
 @strict
 class AuxiliaryHeadsConfig(PreTrainedConfig):
-    """Heads that only training uses, each with a loss of its own. Released weights have none, nano all three."""
+    """Heads used only in training, each with its own loss. Released weights have none, nano all three."""
 
     model_type = "instructseg_auxiliary_heads"
 
     pixel_classification: bool = False
     """Classify pixels of the mask features by the language model's embeddings of nouns."""
     text_to_pixel: bool = False
-    """Predict one mask straight from the multi-grained text embedding, without queries."""
+    """Predict one mask directly from the multi-grained text embedding, without queries."""
     localization: bool = False
     """Predict from a reference frame's OVP tokens where in that frame the object is; needs a perceiver."""
 
 
 if TYPE_CHECKING:
-    # The parts that come from transformers are of many classes; these are the fields that this package reads.
+    # Configurations from transformers have many classes; these are the fields that this package reads.
     class LanguageModelConfig(PreTrainedConfig):
         vocab_size: int
         hidden_size: int
@@ -128,7 +128,7 @@ if TYPE_CHECKING:
     Decoder = SegmentationDecoderConfig
     OptionalAuxiliaryHeads = AuxiliaryHeadsConfig | None
 else:
-    # What the constructor takes; it makes configurations of dicts.
+    # Types that the constructor accepts; it converts dicts to configurations.
     LanguageModelConfig = BackboneConfig = Decoder = OptionalClipEncoder = dict | PreTrainedConfig | None
     OptionalPerceiver = OptionalTextFusion = OptionalAuxiliaryHeads = dict | PreTrainedConfig | None
 
@@ -158,7 +158,7 @@ class InstructSegConfig(PreTrainedConfig):
     """Language model: any decoder that `AutoModel` builds and that takes `inputs_embeds`."""
     vision_config: OptionalClipEncoder = None
     """CLIP-type encoder: any vision model of `AutoModel`. None: visual tokens come from the coarsest map of the
-    fine-grained backbone instead, which spares small models one encoder."""
+    fine-grained backbone instead, which saves small models an encoder."""
     backbone_config: BackboneConfig = UNSET
     """Fine-grained visual encoder: any `AutoBackbone` with maps of strides 4, 8, 16 and 32."""
     perceiver_config: OptionalPerceiver = None
@@ -168,31 +168,31 @@ class InstructSegConfig(PreTrainedConfig):
     decoder_config: Decoder = UNSET
     """Segmentation decoder."""
     auxiliary_config: OptionalAuxiliaryHeads = None
-    """Heads that only training uses. None: no such head."""
+    """Heads used only in training. None: no such heads."""
     num_mask_tokens: int = 100
-    """N, mask tokens and so mask proposals per instruction; 1 or more."""
+    """N, mask tokens (and mask proposals) per instruction; 1 or more."""
     num_reference_frames: int = 4
     """T_r of Table 7, reference frames per key frame of a video; 1 or more."""
     reference_policy: ReferencePolicy = "nearest"
-    """Frames of a clip that are its reference frames unless the caller specifies others: "nearest" to the key frame
-    (released), "uniform" over the clip, or "relevant" to the instruction. Best as in the model's training."""
+    """Default choice of a clip's reference frames: "nearest" to the key frame (released), "uniform" over the clip, or
+    "relevant" to the instruction. Should match the model's training."""
     block_order: Literal["released", "image_first"] = "image_first"
     """Order of the sequence's blocks: references, image, instruction, masks ("released", which the released weights
-    need), or image, references, instruction, masks ("image_first", so that instructions share the image's part)."""
+    need), or image, references, instruction, masks ("image_first", so that instructions share the visual's prefix)."""
     prompt_set: Literal["paper", "released"] = "paper"
     """Prompt templates: those of Table 10, or those that the released weights were trained with and need."""
     vision_feature_layer: int = -2
-    """Hidden state of the CLIP-type encoder that is read; an index, negative from the end."""
+    """Index of the CLIP-type encoder's hidden state that is used; negative indices count from the end."""
     projector: Literal["mlp", "concept"] = "mlp"
-    """Visual tokens: Linear, GELU, Linear ("mlp"), or that plus the class names that the backbone's classifier gives
-    each cell, as word embeddings ("concept"; needs `vision_config` None and a backbone with a classifier)."""
+    """Visual tokens: Linear, GELU, Linear ("mlp"), or that plus the word embeddings of the classes that the backbone's
+    classifier predicts for each cell ("concept"; needs `vision_config` None and a backbone with a classifier)."""
     token_position: bool = False
     """Add a projected 2-D sine position to visual tokens that come from the backbone. The released weights need
     False, nano True."""
     lm_head_size: int | None = None
     """Rows of the output embedding. None: the size of the vocabulary."""
     tie_word_embeddings: bool = False
-    """The output embedding is the input embedding."""
+    """Share one weight matrix between input and output embeddings."""
     selection: Selection = "score"
     """Ranking of proposals: by the score, a sigmoid of the similarity with the text, or by the score times the mean
     probability of the mask's foreground ("score_x_quality", as the released evaluators)."""
@@ -201,12 +201,12 @@ class InstructSegConfig(PreTrainedConfig):
     video_threshold: float | int | None = None
     """Minimum score of a mask in a video frame, 0 to 1. None: `score_threshold`."""
     video_contrast: float | int | None = None
-    """A tracked object is absent from frames whose score lies this far below those of the clip's best frames, in
-    log-odds; 0 or more. None: only the threshold decides."""
+    """Margin in log-odds, 0 or more: a tracked object is absent from frames whose score is this far below the scores
+    of the clip's best frames. None: only the threshold decides."""
     converted_from: dict | None = None
-    """Origin of converted weights: tables and sha256 of the source files."""
+    """Origin of converted weights: conversion tables, and sha256 of the source files."""
     initializer_range: float | int = 0.02
-    """Standard deviation of fresh mask tokens; 0 or more."""
+    """Standard deviation of newly initialized mask tokens; 0 or more."""
 
     if TYPE_CHECKING:
 

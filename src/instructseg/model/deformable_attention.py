@@ -16,14 +16,14 @@ class MultiScaleDeformableAttention(nn.Module):
     """Each query attends to a few sampled points of every level, around its own reference point.
 
     Shapes: queries (batch, queries, dim), reference (queries, 2) or (batch, queries, levels, 2) in [0, 1] as (x, y),
-    values (batch, cells, dim) with the levels' maps flattened one after the other, sizes [(height, width), ...],
-    padding_mask bool (batch, cells), True = padding, whose value is zero -> (batch, queries, dim).
+    values (batch, cells, dim) with the flattened maps of all levels concatenated, sizes [(height, width), ...],
+    padding_mask bool (batch, cells), True = padding, whose values are set to zero -> (batch, queries, dim).
     """
 
     def __init__(self, hidden_size: int, num_heads: int, num_levels: int, num_points: int):
         super().__init__()
         if hidden_size % num_heads:
-            raise ValueError(f"hidden_size {hidden_size} is not a multiple of num_heads {num_heads}")
+            raise ValueError(f"expected hidden_size to be a multiple of num_heads, got {hidden_size} and {num_heads}")
         self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
         self.sampling_offsets = nn.Linear(hidden_size, num_heads * num_levels * num_points * 2)
         self.attention_weights = nn.Linear(hidden_size, num_heads * num_levels * num_points)
@@ -65,8 +65,8 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = self.attention_weights(queries).float().view(batch, length, heads, levels * points).softmax(-1)
         if reference.ndim == 2:
             reference = reference[None, :, None].expand(batch, -1, levels, -1)
-        read = sum_of_rows if queries.device.type == "cpu" else sum_of_grids
-        sampled = read(
+        sample = sum_of_rows if queries.device.type == "cpu" else sum_of_grids
+        sampled = sample(
             values.float().unflatten(-1, (heads, -1)), reference, offsets, weights.view_as(offsets[..., 0]), sizes
         )
         return self.output_proj(sampled.to(queries.dtype))
@@ -75,7 +75,7 @@ class MultiScaleDeformableAttention(nn.Module):
 def sum_of_grids(
     values: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor, sizes: list[tuple[int, int]]
 ) -> Tensor:
-    """The weighted sum of every query's points, zeros outside the maps, bilinear between cells.
+    """Weighted sum of each query's sampled points: bilinear between cells, zero outside the maps.
 
     Shapes: values (batch, cells, heads, dim), reference (batch, queries, levels, 2), offsets (batch, queries, heads,
     levels, points, 2) in cells, weights (batch, queries, heads, levels, points) -> (batch, queries, heads * dim).
@@ -89,8 +89,8 @@ def sum_of_grids(
     sampled: list[Tensor] = []
     for level, level_map in enumerate(maps.split([height * width for height, width in sizes], dim=-1)):
         level_map = level_map.unflatten(-1, sizes[level])
-        read = nn.functional.grid_sample(level_map, positions[:, :, level], align_corners=False)
-        sampled.append((read * weights[:, :, :, level]).sum(-1))
+        values_at_points = nn.functional.grid_sample(level_map, positions[:, :, level], align_corners=False)
+        sampled.append((values_at_points * weights[:, :, :, level]).sum(-1))
     return cast(Tensor, sum(sampled)).unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
 
 
@@ -103,9 +103,9 @@ def sum_of_rows(
     sum over rows of a table, which `embedding_bag` computes.
     """
     batch, length, heads, levels, points = weights.shape
-    wide = lambda numbers: offsets.new_tensor(numbers)[:, None].expand(-1, points, -1).contiguous()  # noqa: E731
-    sides = wide([[width, height] for height, width in sizes])
-    # A border of zeros represents everything outside; coordinates are relative to its corner.
+    per_point = lambda numbers: offsets.new_tensor(numbers)[:, None].expand(-1, points, -1).contiguous()  # noqa: E731
+    sides = per_point([[width, height] for height, width in sizes])
+    # A border of zeros stands for everything outside a map; coordinates are relative to its corner.
     positions = reference[:, :, None, :, None] * sides + 0.5 + offsets
     positions = positions.clamp(min=0).minimum(sides + 1)
     low = positions.nan_to_num(0).int()
@@ -120,17 +120,17 @@ def sum_of_rows(
     corners = ((0, left * above), (heads, right * above), (line, left * below), (line + heads, right * below))
     bags = (batch * length * heads, levels * points)
     sums = (
-        nn.functional.embedding_bag((rows + step).view(bags), table, mode="sum", per_sample_weights=share.view(bags))
-        for step, share in corners
+        nn.functional.embedding_bag((rows + offset).view(bags), table, mode="sum", per_sample_weights=share.view(bags))
+        for offset, share in corners
     )
     return cast(Tensor, sum(sums)).view(batch, length, -1)
 
 
 def _bordered(values: Tensor, sizes: list[tuple[int, int]]) -> tuple[Tensor, list[list[int]]]:
-    """All cells of all levels with zeros around each map, one row per head: (rows, dim).
+    """All cells of all levels, with a border of zeros around each map, one row per head: (rows, dim).
 
-    The border is one cell before a map and two after, so that the cell after the last border cell exists too. Also
-    returns, for each image, the index of the first cell of each level.
+    The border is one cell before a map and two after it, because interpolation at the first border cell after the map
+    also reads the next one. Also returns, for each image, the index of the first cell of each level.
     """
     maps = values.split([height * width for height, width in sizes], dim=1)
     padded = [

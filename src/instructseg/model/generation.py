@@ -1,4 +1,4 @@
-"""Text generation: greedy decoding with cached keys and values, and the prefix that a visual's prompts share."""
+"""Text generation: greedy decoding with a key-value cache, and the cached prefix that prompts about a visual share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from instructseg.model.pretrained import InstructSegPreTrainedModel
 
 
 class TextGeneration(InstructSegPreTrainedModel):
-    """The part of `InstructSegModel` that writes text; `embed` is the model's."""
+    """The part of `InstructSegModel` that generates text; the model implements `embed`."""
 
     if TYPE_CHECKING:
 
@@ -27,15 +27,15 @@ class TextGeneration(InstructSegPreTrainedModel):
         self, layout: Layout, visual: VisualFeatures | None, max_new_tokens: int = 128, stop: Collection[int] = (),
         use_cache: bool = True, prefix: Cache | None = None,
     ) -> list[int]:  # fmt: skip
-        """The most likely tokens after a prompt of one row, greedily, up to a token of `stop`, which is left out.
+        """Greedy decoding after a one-row prompt: tokens up to, and without, the first one in `stop`.
 
         Args:
             layout: the prompt; batch size 1.
             visual: visual tokens of the prompt's image; None for a prompt without an image.
             max_new_tokens: maximum number of tokens.
-            stop: ids that end the text.
-            use_cache: keep keys and values, so that each step computes the newest token only.
-            prefix: from `read_prefix` for the beginning of this prompt, which is then not computed again.
+            stop: token ids that end the text.
+            use_cache: cache keys and values, so that each step computes the newest token only.
+            prefix: cached beginning of this prompt, from `read_prefix`.
         """
         cached = prefix.get_seq_length() if prefix is not None else 0
         embeddings = self.embed(layout, visual, None)[:, cached:]
@@ -60,9 +60,9 @@ class TextGeneration(InstructSegPreTrainedModel):
         return tokens
 
     def read_prefix(self, layout: Layout, visual: VisualFeatures) -> Cache:
-        """Keys and values of the part of the prompt that all instructions about a visual share.
+        """Compute the keys and values of the prompt prefix that all instructions about a visual share.
 
-        All rows of the layout must have a prefix of the same length, as rows of one task do.
+        All rows of the layout must have a prefix of the same length, as rows of the same task do.
         """
         length = int((layout.segments[0] == PREFIX).sum())
         return self.language_model(

@@ -1,4 +1,4 @@
-"""Photos to the two encoders' inputs, and masks back: each preparation has an exact inverse geometry."""
+"""Convert photos to the encoders' inputs, and predicted masks back to the photo's size."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PADDING_GREY = 128
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a photo lies in the square input of the fine-grained encoder; all sizes in pixels."""
+    """Placement of a photo in the square input of the fine-grained encoder; all sizes in pixels."""
 
     original: tuple[int, int]
-    """The photo's own (height, width)."""
+    """The photo's original (height, width)."""
 
     covered: tuple[int, int]
-    """The (height, width) it covers in the square, from the top left corner."""
+    """(height, width) of the area that it covers in the square, from the top left corner."""
 
     side: int
     """Side of the square."""
@@ -35,7 +35,7 @@ class Geometry:
 class InstructSegImageProcessor(BaseImageProcessor):
     """Resize and normalise photos for the fine-grained encoder and, if there is one, the CLIP-type encoder.
 
-    Callers go through `InstructSegProcessor.prepare_images`, which checks the images and batches them.
+    Call it through `InstructSegProcessor.prepare_images`, which checks and batches the images.
     """
 
     model_input_names = ["pixel_values", "clip_pixel_values"]
@@ -46,7 +46,7 @@ class InstructSegImageProcessor(BaseImageProcessor):
         resize: Literal["stretch", "pad"] = "pad",
         mean: tuple[float, ...] = (123.675, 116.28, 103.53),
         std: tuple[float, ...] = (58.395, 57.12, 57.375),
-        clip_side: int | None = None,  # must stay the default: transformers leaves None out of the saved file
+        clip_side: int | None = None,  # None must stay the default: transformers omits it from the saved file
         clip_mean: tuple[float, ...] = (127.5, 127.5, 127.5),
         clip_std: tuple[float, ...] = (127.5, 127.5, 127.5),
         **kwargs: Any,
@@ -68,7 +68,7 @@ class InstructSegImageProcessor(BaseImageProcessor):
         self.clip_mean, self.clip_std = list(clip_mean), list(clip_std)
 
     def geometry(self, height: int, width: int) -> Geometry:
-        """Where a photo of that size lies in the square input."""
+        """Placement of a photo of this size in the square input."""
         if self.resize == "stretch":
             return Geometry((height, width), (self.side, self.side), self.side)
         scale = self.side / max(height, width)
@@ -90,7 +90,7 @@ class InstructSegImageProcessor(BaseImageProcessor):
         return _normalise(np.asarray(resized), self.clip_mean, self.clip_std)
 
     def prepare_mask(self, mask: np.ndarray) -> Tensor:
-        """A photo's mask, bool (height, width) -> uint8 (side, side) of 0 and 1, where the photo lies in the input."""
+        """A photo's mask, bool (height, width) -> uint8 (side, side) of 0 and 1, placed like the photo in the input."""
         height, width = self.geometry(mask.shape[0], mask.shape[1]).covered
         canvas = np.zeros((self.side, self.side), dtype=np.uint8)
         resized = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
@@ -98,10 +98,10 @@ class InstructSegImageProcessor(BaseImageProcessor):
         return torch.from_numpy(canvas)
 
     def restore(self, mask_logits: Tensor, geometry: Geometry) -> Tensor:
-        """Mask logits (n, h, w) of the square input -> (n, height, width) at the photo's own size."""
+        """Mask logits (n, h, w) of the square input -> (n, height, width) at the photo's original size."""
         if not len(mask_logits):  # torch cannot resize an empty batch
             return mask_logits.new_zeros(0, *geometry.original)
-        if self.resize == "pad":  # via the whole square, as in the released code, even when the photo covers all of it
+        if self.resize == "pad":  # via the full square even if the photo covers all of it, as in the released code
             mask_logits = _resize(mask_logits, (geometry.side, geometry.side))
             mask_logits = mask_logits[:, : geometry.covered[0], : geometry.covered[1]]
         return _resize(mask_logits, geometry.original)

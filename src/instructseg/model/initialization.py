@@ -1,7 +1,8 @@
-"""Fresh weights of our own modules; parts built by transformers initialize themselves.
+"""Weight initialization of this package's modules; modules from transformers initialize themselves.
 
-transformers visits every module after its children. Functions of `nn.init` leave loaded weights alone there, in-place
-methods would not. Modules without parameters of their own are skipped, so their parent initializes them.
+transformers visits every module after its children. It keeps `nn.init` functions from overwriting loaded weights;
+in-place tensor methods would overwrite them. Modules without direct parameters are skipped, so their parent
+initializes them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from instructseg.model.perceiver import ObjectAwareVideoPerceiver, PerceiverLaye
 from instructseg.model.segmentation_decoder import DeformableEncoderLayer, MaskedAttentionDecoder, PixelDecoder
 from instructseg.model.vision_encoder import BackboneTokens
 
-# Approximate standard deviation of a language model's word embeddings. Fresh tokens that enter its sequence start at
-# this scale; larger ones would drown the words beside them (here: the concept words of a visual token).
+# Approximate standard deviation of a language model's word embeddings. New tokens in its sequence start at this
+# scale; larger ones would dominate the word embeddings added to them (the class names of the "concept" projector).
 WORD_SCALE = 0.1
 # Gain of the perceiver's query projections.
 QUERY_GAIN = 2.0
 
 
 def initialize_tokens(mask_tokens: Tensor, vision_tokens: nn.Module, std: float) -> None:
-    """The model's own parameters, and visual tokens that come from the backbone."""
+    """Initialize the mask tokens, and the projection of visual tokens that come from the backbone."""
     nn.init.normal_(mask_tokens, std=std)
     if isinstance(vision_tokens, BackboneTokens):
         _xavier(vision_tokens.projector[-1], gain=WORD_SCALE)
@@ -33,7 +34,7 @@ def initialize_tokens(mask_tokens: Tensor, vision_tokens: nn.Module, std: float)
 
 
 def initialize(module: nn.Module) -> bool:
-    """Initialize one module, without its children; False when it is none of ours."""
+    """Initialize one module without its children; return False if it is not one of this package's."""
     match module:
         case ObjectAwareVideoPerceiver():
             _initialize_perceiver(module)
@@ -44,7 +45,7 @@ def initialize(module: nn.Module) -> bool:
         case MaskedAttentionDecoder():
             nn.init.normal_(module.query_embed)
             nn.init.normal_(module.level_embed)
-            # Scores and masks start near 0, undecided.
+            # Score and mask logits start near 0.
             _xavier(module.score_embed[-1], gain=0.1)
             _xavier(module.mask_embed[-1], gain=0.25)
         case PixelClassificationHead():
@@ -59,10 +60,10 @@ def initialize(module: nn.Module) -> bool:
 
 
 def _initialize_perceiver(perceiver: ObjectAwareVideoPerceiver) -> None:
-    """What is read must outweigh the latents, and be read from few cells.
+    """Start with small latents and sharp attention, so that the attended values outweigh the latents.
 
-    Latents of scale 1 that averaged over all cells gave every frame nearly the same tokens, and training learned to do
-    without them.
+    Latents of scale 1 that attended evenly to all cells gave every frame nearly the same tokens, and training learned
+    to ignore them.
     """
     nn.init.normal_(perceiver.latents, std=WORD_SCALE)
     for layer in cast(Iterable[PerceiverLayer], perceiver.layers):

@@ -1,4 +1,4 @@
-"""What the processor hands to the model: prepared images, and a whole prepared batch."""
+"""Model inputs that the processor prepares: images alone, and complete batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ImageInputs:
     """Prepared images, as `InstructSegProcessor.prepare_images` makes them.
 
     pixel_values: float (n, 3, side, side) for the fine-grained encoder. clip_pixel_values: float (n, 3, h, w) for the
-    CLIP-type encoder. Either is None where it was not requested; the second also where the model has no such encoder.
+    CLIP-type encoder. Each is None if not requested; the second also if the model has no CLIP-type encoder.
     """
 
     pixel_values: Tensor | None
@@ -31,10 +31,10 @@ class ImageInputs:
 class ModelInputs:
     """A prepared batch.
 
-    pixel_values: float (batch, 3, side, side), the key frames; in a model without a CLIP-type encoder every frame,
-    key frames first. clip_pixel_values: float (frames, 3, h, w), every frame, key frames first. reference_index:
-    int64 (batch, T_r), reference frames of each visual among those frames, -1 = none. geometries: how each key frame
-    lies in its square input.
+    pixel_values: float (batch, 3, side, side), the key frames; without a CLIP-type encoder, every frame, key frames
+    first. clip_pixel_values: float (frames, 3, h, w), every frame, key frames first. reference_index:
+    int64 (batch, T_r), reference frames of each visual among those frames, -1 = none. geometries: placement of
+    each key frame in its square input.
     """
 
     pixel_values: Tensor

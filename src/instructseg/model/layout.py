@@ -42,7 +42,7 @@ class PromptSpan:
     """Labels for the text loss, one per id, `IGNORE` where there is none; None: no loss on this span."""
 
     visible: bool = True
-    """False: no token attends to this span, not even the span itself, though it attends to what precedes it. The
+    """False: no token attends to this span, not even its own tokens, though they attend to preceding tokens. The
     released code masks every end-of-text token this way, because the same token is its padding."""
 
 
@@ -65,7 +65,7 @@ class Layout:
     """Index tensors of a batch of rows.
 
     Slots index a row's tokens; the slot `length`, one past the end, stands for padding. A token's segment is PREFIX,
-    1 + the index of its instruction, PADDING, or HIDDEN - segment for a token that no token attends to.
+    1 + the index of its instruction, PADDING, or (for a token that no token attends to) HIDDEN - segment.
 
     Shapes, all int64 unless stated: token_ids, segments, positions, labels (batch, length); image_slots (batch,
     images, image tokens); reference_slots (batch, instructions, OVP tokens); word_ids, word_slots and bool word_mask
@@ -138,7 +138,7 @@ class _RowWriter:
 
 
 def split_prefix(spans: Sequence[PromptSpan]) -> tuple[list[PromptSpan], list[PromptSpan]]:
-    """Cut a prompt before its first block that depends on the instruction: the prefix, and the rest."""
+    """Split a prompt before its first block that depends on the instruction, into the prefix and the rest."""
     dependent = (Block.REFERENCES, Block.INSTRUCTION)
     cut = next((index for index, span in enumerate(spans) if span.block in dependent), len(spans))
     return list(spans[:cut]), list(spans[cut:])
@@ -187,7 +187,7 @@ def _write_row(prompts: Sequence[Sequence[PromptSpan]], frames: int, counts: Tok
         own_prefix, rest = split_prefix(spans)
         if own_prefix != prefix:
             raise ValueError(
-                "expected instructions about one visual to share the prompt before them, got different prefixes; "
+                "expected the instructions about one visual to share a prompt prefix, got different prefixes; "
                 "put different tasks in separate rows"
             )
         writer.write(rest, index, start)
@@ -200,7 +200,7 @@ def _pad_rows(rows: Sequence[list[int]], length: int, fill: int) -> Tensor:
 
 
 def _pad_groups(rows: Sequence[list[list[int]]], groups: int, fill: int) -> Tensor:
-    """Groups of integers in each row, padded to one number and one length: (rows, groups, longest)."""
+    """Groups of integers in each row, padded to the same number and length: (rows, groups, longest)."""
     longest = max((len(group) for row in rows for group in row), default=0)
     padded = [row + [[]] * (groups - len(row)) for row in rows]
     values = [[group + [fill] * (longest - len(group)) for group in row] for row in padded]

@@ -1,7 +1,7 @@
-"""Names that older configurations, weights and recipes use, and what they are called now: the only such table.
+"""Old names in configurations, weights and recipes, mapped to current names: the only such table.
 
-Files that people already have keep loading, and what is saved carries today's names. Every function returns a new
-object, leaves today's names alone and may be applied twice.
+Existing files keep loading; saved files use current names. Every function returns a new object, keeps current names
+and is idempotent.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ LOSS_WEIGHTS = {
 
 
 def modern_config(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration, or changes to one, nested by part, with today's names.
+    """A configuration, or changes to one, nested by part, with current names.
 
     {"perceiver_config": {"depth": 2, "locate": True}} becomes {"perceiver_config": {"depth": 2}, "auxiliary_config":
-    {"localization": True}}. Raises ValueError when a field is given by both its names.
+    {"localization": True}}. Raises ValueError when a field is set under both names.
     """
     renamed = {part: dict(fields) if isinstance(fields, Mapping) else fields for part, fields in tree.items()}
     for old, new in CONFIG_FIELDS.items():
@@ -47,13 +47,13 @@ def modern_config(tree: Mapping[str, Any]) -> dict[str, Any]:
         value = renamed[old_part].pop(old_field)
         fields = renamed.get(new_part) or {}
         if new_field in fields:
-            raise ValueError(f"expected one of {new} and its old name {old}, got both; leave out {old}")
+            raise ValueError(f"expected one of {new} and its old name {old}, got both; remove {old}")
         renamed[new_part] = {**fields, new_field: value}
     return renamed
 
 
 def modern_key(name: str) -> str:
-    """Today's name of a module, a parameter or a buffer, e.g. "naming.log_scale"."""
+    """Current name of a module, a parameter or a buffer, e.g. "naming.log_scale"."""
     for old, new in MODULES.items():
         if name == old or name.startswith(f"{old}."):
             return new + name.removeprefix(old)
@@ -61,25 +61,25 @@ def modern_key(name: str) -> str:
 
 
 def modern_state_dict(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors by name, with today's names, in the same order."""
+    """Tensors by name, with current names, in the same order."""
     return {modern_key(name): tensor for name, tensor in tensors.items()}
 
 
 def modern_loss_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by loss term, with today's names. Raises ValueError when a term is given by two names."""
+    """Values by loss term, with current names. Raises ValueError when a term is set under two names."""
     renamed: dict[str, Any] = {}
     for name, value in weights.items():
         new = LOSS_WEIGHTS.get(name, name)
         if new in renamed or (new != name and new in weights):
-            raise ValueError(f"expected one name for the loss weight {new}, got two; leave out {name}")
+            raise ValueError(f"expected one name for the loss weight {new}, got two; remove {name}")
         renamed[new] = value
     return renamed
 
 
 def modern_recipe(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as read from YAML, with today's names in its `model` and `loss` sections.
+    """A recipe as read from YAML, with current names in its `model` and `loss` sections.
 
-    Raises ValueError when something is given by two names.
+    Raises ValueError when a key is set under two names.
     """
     renamed = dict(tree)
     model, loss = renamed.get("model"), renamed.get("loss")
@@ -96,7 +96,8 @@ def modern_recipe(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def modern_override(override: str) -> str:
-    """A change to a recipe on the command line, with today's name: "loss.weights.every=1" has `all_queries`."""
+    """A change to a recipe on the command line, with its current name: "loss.weights.every=1" becomes
+    "loss.weights.all_queries=1"."""
     key, equals, value = override.partition("=")
     for where, table in (("model.config.", CONFIG_FIELDS), ("loss.weights.", LOSS_WEIGHTS)):
         if key.startswith(where):

@@ -39,22 +39,22 @@ class LossWeights:
     """Mask plus dice loss of the localization head, in each reference frame."""
     all_queries: float = 0.0
     """Mask plus dice loss of every proposal, matched or not, against the union of the instruction's objects. With few
-    mask tokens it makes each of them follow the instruction, instead of dividing the image among them."""
+    mask tokens it makes each of them follow the instruction instead of specializing in an image region."""
     class_positive: float | None = None
-    """Weight of a positive in the score loss, above 0. None: negatives / positives, which balances the two (released
+    """Weight of positives in the score loss, above 0. None: negatives / positives, which balances the two (released
     code)."""
 
 
 class Criterion:
     """Unweighted loss terms of the proposals, summed over the decoder's heads, and of the auxiliary heads.
 
-    Each head is matched anew. Random points are drawn once for matching and once for the loss.
+    Each head is matched separately, with one set of random points for matching and another for the loss.
 
     Args:
         weights: weight of each term; `mask` and `dice` also weight the costs of matching.
         num_points: points per mask for matching, and as many for the loss; 1 or more.
         oversample: candidate points per point of the loss, of which the most uncertain are taken; 1 or more.
-        importance: share of the loss's points that are the most uncertain candidates, the others are uniform; 0 to 1.
+        importance: fraction of the loss's points that are the most uncertain candidates, the rest are uniform; 0 to 1.
         draw: source of random points.
         score_target: target of a proposal's score. "matched": 1 if matched to an object, else 0 (released). "iou": the
             proposal's IoU with the union of the instruction's objects, 0 without a target. "present_iou": the mean of
@@ -100,8 +100,8 @@ class Criterion:
         samples, queries, objects = match(logits.detach(), masks, valid, points, self.weights.mask, self.weights.dice)
         pairs = normalizers.pairs.clamp(min=1)
         matched = logits[samples, queries][:, None]
-        entropy, dice = self._mask_losses(matched, masks[samples, objects][:, None], generator)
-        losses = {"mask": entropy.sum() / pairs, "dice": dice.sum() / pairs}
+        bce, dice = self._mask_losses(matched, masks[samples, objects][:, None], generator)
+        losses = {"mask": bce.sum() / pairs, "dice": dice.sum() / pairs}
         quality = torch.zeros_like(scores)
         if self.score_target == "matched":
             quality[samples, queries] = 1
@@ -135,11 +135,11 @@ class Criterion:
         """Masks (batch, instructions, height, width) against the union of each instruction's objects."""
         union = (targets.masks.float() * targets.valid[..., None, None]).amax(2)
         union = nn.functional.interpolate(union, size=logits.shape[-2:], mode="bilinear", antialias=True)
-        entropy, dice = point_losses(logits[expression_mask].flatten(1), union[expression_mask].flatten(1))
+        bce, dice = point_losses(logits[expression_mask].flatten(1), union[expression_mask].flatten(1))
         present = targets.valid.any(-1)[expression_mask].float()
         normalizers = targets.normalizers or LossNormalizers.of(targets, expression_mask)
         dice = (dice * present).sum() / normalizers.present.clamp(min=1)
-        return {"text_to_pixel": entropy.sum() / normalizers.expressions + dice}
+        return {"text_to_pixel": bce.sum() / normalizers.expressions + dice}
 
     def pixel_classification(self, logits: Tensor, labels: Tensor, known: Tensor | None = None) -> dict[str, Tensor]:
         """Cross-entropy of the pixels with a known class, divided by their number or by `known`, a scalar.
@@ -155,10 +155,10 @@ class Criterion:
         target = targets.localization
         assert target is not None
         known = (target.flatten(3).amin(-1) >= 0) & expression_mask[..., None]
-        entropy, dice = point_losses(logits[known].flatten(1), target[known].flatten(1))
+        bce, dice = point_losses(logits[known].flatten(1), target[known].flatten(1))
         present = (target[known].flatten(1).amax(-1) > 0).float()
         normalizers = targets.normalizers or LossNormalizers.of(targets, expression_mask)
-        return {"localization_head": (entropy + dice * present).sum() / (normalizers.expressions * target.shape[2])}
+        return {"localization_head": (bce + dice * present).sum() / (normalizers.expressions * target.shape[2])}
 
     def total(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and its weighted terms."""
@@ -174,16 +174,16 @@ def _point_iou(predicted: Tensor, target: Tensor) -> Tensor:
 
 def _sum_over_queries(logits: Tensor, target: Tensor) -> Tensor:
     """Mask plus dice loss of all queries, a scalar: (n, queries, points), (n, 1, points)."""
-    entropy, dice = point_losses(logits.flatten(0, 1), target.expand_as(logits).flatten(0, 1))
-    return (entropy + dice).sum()
+    bce, dice = point_losses(logits.flatten(0, 1), target.expand_as(logits).flatten(0, 1))
+    return (bce + dice).sum()
 
 
 def point_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy and dice of each row: two (rows, points) -> two (rows,)."""
-    entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
+    bce = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
     probabilities = logits.sigmoid()
     overlap = 2 * (probabilities * target).sum(-1)
-    return entropy, 1 - (overlap + 1) / (probabilities.sum(-1) + target.sum(-1) + 1)
+    return bce, 1 - (overlap + 1) / (probabilities.sum(-1) + target.sum(-1) + 1)
 
 
 def text_loss(

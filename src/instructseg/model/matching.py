@@ -15,7 +15,7 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def random_points(count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform points float32 (count, points, 2) in [0, 1] on `like`'s device; drawn on the CPU, so repeatable."""
+    """Uniform points float32 (count, points, 2) in [0, 1] on `like`'s device; drawn on the CPU for reproducibility."""
     return torch.rand(count, points, 2, generator=generator).to(like.device)
 
 
@@ -35,7 +35,7 @@ def uncertain_points(
     logits: Tensor, points: int, oversample: float, importance: float, generator: torch.Generator | None,
     draw: PointSource = random_points,
 ) -> Tensor:  # fmt: skip
-    """Points, a share `importance` of them the most uncertain of `oversample` times as many candidates (PointRend).
+    """Points, a fraction `importance` of them the most uncertain of `oversample * points` candidates (PointRend).
 
     Shapes: logits (n, 1, height, width) -> (n, points, 2) in [0, 1] as (x, y).
     """
@@ -55,11 +55,11 @@ def pairwise_costs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """
     count = logits.shape[-1]
     positive, negative = nn.functional.softplus(-logits), nn.functional.softplus(logits)
-    entropy = (positive @ targets.mT + negative @ (1 - targets).mT) / count
+    bce = (positive @ targets.mT + negative @ (1 - targets).mT) / count
     probabilities = logits.sigmoid()
     overlap = 2 * probabilities @ targets.mT
     total = probabilities.sum(-1)[..., None] + targets.sum(-1)[:, None]
-    return entropy, 1 - (overlap + 1) / (total + 1)
+    return bce, 1 - (overlap + 1) / (total + 1)
 
 
 @torch.no_grad()
@@ -71,8 +71,8 @@ def match(
     Shapes: mask_logits (n, queries, h, w), masks (n, objects, H, W), valid bool (n, objects), points (n, points, 2)
     -> (sample, query, object) indices of the pairs, samples ascending.
     """
-    entropy, dice = pairwise_costs(sample_points(mask_logits, points), sample_points(masks, points))
-    cost = bce_weight * entropy + dice_weight * dice
+    bce, dice = pairwise_costs(sample_points(mask_logits, points), sample_points(masks, points))
+    cost = bce_weight * bce + dice_weight * dice
     if valid.shape[1] == 1:  # one target: the assignment is an argmin
         sample = valid[:, 0].nonzero()[:, 0]
         return sample, cost[sample, :, 0].argmin(-1), torch.zeros_like(sample)

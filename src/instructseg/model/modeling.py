@@ -1,12 +1,12 @@
 """InstructSegModel: the paper's overview (Fig. 2) as one forward made of five stages.
 
-    visual     = encode_image(pixels, clip_pixels)              visual tokens and decoder pyramid; the images only
+    visual     = encode_image(pixels, clip_pixels)              visual tokens and decoder pyramid, from the images only
     references = perceive(visual, layout, ...)                  OVP tokens of each (frame, instruction)
     hidden     = reason(layout, visual, references)             the language model, once
     text       = fuse(hidden, visual)                           VMTF -> multi-grained text embedding
     heads      = decode(visual, hidden.mask_embeddings, text)   masks and scores
 
-Read this file first; each stage's module is in the file of its name.
+Read this file first; each stage's module is in its own file.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class InstructSegModel(TextGeneration):
         return [self.backbone, *([self.vision_tokens.encoder] if isinstance(self.vision_tokens, ClipTokens) else [])]
 
     def train(self, mode: bool = True) -> InstructSegModel:
-        """As usual, but a frozen encoder stays in eval mode: no drop-path, fixed batch norm."""
+        """Set the mode, but keep frozen encoders in eval mode: no drop-path, fixed batch norm."""
         super().train(mode)
         for encoder in self.encoders:
             if not any(parameter.requires_grad for parameter in encoder.parameters()):
@@ -92,7 +92,7 @@ class InstructSegModel(TextGeneration):
         targets: Targets | None = None,
         generator: torch.Generator | None = None,
     ) -> InstructSegOutput:
-        """Segment a batch of visuals, each with its instructions; with `targets`, also the loss (Eq. 4).
+        """Segment a batch of visuals, each with its instructions; with `targets`, also compute the loss (Eq. 4).
 
         Args:
             pixel_values: (batch, 3, height, width), the key frames for the fine-grained encoder. A model without a
@@ -115,7 +115,7 @@ class InstructSegModel(TextGeneration):
         generator: torch.Generator | None = None,
         prefix: Cache | None = None,
     ) -> InstructSegOutput:
-        """`forward` for images that are already encoded: the four stages that read the instructions."""
+        """`forward` for images that are already encoded: the four stages that depend on the instructions."""
         references = self.perceive(visual, layout, reference_index)
         hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
@@ -141,7 +141,7 @@ class InstructSegModel(TextGeneration):
         return VisualFeatures(self.vision_tokens(maps[-1], self.backbone), keys[-1], self.pixel_decoder(keys))
 
     def encode_tokens(self, pixel_values: Tensor | None, clip_pixel_values: Tensor | None = None) -> Tensor:
-        """Visual tokens (frames, patches, dim) alone, which is all that a conversation or a reference frame needs.
+        """Visual tokens (frames, patches, dim) only, which is all that a conversation or a reference frame needs.
 
         A model with a CLIP-type encoder reads `clip_pixel_values` only, any other model `pixel_values` only.
         """
@@ -150,7 +150,7 @@ class InstructSegModel(TextGeneration):
         return self.vision_tokens(self.backbone(pixel_values).feature_maps[-1], self.backbone)
 
     def encode_pyramid(self, pixel_values: Tensor) -> VisualFeatures:
-        """The decoder's features of key frames without visual tokens (`tokens` is None)."""
+        """The decoder's pyramid of key frames, without visual tokens (`tokens` is None)."""
         maps = tuple(self.backbone(pixel_values).feature_maps)
         return VisualFeatures(None, maps[-1], self.pixel_decoder(maps))
 

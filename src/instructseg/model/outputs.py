@@ -1,4 +1,4 @@
-"""What the stages of the model hand to each other, and the output of its forward."""
+"""Intermediate results that the model's stages pass on, and the output of its forward."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from instructseg.model.segmentation_decoder import PixelFeatures
 class VisualFeatures:
     """Everything computed from the images alone; sessions cache it.
 
-    A conversation needs `tokens` only; a video frame between two passes of the language model does not need them.
+    A conversation needs `tokens` only; a video frame that reuses earlier decoder queries does not need them.
     """
 
     tokens: Tensor | None
@@ -30,9 +30,9 @@ Part = TypeVar("Part", Tensor, PixelFeatures)
 
 
 def require(part: Part | None, name: str) -> Part:
-    """A part of `VisualFeatures`. Raises ValueError when it was not computed."""
+    """Return `part` of `VisualFeatures`. Raises ValueError when it was not computed."""
     if part is None:
-        raise ValueError(f"expected visual features with {name}, got features without; encode with `encode_image`")
+        raise ValueError(f"expected visual features with {name}, got features without them; use `encode_image`")
     return part
 
 
@@ -47,7 +47,7 @@ class LanguageModelOutput:
     word_embeddings: Tensor
     """E_d: (batch, instructions, words, dim)."""
     word_mask: Tensor
-    """Which words exist, bool (batch, instructions, words)."""
+    """bool (batch, instructions, words), False for padding."""
 
 
 @dataclass

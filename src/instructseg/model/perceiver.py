@@ -1,4 +1,4 @@
-"""Object-aware Video Perceiver (section 3.2) and the cross-attention layer it shares with the text fusion."""
+"""Object-aware Video Perceiver (section 3.2), and its cross-attention layer, which the text fusion uses too."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from instructseg.model.configuration import PerceiverConfig
 class PerceiverLayer(nn.Module):
     """Multi-head cross-attention of latents to media tokens, then a feed-forward block; both are residual.
 
-    Media and latents have a norm each, projections have no bias: the layer of the released OVP and VMTF, which is that
-    of Flamingo's resampler without its position terms.
+    Media and latents have separate norms; projections have no bias. The released OVP and VMTF use this layer, which
+    is that of Flamingo's resampler without position embeddings.
     """
 
     def __init__(self, hidden_size: int, num_heads: int, head_dim: int, ffn_ratio: int):
@@ -37,7 +37,7 @@ class PerceiverLayer(nn.Module):
         )
 
     def keys_of_media(self, media: Tensor) -> Tensor:
-        """Keys and values of media tokens: (..., patches or words, dim) -> (..., patches or words, 2 * inner)."""
+        """Project media tokens to keys and values: (..., tokens, dim) -> (..., tokens, 2 * inner)."""
         return self.to_kv(self.norm_media(media))
 
     def attend(self, latents: Tensor, keys: Tensor, keep: Tensor | None, own: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fixed 2-D sine positions, shared by the pixel decoder, the mask decoder and backbone tokens."""
+"""2-D sine position encoding, shared by the pixel decoder, the mask decoder and backbone tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def sine_position(height: int, width: int, dim: int, device: torch.device, temperature: float = 10000.0) -> Tensor:
-    """Sine position of every cell of a map, float32 (height * width, dim): first half for y, second half for x.
+    """Position encoding of every cell of a map, float32 (height * width, dim): first half for y, second half for x.
 
     Coordinates run from 1 to the side's length and are normalised to 2 pi (Mask2Former, and DETR before it);
     `dim` must be a multiple of 4.

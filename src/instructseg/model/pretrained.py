@@ -1,4 +1,4 @@
-"""InstructSegPreTrainedModel: loading, initialization and embeddings, as transformers expects them of a model."""
+"""InstructSegPreTrainedModel: loading, initialization and embeddings in the form that transformers expects."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class InstructSegPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; also reads folders with compact weights (`storage.save_int8`) and old names."""
+        """As in transformers; also loads compact weights (`storage.save_int8`) and old parameter names."""
         folder = Path(str(pretrained_model_name_or_path))
         if (folder / "config.json").is_file() and "state_dict" not in kwargs:
             stored = InstructSegConfig.from_pretrained(folder)
             if getattr(stored, "weight_storage", None) == "int8":
                 config = copy.deepcopy(kwargs.get("config") or stored)
-                vars(config).pop("weight_storage", None)  # loaded weights are full, and are saved so
+                vars(config).pop("weight_storage", None)  # loaded weights are uncompressed and are saved uncompressed
                 kwargs |= {"config": config, "state_dict": load_int8(folder)}
                 return super().from_pretrained(None, *args, **kwargs)
         return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
@@ -62,7 +62,7 @@ class InstructSegPreTrainedModel(PreTrainedModel):
     def _load_pretrained_model(
         model: PreTrainedModel, state_dict: dict | None, checkpoint_files: list[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """transformers' step from files to weights in place: files are read instead of mapped, old names renamed."""
+        """Override of transformers' loading step: reads files instead of memory-mapping them, and renames old keys."""
         load = functools.partial(PreTrainedModel._load_pretrained_model, model)
         if state_dict is not None:
             return load(modern_state_dict(state_dict), checkpoint_files, *args, **kwargs)

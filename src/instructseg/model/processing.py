@@ -1,4 +1,4 @@
-"""InstructSegProcessor: photos and instructions to model inputs, and proposals back to masks at the photo's size."""
+"""InstructSegProcessor: turns photos and instructions into model inputs, and proposals into masks of the photo."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from instructseg.types import Task
 
 
 class InstructSegProcessor(ProcessorMixin):
-    """Prepare frames and instructions for the model, and undo the preparation for its masks.
+    """Prepare frames and instructions for the model, and map its masks back to the frames.
 
-    The options belong to a model: build a processor with `for_config`, or load the one saved beside the weights.
+    The options must match the model: build a processor with `for_config`, or load the one saved with the weights.
 
     Attributes:
         prompts: the `PromptBuilder` of the model's prompt set and block order.
@@ -48,7 +48,7 @@ class InstructSegProcessor(ProcessorMixin):
         Args:
             image_tokens: number of visual tokens of an image.
             frame_tokens: number of OVP tokens of one reference frame; 0 for a model without a perceiver.
-            mask_tokens: number of mask tokens, and so of mask proposals, per instruction.
+            mask_tokens: number of mask tokens (and mask proposals) per instruction.
             block_order: "image_first" or "released" (references first).
             prompt_set: "paper" (Table 10) or "released".
         """
@@ -69,21 +69,21 @@ class InstructSegProcessor(ProcessorMixin):
         return cls(images, tokenizer, **_options_of(config, side))
 
     def check_fits(self, config: InstructSegConfig) -> None:
-        """Raises CheckpointError naming every option in which this processor was made for another model."""
+        """Raises CheckpointError that lists every option that does not match the model."""
         expected = _options_of(config, self.image_processor.side)
         actual = {name: getattr(self, name) for name in expected}
         expected["clip_side"] = config.vision_config and config.vision_config.image_size
         actual["clip_side"] = self.image_processor.clip_side
-        wrong = [
+        problems = [
             f"expected {name} {expected[name]}, got {actual[name]}"
             for name in expected
             if actual[name] != expected[name]
         ]
         if len(self.tokenizer) > config.text_config.vocab_size:
-            wrong.append(f"expected at most {config.text_config.vocab_size} tokens, got {len(self.tokenizer)}")
-        if wrong:
+            problems.append(f"expected at most {config.text_config.vocab_size} tokens, got {len(self.tokenizer)}")
+        if problems:
             raise CheckpointError(
-                f"the processor belongs to another model: {'; '.join(wrong)}; use the processor saved with the weights"
+                f"the processor does not fit the model: {'; '.join(problems)}; use the one saved with the weights"
             )
 
     @property
@@ -106,9 +106,9 @@ class InstructSegProcessor(ProcessorMixin):
             frames: frames of each visual, RGB uint8 (height, width, 3). A photo is one frame and its own reference
                 (section 3.2); the references of a video are all its frames but the key frame.
             keys: index of each visual's key frame; default: the first frame.
-            labels: label the assistant's words for the text loss, see `PromptBuilder.segmentation`.
+            labels: label the assistant's reply for the text loss, see `PromptBuilder.segmentation`.
 
-        Raises InputError for frames, tasks or counts that do not fit together, and for an instruction that is empty
+        Raises InputError for invalid frames or tasks, mismatched counts, and for an instruction that is empty
         or longer than 512 tokens.
         """
         keys = [0] * len(frames) if keys is None else keys
@@ -140,14 +140,14 @@ class InstructSegProcessor(ProcessorMixin):
         return pixel_values
 
     def prepare_images(self, images: Sequence[np.ndarray], fine: bool = True, clip: bool = True) -> ImageInputs:
-        """Images for the encoders; every path to the model prepares its images here.
+        """Prepare images for the encoders; the only place where images are prepared.
 
         Args:
             images: RGB uint8 (height, width, 3), at least one.
             fine: prepare them for the fine-grained encoder.
             clip: prepare them for the CLIP-type encoder, if the model has one.
 
-        Raises InputError for an image of another type or shape.
+        Raises InputError for an image of the wrong type or shape.
         """
         images = [check_frame(image) for image in images]
         processor = self.image_processor
@@ -164,7 +164,7 @@ class InstructSegProcessor(ProcessorMixin):
         references: Sequence[int],
         labels: bool = False,
     ) -> Layout:
-        """The sequence layout alone, for sessions that cache the encoded image.
+        """The sequence layout only, for sessions that cache the encoded image.
 
         Args:
             instructions: instructions of each visual, at least one each.
@@ -189,17 +189,17 @@ class InstructSegProcessor(ProcessorMixin):
         max_masks: int = 1,
         threshold: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best proposals of one instruction as masks at the photo's own size.
+        """The best proposals of one instruction as masks at the photo's original size.
 
         Args:
             mask_logits: (queries, h, w); score_logits: (queries,).
-            geometry: how the photo lies in the square input.
+            geometry: placement of the photo in the square input.
             selection: "score", or "score_x_quality" (times the mean foreground probability; released evaluators).
             max_masks: maximum number of masks, >= 1; near-duplicates of a better mask (IoU above 0.7) are skipped.
-            threshold: minimum score of a mask, 0..1; above the best score nothing is returned.
+            threshold: minimum score of a mask, 0..1; nothing is returned if no score reaches it.
 
         Returns masks bool (n, height, width) and scores float32 (n,) in 0..1, best first, without empty masks.
-        Raises InputError for an option out of range, and when the model computed NaN.
+        Raises InputError for an option out of range, and when the model's output contains NaN.
         """
         check_limits(max_masks, threshold)
         selected, scores = self.rank_proposals(mask_logits, score_logits, geometry, selection, max_masks, threshold)
@@ -219,19 +219,19 @@ class InstructSegProcessor(ProcessorMixin):
     ) -> tuple[list[int], Tensor]:
         """The best proposals of one instruction: their indices and scores (n,), best first; there may be none.
 
-        Photos, clips and validation during training all rank here. Tensors as in `post_process`.
+        Used for photos, clips and validation during training. Tensors as in `post_process`.
 
         Args:
             limit: maximum number of proposals; near-duplicates of a better one (IoU above 0.7) are skipped.
             min_score: minimum score, 0..1.
-            min_share: minimum score as a share of the best score, 0..1.
+            min_share: minimum score as a fraction of the best score, 0..1.
 
-        Raises InputError for an unknown `selection`, and when the model computed NaN.
+        Raises InputError for an unknown `selection`, and when the model's output contains NaN.
         """
         restore = partial(self.image_processor.restore, geometry=geometry)
         scores = score_proposals(mask_logits, score_logits, selection, restore)
-        floor = max(min_score, min_share * float(scores.max())) if len(scores) else min_score
-        selected = select_proposals(mask_logits > 0, scores, limit, floor)
+        threshold = max(min_score, min_share * float(scores.max())) if len(scores) else min_score
+        selected = select_proposals(mask_logits > 0, scores, limit, threshold)
         return selected, scores[selected]
 
 

@@ -1,4 +1,4 @@
-"""PromptBuilder: the only place where a task and a person's words become token ids and labels.
+"""PromptBuilder: the only code that turns a task and user text into token ids and labels.
 
 Inference, training, chat and verification all build their prompts here.
 """
@@ -29,7 +29,7 @@ MAX_INSTRUCTION_TOKENS = 512
 PLACEHOLDERS = {block.value: block for block in Block if block.value}
 
 RELEASED_LABEL_LEAD = 2
-"""Number of tokens before the first reply that have labels too in the released code."""
+"""Number of tokens before the first reply that the released code also labels."""
 
 
 class PromptBuilder:
@@ -45,7 +45,7 @@ class PromptBuilder:
         Args:
             prompt_set: "paper" (Table 10) or "released".
             block_order: "image_first" or "released" (references first).
-            with_references: False leaves the block of OVP tokens out, for models without a perceiver.
+            with_references: False omits the block of OVP tokens, for models without a perceiver.
         """
         self.tokenizer, self.with_references = tokenizer, with_references
         self.prompt_set, self.block_order = prompt_set, block_order
@@ -59,8 +59,8 @@ class PromptBuilder:
 
         Args:
             instruction: what to segment; special tokens and placeholders in it are read as plain text.
-            explanation: the assistant's words before its [SEG] token (ReasonSeg's training data).
-            labels: also label the assistant's words for the text loss (L_t of Eq. 4) and append the end token.
+            explanation: the assistant's text before its [SEG] token (ReasonSeg's training data).
+            labels: also label the assistant's reply for the text loss (L_t of Eq. 4) and append the end token.
 
         Raises InputError for an instruction that is empty or longer than 512 tokens, ValueError for `Task.CHAT`.
         """
@@ -75,8 +75,8 @@ class PromptBuilder:
             turns: (question, reply) pairs; a reply of None leaves the prompt open for the model to continue.
 
         Replies and their end tokens have labels. Special tokens in questions and replies are read as plain text. Line
-        breaks are kept, as in the released prompts: they separate the choices of a question. With an image, the first
-        two spans (the text before it, and the image) are the same for all questions.
+        breaks, which separate the choices of a question, are kept, as in the released prompts. With an image, the
+        first two spans (the text before it, and the image) are the same for all questions.
         """
         system = chat_template(self.prompt_set).partition(Block.IMAGE.value)[0]
         spans = [PromptSpan(Block.TEXT, self.text_ids(system)), PromptSpan(Block.IMAGE)] if photo else []
@@ -92,7 +92,7 @@ class PromptBuilder:
         return spans
 
     def instruction_ids(self, instruction: str) -> tuple[int, ...]:
-        """Token ids of an instruction, special tokens in it read as plain text, with the [SEG] token at the end.
+        """Token ids of an instruction, ending with [SEG]; special tokens in the instruction are read as plain text.
 
         Raises InputError for an instruction that is empty or longer than 512 tokens.
         """
@@ -100,7 +100,7 @@ class PromptBuilder:
         return (*self.limited_ids(format_instruction(instruction, self.prompt_set), "instruction"), self.seg_id)
 
     def limited_ids(self, text: str, name: str) -> tuple[int, ...]:
-        """Token ids of a person's text, read as plain text. Raises InputError when there are more than 512."""
+        """Token ids of user text, read as plain text. Raises InputError when there are more than 512."""
         ids = self.text_ids(text, plain=True)
         if len(ids) > MAX_INSTRUCTION_TOKENS:
             raise InputError(
@@ -136,8 +136,8 @@ class PromptBuilder:
         """The part of a template with the assistant's reply, which ends in [SEG]."""
         ids = self.text_ids(part)
         if explanation:
-            stem, reason = self.text_ids(part.removesuffix(SEG_TOKEN)), self.text_ids(explanation, plain=True)
-            ids = (*stem, *reason, *self.text_ids(SEG_TOKEN))
+            before, reason = self.text_ids(part.removesuffix(SEG_TOKEN)), self.text_ids(explanation, plain=True)
+            ids = (*before, *reason, *self.text_ids(SEG_TOKEN))
         request = part[: part.index(ASSISTANT) + len(ASSISTANT)]
         return PromptSpan(Block.TEXT, ids, self._reply_labels(ids, request, first=True) if labels else None)
 
@@ -150,7 +150,7 @@ class PromptBuilder:
         return (IGNORE,) * start + ids[start:]
 
     def _end(self) -> PromptSpan:
-        """The end token; hidden in the released prompts, where it is also the padding."""
+        """The end token; hidden in the released prompts, where it is also the padding token."""
         ids = (cast(int, self.tokenizer.eos_token_id),)
         return PromptSpan(Block.TEXT, ids, ids, visible=self.prompt_set != "released")
 

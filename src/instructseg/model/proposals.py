@@ -1,4 +1,4 @@
-"""Rank one instruction's mask proposals: scores, near-duplicates and limits. Photos, clips and validation share it."""
+"""Rank one instruction's mask proposals (scores, near-duplicates, limits), for photos, clips and validation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DUPLICATE_IOU = 0.7
 """A proposal whose IoU with a better one is above this is a near-duplicate."""
 
 QUALITY_CHUNK = 4
-"""Number of masks brought to the photo's size at a time: a hundred masks of a large photo would fill gigabytes."""
+"""Number of masks resized to the photo at a time: a hundred masks of a large photo would take gigabytes."""
 
 
 def score_proposals(
@@ -25,14 +25,14 @@ def score_proposals(
     Args:
         mask_logits: (queries, h, w); score_logits: (queries,).
         selection: one of `SELECTIONS`.
-        restore: brings mask logits (n, h, w) to the photo's own size, where their quality is measured.
+        restore: resizes mask logits (n, h, w) to the photo's original size, at which quality is measured.
 
-    Raises InputError for an unknown `selection`, and when the model computed NaN.
+    Raises InputError for an unknown `selection`, and when the model's output contains NaN.
     """
     if selection not in SELECTIONS:
-        raise InputError(f"expected selection to be one of {', '.join(SELECTIONS)}, got {selection!r}; use one of them")
+        raise InputError(f"expected selection to be one of {', '.join(SELECTIONS)}, got {selection!r}")
     if score_logits.isnan().any() or mask_logits.isnan().any():
-        raise InputError("expected numbers from the model, got NaN; load it with dtype='float32', or use other weights")
+        raise InputError("expected finite model outputs, got NaN; use dtype='float32' or other weights")
     scores = score_logits.float().sigmoid()
     if selection == "score":
         return scores
@@ -50,8 +50,8 @@ def select_proposals(masks: Tensor, scores: Tensor, limit: int, min_score: float
     """Greedy non-maximum suppression: indices of at most `limit` proposals, best first.
 
     Args:
-        masks: bool (queries, h, w); scores: (queries,). Of equal scores, the order is that of torch's `argsort`.
-        min_score: minimum score of a proposal; a score equal to it is enough.
+        masks: bool (queries, h, w); scores: (queries,). Ties are in the order of torch's `argsort`.
+        min_score: minimum score of a proposal, inclusive.
     """
     flat, selected = masks.flatten(1), []
     for index in scores.argsort(descending=True).tolist():

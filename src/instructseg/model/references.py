@@ -1,4 +1,4 @@
-"""Which frames of a video the perceiver reads beside a key frame (T_r of Table 7)."""
+"""Choice of a key frame's reference frames, which the perceiver reads (T_r of Table 7)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 def nearest_references(key: int, count: int, length: int) -> list[int]:
     """The `count` frames nearest to frame `key` in a video of `length` frames, ascending and without the key.
 
-    The window is centred on the key frame and shifted inside at the video's ends. A video with fewer frames gives all
-    the others; the released code reads past the end there.
+    The window is centred on the key frame and shifted to stay inside the video. A video with fewer frames yields all
+    the others; the released code reads past the end in that case.
     """
     count = min(count, length - 1)
     first = min(max(key - count // 2, 0), length - 1 - count)

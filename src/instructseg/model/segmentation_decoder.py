@@ -30,7 +30,7 @@ class PixelFeatures:
 
 @dataclass(frozen=True)
 class Proposals:
-    """Masks and scores that one prediction head predicts."""
+    """Masks and scores of one prediction head."""
 
     mask_logits: Tensor
     """(batch, instructions, queries, height / 4, width / 4)."""
@@ -39,7 +39,7 @@ class Proposals:
 
 
 class DeformableEncoderLayer(nn.Module):
-    """Deformable self-attention over all levels, then a feed-forward block; norms after the residuals."""
+    """Deformable self-attention over all levels, then a feed-forward block; post-norm."""
 
     def __init__(self, config: SegmentationDecoderConfig, num_levels: int):
         super().__init__()
@@ -124,7 +124,7 @@ def _enlarge(level: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _cell_centres(height: int, width: int, device: torch.device) -> Tensor:
-    """Centres of a map's cells in [0, 1] as (x, y): float32 (height * width, 2), rows first."""
+    """Centres of a map's cells in [0, 1] as (x, y): float32 (height * width, 2), row-major."""
     y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
     x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
     return torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], dim=-1).flatten(0, 1)
@@ -163,8 +163,8 @@ class MaskedAttentionLayer(nn.Module):
         flat = (queries + position).flatten(1, 2)
         crossed = self.cross_attn(flat, memory + memory_position, memory, mask).view_as(queries)
         queries = self.cross_attn_norm(queries + crossed)
-        own = (queries + position).flatten(0, 1)
-        queries = self.self_attn_norm(queries + self.self_attn(own, own, queries.flatten(0, 1)).view_as(queries))
+        keys = (queries + position).flatten(0, 1)
+        queries = self.self_attn_norm(queries + self.self_attn(keys, keys, queries.flatten(0, 1)).view_as(queries))
         return self.ffn_norm(queries + self.linear2(self.linear1(queries).relu()))
 
 
@@ -177,7 +177,7 @@ def _mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
 
 
 class MaskedAttentionDecoder(nn.Module):
-    """Turn mask embeddings into masks and scores; a prediction before the first layer and after each one.
+    """Turn mask embeddings into masks and scores, with a prediction before the first layer and after each layer.
 
     Queries of different instructions about one image attend to the same memory but never to each other.
     `text_to_pixel` adds the auxiliary head.
@@ -217,7 +217,7 @@ class MaskedAttentionDecoder(nn.Module):
         return predictions
 
     def predict(self, mask_features: Tensor, queries: Tensor, text: Tensor) -> Proposals:
-        """Masks and scores of the queries after some layer; a score is a plain dot product with the text."""
+        """Masks and scores of the queries after a layer; a score is an unscaled dot product with the text."""
         normed = self.norm(queries)
         kernels = self.mask_embed(normed).flatten(1, 2)
         masks = torch.bmm(kernels, mask_features.flatten(2)).float()
@@ -228,7 +228,7 @@ class MaskedAttentionDecoder(nn.Module):
 
 @torch.no_grad()
 def attention_mask(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cells that each query attends to next: its own mask's foreground, or all where that is empty at this level.
+    """Cells that each query attends to next: its mask's foreground, or all cells if that is empty at this level.
 
     Shapes: (batch, instructions, queries, height, width) -> bool (batch, 1, instructions * queries, cells of `size`).
     """

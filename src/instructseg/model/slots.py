@@ -1,4 +1,4 @@
-"""Writing blocks of embeddings into the language model's sequence and reading them back, by the slots of a layout."""
+"""Write blocks of embeddings into the language model's sequence and read them back, by the slots of a layout."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 def scatter_slots(words: Tensor, blocks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Overwrite slots of each row: (batch, length, dim) -> the same shape.
 
-    Shapes: blocks of slots int (batch, groups, n) and embeddings (batch, groups, n, dim). What is written to the slot
-    `length`, which stands for padding, is dropped.
+    Shapes: blocks of slots int (batch, groups, n) and embeddings (batch, groups, n, dim). Writes to the slot `length`,
+    which stands for padding, are discarded.
     """
     batch, length, width = words.shape
-    # One more row takes what belongs to padding, so that no branch or sync is needed.
+    # An extra slot absorbs the padding, which avoids a branch and a device sync.
     embeddings = torch.cat([words, words.new_zeros(batch, 1, width)], dim=1)
     for slots, block in blocks:
         index = slots.flatten(1)[..., None].expand(-1, -1, width)

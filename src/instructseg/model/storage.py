@@ -1,9 +1,8 @@
-"""Weight files: compact ones of a quarter of the size, and reading one tensor at a time.
+"""Weight files: compact ones of a quarter of the size, and reading tensors one at a time.
 
-Compact weights are large matrices as int8 with one scale per row and the rest in bfloat16; loading gives full precision
-back. The format only saves space: the model computes as if the weights had been saved in full, up to the rounding that
-the model card states. A folder written here says so in its config (`weight_storage: int8`) and loads by
-`from_pretrained`.
+Compact weights store large matrices as int8 with one scale per row, and the rest as bfloat16. The format only saves
+disk space: weights are converted to full precision on loading, with the rounding error that the model card states. The
+config of such a folder has `weight_storage: int8`, and `from_pretrained` loads it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SHARD_BYTES = 45_000_000
 
 
 def save_int8(model: PreTrainedModel, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
-    """Write config and compact shards of at most `shard_bytes` each, with the usual index."""
+    """Write config and compact shards of at most `shard_bytes` each, with an index as transformers writes it."""
     directory.mkdir(parents=True, exist_ok=True)
     config = copy.deepcopy(model.config)
     config.weight_storage = "int8"
@@ -72,7 +71,7 @@ def load_int8(directory: Path) -> dict[str, Tensor]:
             with safe_open(directory / file, "pt") as shard:
                 stored |= {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
     except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"the weights in {directory} cannot be read: {error}; fetch the folder again") from error
+        raise CheckpointError(f"weights in {directory} cannot be read: {error}; download the folder again") from error
     return {
         name: tensor.float() * stored[name + SCALE] if name + SCALE in stored else _widen(tensor)
         for name, tensor in stored.items()
@@ -82,10 +81,10 @@ def load_int8(directory: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def open_tensors(files: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
-    """Tensors of safetensors files by name; `tensor[...]` reads one from its file.
+    """Tensors of safetensors files by name; `tensor[...]` reads a tensor from its file.
 
-    Files are read, not mapped: pages of a mapped file count as the process's memory from their first use until the
-    file is closed, which doubled the peak memory of loading a model.
+    Files are read, not memory-mapped: pages of a mapped file count as the process's memory from their first use until
+    the file is closed, which doubled the peak memory of loading a model.
     """
     with ExitStack() as opened:
         tensors: dict[str, Any] = {}

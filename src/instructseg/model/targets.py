@@ -1,4 +1,4 @@
-"""Ground truth of a training batch, and the sums that its losses are divided by."""
+"""Ground truth of a training batch, and the normalizers of its losses."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from instructseg.model.layout import IGNORE
 class LossNormalizers(NamedTuple):
     """Per-batch normalizers of the loss terms, scalar float tensors.
 
-    A batch may be computed in pieces, on one process or on several; every piece uses the normalizers of the whole
-    batch, so that the losses of the pieces add up to the loss of the batch.
+    A batch may be split into micro-batches, on one process or several. Each micro-batch uses the normalizers of the
+    whole batch, so that its losses add up to the loss of the batch.
     """
 
     expressions: Tensor
@@ -25,7 +25,7 @@ class LossNormalizers(NamedTuple):
     pairs: Tensor
     """Target masks."""
     labelled_images: Tensor
-    """Sum over images of the share of pixels with a known class."""
+    """Sum over images of the fraction of pixels with a known class."""
     labelled_tokens: Tensor
     """Tokens with a text label."""
 
@@ -52,18 +52,18 @@ class Targets:
     masks: Tensor
     """Masks of each instruction's objects, in [0, 1]: (batch, instructions, objects, height, width)."""
     valid: Tensor
-    """Which of them exist, bool (batch, instructions, objects). An instruction without one has no target."""
+    """bool (batch, instructions, objects), False for padding. An instruction without a valid mask has no target."""
     regions: Tensor | None = None
     """Class of each pixel, int (batch, height / 4, width / 4): rows of `name_ids`, -100 where unknown."""
     name_ids: Tensor | None = None
-    """Token ids of the class names, int (names, words), padded by -1."""
+    """Token ids of the class names, int (names, words), padded with -1."""
     names_allowed: Tensor | None = None
     """Classes that compete in each image, bool (batch, names)."""
     localization: Tensor | None = None
-    """Share of each cell of a reference frame that the target covers: (batch, instructions, time, cells, cells),
+    """Fraction of each cell of a reference frame that the target covers: (batch, instructions, time, cells, cells),
     negative where the frame is not annotated."""
     normalizers: LossNormalizers | None = None
-    """Normalizers of the batch that this one is a piece of; None: it is the whole batch."""
+    """Normalizers of the whole batch, if this is a micro-batch of it; None: this is the whole batch."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}

@@ -25,8 +25,8 @@ class VisionGuidedMultiGranularityTextFusion(nn.Module):
     encoder and all queries; the paper names the image features and the global token as keys, but then no detail
     reaches the global token. Section 3.3 does not say how 1 + L fused tokens become the one embedding that a score
     needs: here it is the global token, which attends to the details in every layer ("detailed" takes the mean of the
-    fused details), beside a linear path of the pooled text, as in the released code. With granularity "global" the
-    numbers are those of the released module, whose detail tokens never reach the output.
+    fused details), concatenated with a linear projection of the pooled text, as in the released code. Granularity
+    "global" reproduces the released module, whose detail tokens never reach the output.
 
     Shapes: words (batch, words, text_size), word_mask bool (batch, words), visual (batch, channels, height, width)
     -> (batch, output_size).
@@ -58,7 +58,7 @@ class VisionGuidedMultiGranularityTextFusion(nn.Module):
         return self.output_projection(torch.cat([self.pooled_projection(pooled), fused], dim=-1))[:, 0]
 
     def _queries(self, pooled: Tensor, words: Tensor, word_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Text tokens of the configured granularity, and which of them are not padding."""
+        """Text tokens of the configured granularity, and their mask, False for padding."""
         if self.granularity == "global":
             return pooled, word_mask.new_ones(len(words), 1)
         if self.granularity == "detailed":

@@ -14,7 +14,7 @@ POSITION_SIZE = 64
 
 
 class ClipTokens(nn.Module):
-    """Visual tokens of a CLIP-type encoder: one hidden state of it through a two-layer projector."""
+    """Visual tokens of a CLIP-type encoder: one of its hidden states, passed through a two-layer projector."""
 
     def __init__(self, config: InstructSegConfig):
         super().__init__()
@@ -50,9 +50,9 @@ class BackboneTokens(nn.Module):
             self.register_buffer("class_words", torch.zeros(config.backbone_config.num_classes, width))
 
     def forward(self, last_map: Tensor, backbone: EfficientNetLiteBackbone) -> Tensor:
-        """Tokens of the backbone's coarsest map; of the backbone, only "concept" needs the classifier.
+        """Tokens of the backbone's coarsest map; only the "concept" projector uses `backbone`, for its classifier.
 
-        Shapes: last_map (frames, channels, height, width) -> (frames, height * width, dim), rows first.
+        Shapes: last_map (frames, channels, height, width) -> (frames, height * width, dim), row-major.
         """
         if self.concepts:
             features, probabilities = backbone.classify_cells(last_map)

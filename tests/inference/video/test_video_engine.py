@@ -140,5 +140,5 @@ def test_tasks():
     assert choose_video_tasks(None, TEXTS) == TASKS
     assert choose_video_tasks("res", TEXTS) == choose_video_tasks(Task.RES, TEXTS) == (Task.RES,) * 3
     for wrong in ("chat", "segment", 3):
-        with pytest.raises(InputError, match="expected task to be one of"):
+        with pytest.raises(InputError, match="expected task to be one of res"):
             choose_video_tasks(wrong, TEXTS)

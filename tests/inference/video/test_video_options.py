@@ -20,7 +20,7 @@ def test_the_default_of_linking_follows_what_is_known_of_the_clip(linking, whole
 def test_offline_linking_needs_the_whole_clip():
     options = VideoOptions(linking="offline")
     assert options.resolve_linking(whole_clip=True) == "offline"
-    with pytest.raises(InputError, match='linking "offline" needs the whole clip'):
+    with pytest.raises(InputError, match='got "offline", which needs the whole clip'):
         options.resolve_linking(whole_clip=False)
 
 

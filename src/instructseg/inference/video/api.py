@@ -24,7 +24,7 @@ def track(
 ) -> Iterator[StreamedFramePrediction]:
     """The result of each frame of a source, in order, while the source is read.
 
-    Raises InputError for offline linking, whose results are known only at the end of the clip.
+    Raises InputError for offline linking, whose results are available only at the end of the clip.
     """
     options.resolve_linking(whole_clip=False)
     tracker = Tracker(loaded, instructions, options)
@@ -38,7 +38,7 @@ def segment_video(
 ) -> VideoPrediction:  # fmt: skip
     """The result of a whole clip with run-length masks; `on_frame` is called after each frame.
 
-    For a source that breaks off, the prediction holds the frames before the damage and the reason in `error`. Raises
+    For a damaged source, the prediction has the frames before the damage, and the reason in `error`. Raises
     InputError when no frame can be read.
     """
     tracker = Tracker(loaded, instructions, options)

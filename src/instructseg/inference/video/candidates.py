@@ -1,6 +1,6 @@
 """From proposals to candidates: one instruction's best proposals in one frame, without near-duplicates.
 
-A proposal is one of the model's N masks (one per mask token); a candidate is a proposal that a path may go through.
+A proposal is one of the model's N masks (one per mask token); a candidate is a proposal that linking may select.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.segmentation_decoder import PixelFeatures, Proposals
 
 MAX_CANDIDATES = 6
-"""Maximum number of candidates per frame and instruction when objects are followed."""
+"""Maximum number of candidates per frame and instruction when objects are tracked."""
 MIN_SCORE_SHARE = 0.2
-"""Minimum score of a candidate as a share of the frame's best score."""
+"""Minimum score of a candidate as a fraction of the frame's best score."""
 
 
 @dataclass(frozen=True, eq=False)
 class CandidateDescriptors:
-    """What linking compares: the candidates of one instruction in one frame, best first; n may be 0.
+    """Data that linking compares: the candidates of one instruction in one frame, best first; n may be 0.
 
     scores: float32 (n,) in 0..1. masks: bool (n, rows, columns) on the decoder's grid, without padding.
     appearance_embeddings: float32 (n, dim), unit vectors.
@@ -39,7 +39,7 @@ class Candidates:
     """One instruction's candidates in one frame, best first; there may be none.
 
     logits: (n, h, w) on the model's device and on the decoder's grid, padding included; `geometry` and `processor`
-    restore them to the frame's own size.
+    restore them to the frame's original size.
     """
 
     descriptors: CandidateDescriptors
@@ -57,12 +57,12 @@ class Candidates:
 
     @torch.inference_mode()
     def mask(self, index: int) -> np.ndarray:
-        """The mask of candidate `index` at the frame's own size, bool (height, width)."""
+        """The mask of candidate `index` at the frame's original size, bool (height, width)."""
         restored = self.processor.image_processor.restore(self.logits[index : index + 1].float(), self.geometry)
         return (restored[0] > 0).cpu().numpy()
 
     def empty_mask(self) -> np.ndarray:
-        """An empty mask at the frame's own size, bool (height, width)."""
+        """An empty mask at the frame's original size, bool (height, width)."""
         return np.zeros(self.geometry.original, dtype=bool)
 
 
@@ -74,7 +74,7 @@ def rank_candidates(
     """The best proposals of one instruction (axes (1, 1, queries, ...)), at most `limit`, without near-duplicates.
 
     The first candidate is the mask that `processor.post_process` returns for a photo. Raises InputError when the
-    model computed NaN.
+    model's output contains NaN.
     """
     logits, score_logits = proposals.mask_logits[0, 0], proposals.score_logits[0, 0]
     ranked, scores = processor.rank_proposals(

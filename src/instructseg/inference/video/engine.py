@@ -1,6 +1,6 @@
 """From a frame and its reference frames to mask proposals: features, decoder queries, decoding.
 
-The model's stages (`model.modeling`) run here with everything shared that frames and instructions have in common.
+Runs the model's stages (`model.modeling`), and shares computation among frames and among instructions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from instructseg.model.segmentation_decoder import PixelFeatures, Proposals
 from instructseg.types import Task
 
 ReferenceLookup: TypeAlias = Callable[[int], Sequence[Reference]]
-"""Instruction index -> the reference frames that its perceiver reads, ascending; may be none."""
+"""Instruction index -> the reference frames that its perceiver reads, ascending; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class VideoEngine:
 
     Memory: `cache_bytes` for cached features, the pinned frames' tokens, and one `DecoderQueries` per group.
 
-    Raises InputError for an instruction that cannot be used.
+    Raises InputError for an invalid instruction.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class VideoEngine:
         self._layouts: dict[tuple[int, int], Layout] = {}
         self._queries: dict[int, DecoderQueries] = {}
         for group in range(len(self.groups)):
-            self._layout(group, 1)  # refuses an unusable instruction before the first frame is read
+            self._layout(group, 1)  # raises InputError for an invalid instruction before the first frame is read
 
     @torch.inference_mode()
     def propose(self, frame: BufferedFrame, references: ReferenceLookup) -> tuple[list[Proposals], PixelFeatures]:
@@ -78,8 +78,8 @@ class VideoEngine:
             queries = self._queries[index]
             final = self.model.decode(visual, queries.mask_embeddings, queries.text)[-1]
             for position, member in enumerate(group.members):
-                own = slice(position, position + 1)
-                proposals[member] = Proposals(final.mask_logits[:, own], final.score_logits[:, own])
+                row = slice(position, position + 1)
+                proposals[member] = Proposals(final.mask_logits[:, row], final.score_logits[:, row])
         return [proposals[member] for member in range(len(self.instructions))], visual.pixels
 
     def compute_queries(
@@ -115,14 +115,14 @@ class VideoEngine:
         """
         members, is_video = self.groups[group].members, self.groups[group].task.is_video
         frames = [(list(references(member)) if is_video else []) or [frame] for member in members]
-        count = min(map(len, frames))  # blocks of one row have one length; the policies choose equal numbers of frames
+        count = min(map(len, frames))  # blocks of a row have one length; policies choose equally many frames
         layout = self._layout(group, count)
         if self.model.perceiver is None:
             return None, layout
         single = self._layout(group, 1)
         tokens = [
-            torch.cat([self.features.perceived(each, group, single)[:, position] for each in own[:count]], dim=1)
-            for position, own in enumerate(frames)
+            torch.cat([self.features.perceived(item, group, single)[:, position] for item in chosen[:count]], dim=1)
+            for position, chosen in enumerate(frames)
         ]
         return torch.stack(tokens, dim=1), layout
 

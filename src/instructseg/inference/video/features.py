@@ -1,7 +1,7 @@
 """Features of each frame, computed once: visual tokens, the decoder's pyramid, and OVP tokens per instruction group.
 
-First stage of the video engine: a frame's pixels go in, features come out through the model's stages `encode_image`
-(or `encode_tokens` and `encode_pyramid`) and `perceive`.
+First stage of the video engine: computes features from a frame's pixels with the model's stages `encode_image` (or
+`encode_tokens` and `encode_pyramid`) and `perceive`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Reference: TypeAlias = BufferedFrame | int
 
 
 class FeatureKey(NamedTuple):
-    """Cache key: what was computed, of which frame, and for which instruction group (-1: it depends on no text)."""
+    """Cache key: the kind of feature, its frame, and its instruction group (-1: independent of the text)."""
 
     kind: Literal["tokens", "visual", "perceived"]
     frame: int
@@ -44,7 +44,7 @@ class FrameFeatures:
     """Features of frames, computed on first use and kept as long as `cache` has room.
 
     Memory: the cache's budget, plus the tokens (patches * dim floats) of each pinned frame. Pinned tokens outlive the
-    frame's pixels; whoever pins a frame unpins it.
+    frame's pixels; the caller must unpin them.
     """
 
     def __init__(self, model: InstructSegModel, processor: InstructSegProcessor, cache: ByteCache[FeatureKey]):
@@ -61,7 +61,7 @@ class FrameFeatures:
         if self._has_clip_encoder:
             return self.cache.get(FeatureKey("tokens", number), lambda: self._encode_tokens(frame))
         tokens = self.visual(frame).tokens
-        assert tokens is not None  # without a CLIP-type encoder the backbone makes the tokens with the pyramid
+        assert tokens is not None  # without a CLIP-type encoder, encode_image computes tokens and pyramid
         return tokens
 
     def visual(self, frame: BufferedFrame) -> VisualFeatures:
@@ -80,8 +80,8 @@ class FrameFeatures:
     def pin(self, frame: BufferedFrame, decoded_next: bool) -> None:
         """Keep the frame's visual tokens until it is unpinned.
 
-        `decoded_next`: the frame is about to be segmented, so that its tokens are computed together with its pyramid
-        where one encoder makes both.
+        `decoded_next`: the frame is about to be segmented; its tokens are then computed together with its pyramid where
+        one encoder computes both.
         """
         self._pinned[frame.number] = self.tokens(frame) if decoded_next else self._encode_tokens(frame)
 
@@ -96,7 +96,7 @@ class FrameFeatures:
     def _perceive(self, frame: Reference, layout: Layout) -> Tensor:
         only_frame = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
         perceived = self.model.perceive(VisualFeatures(self.tokens(frame)), layout, only_frame)
-        assert perceived is not None  # the engine asks models with a perceiver only
+        assert perceived is not None  # called only for models with a perceiver
         return perceived
 
     def _encode_visual(self, frame: BufferedFrame) -> VisualFeatures:

@@ -1,4 +1,4 @@
-"""The prediction for one frame of a clip: with its picture while a clip is read, compressed when it is kept."""
+"""The prediction for one frame of a clip: streamed with the frame's image, or stored as run-length masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from instructseg.visualization import overlay
 
 
 class FramePrediction(Protocol):
-    """What `StreamedFramePrediction` and `StoredFramePrediction` have in common: one mask for each instruction.
+    """Interface of `StreamedFramePrediction` and `StoredFramePrediction`: one mask per instruction.
 
     `index`, `time` (seconds) and `name` identify the frame as in `media.video.VideoFrame`.
     """
@@ -37,7 +37,7 @@ class FramePrediction(Protocol):
 
     @property
     def scores(self) -> np.ndarray:
-        """float32 (instructions,) in 0..1; of the best proposal where the object is not in the frame."""
+        """float32 (instructions,) in 0..1; the best proposal's where the object is not in the frame."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class FramePrediction(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StreamedFramePrediction:
-    """A `FramePrediction` from `Segmenter.track` or `VideoSession.push`: with the picture, its masks as an array."""
+    """A `FramePrediction` from `Segmenter.track` or `VideoSession.push`: has the image, and masks as an array."""
 
     index: int
     time: float
@@ -79,7 +79,7 @@ class StreamedFramePrediction:
         return _draw(self.image, self, alpha)
 
     def compress(self) -> StoredFramePrediction:
-        """The same prediction with RLE masks and without the picture."""
+        """The same prediction with RLE masks and without the image."""
         rles = tuple(mask_to_rle(mask) for mask in self.masks)
         return StoredFramePrediction(
             self.index, self.time, self.name, self.size, self.instructions, rles, self.scores, self.present
@@ -88,7 +88,7 @@ class StreamedFramePrediction:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StoredFramePrediction:
-    """A `FramePrediction` in `VideoPrediction.frames`: without the picture, its masks as RLE."""
+    """A `FramePrediction` in `VideoPrediction.frames`: has no image, and masks as RLE."""
 
     index: int
     time: float
@@ -108,15 +108,15 @@ class StoredFramePrediction:
 
     @property
     def masks(self) -> np.ndarray:
-        """bool (instructions, height, width). Decoded from `rles` on each access: keep it in a variable."""
+        """bool (instructions, height, width). Decoded from `rles` on each access: store it in a variable."""
         return np.array([rle_to_mask(rle) for rle in self.rles], dtype=bool).reshape(-1, *self.size)
 
     def overlay(self, image: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-        """The masks drawn on `image`, the frame's picture: RGB uint8 (height, width, 3)."""
+        """The masks drawn on `image`, the frame's pixels: RGB uint8 (height, width, 3)."""
         return _draw(image, self, alpha)
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction as JSON can hold it; objects are in the order of the instructions."""
+        """The prediction, JSON-serializable; objects are in the order of the instructions."""
         objects = [
             {"present": bool(present), "score": float(score), "segmentation": rle if present else None}
             for present, score, rle in zip(self.present, self.scores, self.rles, strict=True)
@@ -126,7 +126,7 @@ class StoredFramePrediction:
 
 
 def _draw(image: np.ndarray, frame: FramePrediction, alpha: float) -> np.ndarray:
-    """A single instruction is the caption; several are labels at their masks."""
+    """Draw a single instruction as the caption, several as labels of their masks."""
     if len(frame.instructions) == 1:
         return overlay(image, frame.masks, scores=frame.scores, alpha=alpha, caption=frame.instructions[0])
     return overlay(image, frame.masks, labels=frame.instructions, scores=frame.scores, alpha=alpha)

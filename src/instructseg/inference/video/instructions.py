@@ -19,7 +19,7 @@ class InstructionGroup:
 
 
 def choose_video_tasks(task: Task | str | None, instructions: Sequence[str]) -> tuple[Task, ...]:
-    """The task of each instruction: the given one for all, or with None each guessed from the instruction's form.
+    """The task of each instruction: `task` for all, or with None inferred from each instruction's form.
 
     An image task ("res", "reason_seg") segments every frame as a photo, which is its own reference frame.
     Raises InputError unless the task is a segmentation task.

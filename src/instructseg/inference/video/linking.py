@@ -17,11 +17,11 @@ import numpy as np
 from instructseg.inference.video.optical_flow import warp_masks
 from instructseg.inference.video.presence import PresenceViterbi, clip_emission, log_odds
 
-if TYPE_CHECKING:  # candidates need torch; `LinkWeights` is read where it is not loaded
+if TYPE_CHECKING:  # candidates import torch; `LinkWeights` is used without it
     from instructseg.inference.video.candidates import CandidateDescriptors
 
 ABSENT = -1
-"""In place of a candidate's index: the object is not in the frame."""
+"""Used instead of a candidate's index: the object is not in the frame."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PathLinker:
         self._presence = self._new_presence()
 
     def step(self, current: CandidateDescriptors, flow: np.ndarray | None) -> int:
-        """Take the next frame's candidates; return the one that the best path so far ends in, or ABSENT.
+        """Add the next frame's candidates; return the index at which the best path so far ends, or ABSENT.
 
         `flow` is what `OpticalFlow.step` returned for this frame. A frame without candidates has one empty state.
         """
@@ -68,7 +68,7 @@ class PathLinker:
             transitions = self._path_scores[:, None] + self._agreement(self._previous, current, flow)
             origins = transitions.argmax(0)
             self._path_scores = transitions.max(0) + emissions
-        self._path_scores = self._path_scores - self._path_scores.max()  # only differences matter: no loss of precision
+        self._path_scores = self._path_scores - self._path_scores.max()  # only differences matter; keeps values small
         self._back_pointers.append(origins)
         self._scores.append(current.scores)
         self._previous = current

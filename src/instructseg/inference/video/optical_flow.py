@@ -6,24 +6,24 @@ import cv2
 import numpy as np
 
 _MAX_SIDE = 256
-"""Pixels of the longer side at which flow is computed; masks are compared on coarser grids."""
+"""Longer side in pixels at which flow is computed; masks are compared on coarser grids."""
 _MIN_SIDE = 32
 """Minimum height and width at which flow is computed; DIS needs room for its patches."""
 
 
 class OpticalFlow:
-    """Backward flow from each frame to the frame before it; keeps one gray frame of at most 256 pixels a side."""
+    """Backward flow from each frame to the previous one; keeps one gray frame of at most 256 pixels a side."""
 
     def __init__(self) -> None:
         self._estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._previous: np.ndarray | None = None
 
     def step(self, image: np.ndarray) -> np.ndarray | None:
-        """Take the next frame, RGB uint8 (height, width, 3), and return the flow to the frame before.
+        """Add the next frame, RGB uint8 (height, width, 3), and return the flow to the previous frame.
 
-        float32 (rows, columns, 2): for each pixel the displacement (x, y) to its position in the frame before, as a
-        fraction of the frame's width and height. None for the first frame. A frame of another size is resized to the
-        size of the frame before.
+        float32 (rows, columns, 2): for each pixel the displacement (x, y) to its position in the previous frame, as a
+        fraction of the frame's width and height. None for the first frame. A frame of a different size is resized to
+        the size of the previous one.
         """
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = _flow_size(image) if self._previous is None else self._previous.shape
@@ -36,9 +36,9 @@ class OpticalFlow:
 
 
 def warp_masks(masks: np.ndarray, flow: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
-    """Masks of the frame before, warped to this frame: bool (n, rows, columns) -> bool (n, *size).
+    """Masks of the previous frame, warped to this frame: bool (n, rows, columns) -> bool (n, *size).
 
-    `flow` is what `OpticalFlow.step` returned for this frame; None stands for no motion.
+    `flow` is what `OpticalFlow.step` returned for this frame; None means no motion.
     """
     rows, columns = size
     y, x = np.mgrid[:rows, :columns].astype(np.float32) + 0.5

@@ -1,4 +1,4 @@
-"""VideoOptions: how a clip is read, segmented and followed."""
+"""VideoOptions: how a clip is read, segmented and tracked."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from instructseg.types import LINKINGS, REFERENCE_POLICIES, Linking, ReferencePo
 
 @dataclass(frozen=True)
 class VideoOptions(ReadOptions):
-    """How a clip is read (see `media.video.ReadOptions`), segmented and followed.
+    """How a clip is read (see `media.video.ReadOptions`), segmented and tracked.
 
     Raises InputError for values out of range.
     """
 
     task: Task | str | None = None
     """Task of all instructions: "rvos", "reason_vos", or a photo's task ("res", "reason_seg") to segment each frame
-    like a photo. None: by the form of each instruction (a question or a long sentence is reasoning)."""
+    like a photo. None: inferred from each instruction's form (questions and long sentences are reasoning)."""
     linking: Linking | None = None
-    """How objects are followed from frame to frame, see `types.Linking`: "offline", "causal" or "off" (released
-    behaviour). None: "offline" where the whole clip is read first (`Segmenter.segment_video`), "causal" where frames
-    are answered as they are read (`track`, `open_video`)."""
+    """How objects are tracked from frame to frame, see `types.Linking`: "offline", "causal" or "off" (released
+    behaviour). None: "offline" where the whole clip is read first (`Segmenter.segment_video`), "causal" where
+    results are returned frame by frame (`track`, `open_video`)."""
     threshold: float | None = None
-    """Minimum score of a mask, 0..1; None: the model's own, 0: every frame has a mask. With linking, the model's
+    """Minimum score of a mask, 0..1; None: the model's default, 0: every frame has a mask. With linking, the model's
     `video_contrast` may require more: a score that is not far below those of the clip's best frames."""
     references: ReferencePolicy | None = None
     """Which frames the perceiver reads beside each frame, see `types.ReferencePolicy`: "nearest" (released behaviour),
-    "uniform" or "relevant", which read the clip twice. None: the model's own policy."""
+    "uniform" or "relevant", which read the clip twice. None: the model's default."""
     key_every: int = 1
     """The language model runs on every n-th frame, at least 1; the frames between reuse its mask queries."""
     exclusive: bool = False
-    """Whether a pixel in the masks of several instructions is kept only in the one with the highest score."""
+    """Whether masks must not overlap: a shared pixel stays only in the mask with the highest score."""
     cache_bytes: int = 512 * 2**20
     """Maximum size of cached frame features in bytes, at least 0 (no cache)."""
     weights: LinkWeights | None = None
@@ -53,22 +53,22 @@ class VideoOptions(ReadOptions):
         super().__post_init__()
 
     def resolve_linking(self, whole_clip: bool) -> Linking:
-        """`linking`, or its default: "offline" where the whole clip is read before the first answer, else "causal".
+        """`linking`, or its default: "offline" where the whole clip is read before the first result, else "causal".
 
-        Raises InputError for "offline" where frames are answered as they are read.
+        Raises InputError for "offline" where results are returned frame by frame.
         """
         if self.linking is None:
             return "offline" if whole_clip else "causal"
         if self.linking == "offline" and not whole_clip:
             raise InputError(
-                'linking "offline" needs the whole clip, but frames are answered as they are read; '
-                'use "causal" or "off" here, or segment_video'
+                'expected linking "causal" or "off" for frame-by-frame results, got "offline", '
+                "which needs the whole clip; use segment_video for it"
             )
         return self.linking
 
     @cached_property
     def read_options(self) -> ReadOptions:
-        """The fields that say which frames are read."""
+        """The fields that specify which frames are read."""
         return ReadOptions(**{item.name: getattr(self, item.name) for item in fields(ReadOptions)})
 
     def _check_choice(self, name: str, known: Sequence[str]) -> None:

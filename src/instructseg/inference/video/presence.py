@@ -1,8 +1,8 @@
-"""Whether an object is in each frame: a two-state hidden Markov model over the scores of the candidates followed.
+"""Whether an object is in each frame: a two-state hidden Markov model over the scores of the linked candidates.
 
 The states are absent and present. The transition cost is paid for each change of state; the emission of the present
-state is how far, in log-odds, the frame's score lies above a decision threshold (absent emits 0). The Viterbi algorithm
-finds the best state sequence, online (`step`) or over the whole clip (`best_path`). Not part of the paper.
+state is the margin, in log-odds, by which the frame's score exceeds a decision threshold (absent emits 0). The Viterbi
+algorithm finds the best state sequence, online (`step`) or over the whole clip (`best_path`). Not part of the paper.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 MAX_EMISSION = 4.0
 """Bound on the emission of one frame, in log-odds, so that no single frame outweighs all others."""
 CONTRAST_QUANTILE = 0.9
-"""Quantile of a clip's scores (0 the lowest, 1 the highest) that stands for frames that show the object clearly."""
+"""Quantile of a clip's scores (0 the lowest, 1 the highest) that represents frames that show the object clearly."""
 
 
 class PresenceViterbi:
@@ -23,8 +23,8 @@ class PresenceViterbi:
 
     threshold: score in 0..1 at which both states are equally likely; 0 means present in every frame with a candidate.
     transition_cost: log-odds subtracted for each change of state.
-    contrast: log-odds, or None. With a contrast, the decision threshold rises to that far below the scores of the
-        clip's best frames: the level of scores of visible objects differs between instructions.
+    contrast: log-odds, or None. If set, the decision threshold is at least the score of the clip's best frames minus
+        `contrast`: the scores of visible objects differ between instructions.
 
     A step takes O(frames) to insert the score in order; memory is two floats per frame.
     """
@@ -36,7 +36,7 @@ class PresenceViterbi:
         self._sorted_log_odds: list[float] = []
 
     def step(self, score: float | None) -> bool:
-        """Take the next frame's score, None without a candidate; whether the object is present by the frames so far."""
+        """Add the next frame's score (None: no candidate); return whether the object is present, judging so far."""
         odds = None if score is None else float(log_odds(score))
         self._log_odds.append(odds)
         if odds is not None:
@@ -71,7 +71,7 @@ class PresenceViterbi:
         return scores - scores.max(), transitions.argmax(0)
 
     def _decision_threshold(self) -> float:
-        """The log-odds at which absent and present are equally likely, by the frames so far."""
+        """The log-odds at which absent and present are equally likely, given the frames so far."""
         lowest = float(log_odds(self.threshold))
         if self.contrast is None or not self._sorted_log_odds:
             return lowest
@@ -79,14 +79,14 @@ class PresenceViterbi:
         return max(lowest, clear - self.contrast)
 
     def _emission(self, odds: float | None, decision_threshold: float) -> float:
-        """Log-odds of present against absent in one frame."""
+        """Log-odds of present versus absent in one frame."""
         if odds is None:
             return -MAX_EMISSION
         return 0.0 if self.threshold == 0 else float(clip_emission(odds - decision_threshold))
 
 
 def log_odds(scores: ArrayLike) -> np.ndarray:
-    """log(s / (1 - s)), finite for scores of 0 and 1 too."""
+    """log(s / (1 - s)), finite even for scores of 0 and 1."""
     inside = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
     return np.log(inside / (1 - inside))
 

@@ -1,4 +1,4 @@
-"""A clip's results while it is read: online, or offline on the best path over the whole clip."""
+"""Collect a clip's results as it is read: online, or offline on the best path over the whole clip."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ class OfflineRecording(Recording):
         return len(self._frames)
 
     def add(self, frame: VideoFrame, candidates: list[FrameCandidates]) -> None:
-        ranked = [each.candidates for each in candidates]
-        rles = [[mask_to_rle(each.mask(index)) for index in range(len(each))] for each in ranked]
+        ranked = [entry.candidates for entry in candidates]
+        rles = [[mask_to_rle(entry.mask(index)) for index in range(len(entry))] for entry in ranked]
         height, width = frame.image.shape[:2]
-        scores = [each.scores for each in ranked]
+        scores = [entry.scores for entry in ranked]
         self._frames.append(_RecordedFrame(frame.index, frame.time, frame.name, (height, width), rles, scores))
 
     def results(self) -> tuple[StoredFramePrediction, ...]:
@@ -92,8 +92,8 @@ class OfflineRecording(Recording):
     def _result(self, frame: _RecordedFrame, selected: tuple[int, ...]) -> StoredFramePrediction:
         """The result of one frame; `selected` holds each instruction's candidate, or ABSENT."""
         empty = mask_to_rle(np.zeros(frame.size, dtype=bool))
-        rles = [empty if index == ABSENT else own[index] for own, index in zip(frame.rles, selected, strict=True)]
-        scores = [selected_score(own, index) for own, index in zip(frame.scores, selected, strict=True)]
+        rles = [empty if index == ABSENT else masks[index] for masks, index in zip(frame.rles, selected, strict=True)]
+        scores = [selected_score(values, index) for values, index in zip(frame.scores, selected, strict=True)]
         if self._tracker.options.exclusive:
             masks = np.stack([rle_to_mask(rle) for rle in rles])
             rles = [mask_to_rle(mask) for mask in resolve_overlaps(masks, np.array(scores))]

@@ -1,8 +1,8 @@
-"""Pairs each frame with its reference frames (section 3.2) while only a few frames stay in memory.
+"""Pair each frame with its reference frames (section 3.2), with only a few frames in memory.
 
-- "nearest" (released): the T_r frames around the key frame, known by reading ahead; in live video the T_r before it.
-- "uniform", "relevant": T_r frames of an even sample of the whole clip, which is read twice for that; in live video,
-  and where a clip can be read only once, of the frames so far.
+- "nearest" (released): the T_r frames around the key frame, found by reading ahead; in live video the T_r before it.
+- "uniform", "relevant": T_r frames from an even sample of the whole clip, which is therefore read twice; in live
+  video, and where a clip can be read only once, from a sample of the frames so far.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def pair_with_references(
 ) -> Iterator[PairedFrame]:
     """Every frame of a clip with the lookup of its `count` reference frames per instruction.
 
-    "uniform" and "relevant" read a clip twice where that is possible. Raises InputError where a damaged clip breaks
-    off, after its good frames.
+    "uniform" and "relevant" read a clip twice if possible. A damaged clip raises InputError after the frames before the
+    damage.
     """
     if policy == "nearest":
         return _pair_with_nearest(clip, engine, count)
@@ -55,7 +55,7 @@ class ReferenceBuffer(ABC):
 
     @abstractmethod
     def push(self, frame: BufferedFrame) -> ReferenceLookup:
-        """Take the next frame and return the lookup of its reference frames, valid until the next push."""
+        """Add the next frame and return the lookup of its reference frames, valid until the next push."""
 
     @property
     @abstractmethod
@@ -76,7 +76,7 @@ class RecentFrames(ReferenceBuffer):
 
     def push(self, frame: BufferedFrame) -> ReferenceLookup:
         self._frames.append(frame)
-        buffered = {each.number: each for each in self._frames}
+        buffered = {item.number: item for item in self._frames}
         references = [buffered[number] for number in latest_references(frame.number, self.count)]
         return lambda _: references
 
@@ -98,7 +98,7 @@ class SampledFrames(ReferenceBuffer):
         return self._newest
 
     def sample_clip(self, clip: VideoReader) -> None:
-        """Draw the sample from the whole clip beforehand; from a damaged clip as far as it can be read."""
+        """Draw the sample from the whole clip beforehand; from a damaged clip, up to the damage."""
         frames, _ = _until_error(clip)
         for number, frame in enumerate(frames):
             self._offer(BufferedFrame(number, frame.image), decoded_next=False)
@@ -127,7 +127,7 @@ class SampledFrames(ReferenceBuffer):
 
 
 def _pair_with_nearest(clip: VideoReader, engine: VideoEngine, count: int) -> Iterator[PairedFrame]:
-    """Reads ahead until the nearest frames are known; keeps the pixels of at most 2 * count + 1 frames."""
+    """Read ahead until the nearest frames are known; keeps the pixels of at most 2 * count + 1 frames."""
     frames, raise_error = _until_error(clip)
     buffered: dict[int, tuple[VideoFrame, BufferedFrame]] = {}
     read = key = 0
@@ -153,7 +153,7 @@ def _pair_with_buffer(clip: VideoReader, engine: VideoEngine, buffer: ReferenceB
 
 
 def _until_error(clip: VideoReader) -> tuple[Iterator[VideoFrame], Callable[[], None]]:
-    """The good frames of a clip, and a function to call after them that raises the error that ended them, if any."""
+    """The readable frames of a clip, and a function that afterwards raises the error that stopped reading, if any."""
     errors: list[InputError] = []
 
     def frames() -> Iterator[VideoFrame]:

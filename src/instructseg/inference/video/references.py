@@ -1,7 +1,7 @@
-"""Which frames the perceiver reads beside a key frame (section 3.2; T_r of Table 7): pure rules over frame numbers.
+"""Choice of a key frame's reference frames (section 3.2; T_r of Table 7), as pure functions of frame numbers.
 
-The released rule is `model.references.nearest_references`. All rules return ascending numbers without the key frame,
-fewer than `count` where there are too few frames, and none for a clip of one frame, which is its own reference.
+The released rule is `model.references.nearest_references`. All functions return ascending numbers without the key
+frame, fewer than `count` if there are too few frames, and none for a clip of one frame, which is its own reference.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def frames_needed(key: int, count: int) -> int:
 
 
 def latest_references(key: int, count: int) -> list[int]:
-    """The `count` frames before the key frame: "nearest" in live video, whose next frames are unknown."""
+    """The `count` frames before the key frame: "nearest" in live video, where later frames are unknown."""
     return list(range(max(0, key - count), key))
 
 
@@ -31,7 +31,7 @@ def uniform_references(candidates: Sequence[int], key: int, count: int) -> list[
 
 
 def relevant_references(relevance: Mapping[int, float], key: int, count: int) -> list[int]:
-    """The `count` frames most relevant to the instruction; of equally relevant ones the nearest to the key frame."""
+    """The `count` frames most relevant to the instruction; ties go to the frame nearest to the key frame."""
     others = [number for number in relevance if number != key]
     return sorted(sorted(others, key=lambda number: (-relevance[number], abs(number - key), number))[:count])
 
@@ -39,7 +39,7 @@ def relevant_references(relevance: Mapping[int, float], key: int, count: int) ->
 class EvenSample:
     """At most `capacity` frame numbers spread evenly over the frames so far: the multiples of a growing stride.
 
-    The length of the clip need not be known: whenever the sample is full, the stride doubles.
+    The length of the clip need not be known: whenever the sample overflows, the stride doubles.
     """
 
     def __init__(self, capacity: int = MAX_SAMPLED_FRAMES):
@@ -47,11 +47,11 @@ class EvenSample:
         self.numbers: list[int] = []
 
     def offer(self, number: int) -> bool:
-        """Offer the next frame number (ascending); whether it enters the sample, from which others may drop out."""
+        """Offer the next frame number (ascending); return whether it enters the sample. Others may be dropped."""
         if number % self.stride:
             return False
         self.numbers.append(number)
         while len(self.numbers) > self.capacity:
             self.stride *= 2
-            self.numbers = [kept for kept in self.numbers if kept % self.stride == 0]
+            self.numbers = [member for member in self.numbers if member % self.stride == 0]
         return number in self.numbers

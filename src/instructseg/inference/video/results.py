@@ -1,4 +1,4 @@
-"""VideoPrediction: the masks of some instructions in all frames of a clip."""
+"""VideoPrediction: the masks of one or more instructions in all frames of a clip."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from instructseg.media.outputs import CLIP_MASKS, CLIP_OVERLAY, JSON, choose_ste
 from instructseg.media.video import ReadOptions, VideoInput
 from instructseg.types import Task
 
-_QUESTION = ("instructions", "tasks", "source", "model")
+_IDENTITY = ("instructions", "tasks", "source", "model")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class VideoPrediction:
-    """The masks of some instructions in all frames of a clip; small enough to keep for hours of video.
+    """The masks of one or more instructions in all frames of a clip, compressed to fit hours of video in memory.
 
     result.frames[i].masks  # bool (instructions, height, width), decoded on access
     """
@@ -37,7 +37,7 @@ class VideoPrediction:
     model: str | None = None
     """Name of the weights, where known."""
     error: str | None = None
-    """Why reading ended early, None where it did not; the frames before are good."""
+    """Why reading stopped early, None if it did not; the frames before that are valid."""
     read_options: ReadOptions = field(default_factory=ReadOptions)
     """Which frames of the source were read."""
 
@@ -73,7 +73,7 @@ class VideoPrediction:
         return bool(self.present.any())
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction as JSON can hold it; the objects of a frame are in the order of the instructions."""
+        """The prediction, JSON-serializable; the objects of a frame are in the order of the instructions."""
         return {
             "instructions": list(self.instructions),
             "tasks": [task.value for task in self.tasks],
@@ -91,16 +91,16 @@ class VideoPrediction:
         """Write <stem>.masks/ (a PNG per frame), <stem>.json and <stem>.overlay.mp4 into `directory`.
 
         A PNG is 0/255 for one instruction, else indexed with DAVIS's colors (i + 1 = instruction i). The overlay is
-        drawn on the frames of `source`, by default the file or folder that was segmented, and keeps its sound; there
-        is none when the frames cannot be read again. The default stem is made of the clip's name and the first
-        instruction; it gets a number where it belongs to another result, see `Prediction.save`.
+        drawn on the frames of `source`, by default the file or folder that was segmented, and keeps its audio; it is
+        omitted when the frames cannot be read again. The default stem combines the clip's name and the first
+        instruction; if another result has the stem, a number is appended, see `Prediction.save`.
         Raises InputError for a stem that is not a plain file name, or when the files cannot be written.
         """
         folder, content = make_folder(directory), self.to_dict()
         stem = choose_stem(stem, self.source or "clip", self.instructions)
-        stem = free_stem(folder, stem, content, _QUESTION, (CLIP_MASKS, CLIP_OVERLAY))
-        masks, drawing, text = (folder / f"{stem}{ending}" for ending in (CLIP_MASKS, CLIP_OVERLAY, JSON))
+        stem = free_stem(folder, stem, content, _IDENTITY, (CLIP_MASKS, CLIP_OVERLAY))
+        masks, video, text = (folder / f"{stem}{ending}" for ending in (CLIP_MASKS, CLIP_OVERLAY, JSON))
         write_masks(self.frames, masks)
-        drawn = write_overlay(self.frames, drawing, self.source if source is None else source, self.read_options)
+        has_overlay = write_overlay(self.frames, video, self.source if source is None else source, self.read_options)
         write_bytes(text, json.dumps(content).encode())
-        return SavedVideoPrediction(masks, text, drawing if drawn else None)
+        return SavedVideoPrediction(masks, text, video if has_overlay else None)

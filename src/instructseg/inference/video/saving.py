@@ -31,10 +31,10 @@ class SavedVideoPrediction(SavedFiles):
 
 
 def write_masks(frames: Sequence[StoredFramePrediction], folder: Path) -> None:
-    """Write a PNG for each frame into a new folder, which replaces an older one when it is complete.
+    """Write a PNG per frame into a new folder, which replaces an existing one when complete.
 
     A PNG is 0/255 for one instruction, else indexed with DAVIS's colors (i + 1 = instruction i). Raises InputError when
-    the file system refuses.
+    writing fails.
     """
     temporary = folder.with_name(f".{os.urandom(8).hex()}")
     make_folder(temporary)
@@ -56,20 +56,21 @@ def write_masks(frames: Sequence[StoredFramePrediction], folder: Path) -> None:
 def write_overlay(
     frames: Sequence[StoredFramePrediction], path: Path, source: VideoInput | None, options: ReadOptions
 ) -> bool:
-    """Read the clip again and write it with the masks and its sound; return False when it cannot be read again."""
+    """Read the clip again and write it with the masks and its audio; return False when it cannot be read again."""
     if source is None or not frames:
         return False
     clip = open_clip(source, options)
     if not clip.repeatable:
         return False
     with VideoWriter(path, _frame_rate(frames, options.rate), clip.path) as writer:
-        for frame, picture in zip(frames, clip, strict=False):  # after its good frames a damaged clip raises an error
+        # strict=True would read past the last frame, where a damaged clip raises InputError.
+        for frame, picture in zip(frames, clip, strict=False):
             writer.add(frame.overlay(picture.image), picture.time)
     return True
 
 
 def _frame_rate(frames: Sequence[StoredFramePrediction], default: float) -> float:
-    """Frames per second by the median gap between frames."""
+    """Frames per second, from the median time between frames."""
     gaps = [later.time - earlier.time for earlier, later in pairwise(frames)]
     gap = float(np.median(gaps)) if gaps else 0.0
     return 1 / gap if gap > 0 else default

@@ -18,12 +18,12 @@ from instructseg.media.video import VideoFrame
 
 
 class VideoSession:
-    """Segments live video frame by frame, from each frame and those before it.
+    """Segments live video frame by frame, using each frame and the previous ones.
 
-    Reference frames are frames pushed before; the first frame is its own reference. Memory for frames and features is
+    Reference frames are earlier frames; the first frame is its own reference. Memory for frames and features is
     bounded; linking keeps a few hundred bytes per frame and instruction.
 
-    Raises InputError for instructions that cannot be used, and for offline linking, which needs the whole clip.
+    Raises InputError for invalid instructions, and for offline linking, which needs the whole clip.
     """
 
     def __init__(self, loaded: LoadedModel, instructions: str | Sequence[str], options: VideoOptions):
@@ -38,10 +38,10 @@ class VideoSession:
         """The result of the next frame.
 
         Args:
-            image: whatever `media.image.load_image` takes.
+            image: anything that `media.image.load_image` accepts.
             time: seconds; None counts frames at `options.rate` per second.
 
-        Raises InputError for an image that cannot be read; the session then continues with the next one.
+        Raises InputError for an unreadable image; the session can then continue with the next one.
         """
         pixels = load_image(image)
         number, self._count = self._count, self._count + 1

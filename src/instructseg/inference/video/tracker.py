@@ -1,4 +1,4 @@
-"""One frame through the video engine, stage by stage.
+"""Tracker: runs each frame through all stages of video segmentation.
 
 read      media.video.open_clip        frames of a clip, one by one
 pair      reference_buffer             each frame with its reference frames
@@ -7,7 +7,7 @@ reason    engine.compute_queries       decoder queries of each instruction group
 decode    engine.propose               mask proposals of each instruction
 rank      candidates                   the best proposals without near-duplicates
 link      linking, presence            one candidate of each frame, or none
-result    results                      masks at the frame's own size
+result    results                      masks at the frame's original size
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class FrameCandidates:
     selected: int
 
     def mask(self) -> np.ndarray:
-        """The selected mask at the frame's own size, bool (height, width); empty where the object is absent."""
+        """The selected mask at the frame's original size, bool (height, width); empty where the object is absent."""
         return self.candidates.empty_mask() if self.selected == ABSENT else self.candidates.mask(self.selected)
 
     @property
@@ -65,7 +65,7 @@ class FrameCandidates:
 class Tracker:
     """The video engine and one linker per instruction, stepped frame by frame.
 
-    Raises InputError without instructions, and for instructions or a task that cannot be used.
+    Raises InputError without instructions, and for invalid instructions or an invalid task.
     """
 
     def __init__(self, loaded: LoadedModel, instructions: str | Sequence[str], options: VideoOptions):
@@ -90,26 +90,26 @@ class Tracker:
             yield frame, self.step(buffered, references)
 
     def step(self, frame: BufferedFrame, references: ReferenceLookup) -> list[FrameCandidates]:
-        """Segment the next frame and link each instruction's candidates to those of the frames before."""
+        """Segment the next frame and link each instruction's candidates to those of earlier frames."""
         proposals, pixels = self.engine.propose(frame, references)
         processor, is_linked = self.engine.processor, self.options.linking != "off"
         geometry = processor.image_processor.geometry(*frame.image.shape[:2])
         limit = MAX_CANDIDATES if is_linked else 1
         ranked = [
-            rank_candidates(each, pixels, processor, geometry, self.config.selection, limit) for each in proposals
+            rank_candidates(entry, pixels, processor, geometry, self.config.selection, limit) for entry in proposals
         ]
         if not is_linked:
-            return [FrameCandidates(each, self._best_present(each)) for each in ranked]
+            return [FrameCandidates(candidates, self._best_present(candidates)) for candidates in ranked]
         flow = self._optical_flow.step(frame.image)
         return [
-            FrameCandidates(each, linker.step(each.descriptors, flow))
-            for each, linker in zip(ranked, self.linkers, strict=True)
+            FrameCandidates(candidates, linker.step(candidates.descriptors, flow))
+            for candidates, linker in zip(ranked, self.linkers, strict=True)
         ]
 
     def result(self, frame: VideoFrame, candidates: list[FrameCandidates]) -> StreamedFramePrediction:
-        """The selected masks at the frame's own size, and their scores."""
-        masks = np.stack([each.mask() for each in candidates])
-        scores = np.array([each.score for each in candidates], np.float32)
+        """The selected masks at the frame's original size, and their scores."""
+        masks = np.stack([entry.mask() for entry in candidates])
+        scores = np.array([entry.score for entry in candidates], np.float32)
         if self.options.exclusive:
             masks = resolve_overlaps(masks, scores)
         return StreamedFramePrediction(
@@ -117,7 +117,7 @@ class Tracker:
         )  # fmt: skip
 
     def _best_present(self, candidates: Candidates) -> int:
-        """The best candidate of a frame on its own, or ABSENT below the threshold."""
+        """The best candidate of a frame without linking, or ABSENT if it is below the threshold."""
         return 0 if len(candidates) and candidates.scores[0] >= self.threshold else ABSENT
 
 

@@ -27,7 +27,7 @@ STAGES = (
     (3, 1, 6, 320, 1),
 )
 STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
-# Stages (1-based) after which the map has stride 4, 8, 16 and 32 for the last time.
+# Last stages (1-based) whose maps have stride 4, 8, 16 and 32.
 PYRAMID_STAGES = (2, 3, 5, 7)
 BATCH_NORM_EPS = 1e-3
 
@@ -74,7 +74,7 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's "SAME", as the weights expect: odd pixels go right and below."""
+    """A convolution padded as TensorFlow's "SAME", as the weights expect: an odd padding pixel goes right or below."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self.convolve(input, self.weight, self.bias)
@@ -86,7 +86,7 @@ class SameConv2d(nn.Conv2d):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             padding += [total // 2, total - total // 2]
         left, right, top, bottom = padding
-        even = left == right and top == bottom  # as for stride 1: the convolution pads, without a copy
+        even = left == right and top == bottom  # e.g. stride 1: the convolution pads without a copy
         inputs = inputs if even else nn.functional.pad(inputs, padding)
         return nn.functional.conv2d(inputs, weight, bias, self.stride, (top, left) if even else 0, 1, self.groups)
 
@@ -94,7 +94,7 @@ class SameConv2d(nn.Conv2d):
 class NormedConvolution(nn.Sequential):
     """A convolution and its batch norm; in eval mode one convolution, with the fixed norm folded into its weights.
 
-    This saves a pass over the map for each of some sixty norms: encoding is bound by memory bandwidth.
+    This saves a pass over the map for each of about sixty norms: encoding is memory-bound.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1):
@@ -138,7 +138,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
     config_class = EfficientNetLiteConfig
     main_input_name = "pixel_values"
     has_attentions = False
-    _supports_sdpa = _supports_flash_attn = _supports_attention_backend = True  # nothing here depends on which one
+    _supports_sdpa = _supports_flash_attn = _supports_attention_backend = True  # it has no attention
     _no_split_modules = ["InvertedResidual"]
 
     def __init__(self, config: EfficientNetLiteConfig):
@@ -183,7 +183,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         """Classifier features and class probabilities of each cell of the stride-32 map, the last one of `forward`.
 
         Shapes: (batch, channels, height, width) -> features (batch, height * width, 1280) and probabilities
-        (batch, height * width, num_classes), rows first.
+        (batch, height * width, num_classes), row-major.
         """
         if self.out_features[-1] != "head":
             last_map = nn.functional.relu6(self.head(last_map), inplace=True)
