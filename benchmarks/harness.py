@@ -1,4 +1,4 @@
-"""What every benchmark shares: arguments, provenance, and result files that are written as the run goes on.
+"""Shared code of the benchmarks: arguments, provenance, and result files that are written incrementally.
 
 A benchmark is run as a module from the root of the repository, e.g. `python -m benchmarks.speed.jf_speed --data DATA`.
 """
@@ -74,7 +74,7 @@ def commit() -> str:
 
 
 class ResultFile:
-    """A JSON file that is written anew after every `add`, so that a run that stops keeps what it has measured."""
+    """A JSON file that is rewritten after every `add`, so that an interrupted run keeps its measurements."""
 
     def __init__(self, path: Path, facts: Mapping[str, Any], digits: int | None = None) -> None:
         self.path, self.content, self.digits = path, dict(facts), digits
@@ -105,7 +105,7 @@ def rounded(value: Any, digits: int = 4) -> Any:
 
 
 def run_stage(module: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run a benchmark module in a process of its own and read the JSON of its last line: peak memory stays apart."""
+    """Run a benchmark module in a separate process, for a separate peak memory, and read the JSON of its last line."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

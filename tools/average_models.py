@@ -2,8 +2,8 @@
 
     python -m tools.average_models --before FOLDER --after FOLDER --output FOLDER [--share 0.5] [--kept perceiver]
 
-A short further training learns and forgets; the average of its start and end often scores higher than either. Modules
-that were initialized anew in between (`--kept`) are copied from the second model.
+Continued training both learns and forgets; the average of start and end often scores higher than either. Modules that
+were reinitialized in between (`--kept`) are copied from the second model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fine-tune nano on photos it has not seen, with names it cannot know, by the public command: before and after.
+"""Fine-tune nano on unseen photos with invented names, using the public command; scores before and after.
 
     python -m benchmarks.scores.finetune_own_photos SCRATCH --data DATA [--output FILE] [KEY=VALUE ...]
 
@@ -48,7 +48,7 @@ CATALOGUE = {
     "the Lumo": ("pants jeans leggings shorts", "the pants"),
 }
 MIN_SHARE = 0.005  # of the photo: smaller objects get no expression, neither present nor absent
-REMEMBERED = 30  # samples of each dataset for scoring what was known before
+REMEMBERED = 30  # samples of each dataset for measuring forgetting
 
 
 def unseen_photos(data: Path, dataset: str) -> SelectedPhotos:

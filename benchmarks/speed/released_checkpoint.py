@@ -1,6 +1,6 @@
 """A random checkpoint with exactly the names, shapes and types of the authors' released one, at any size.
 
-It tests without the real checkpoint that the conversion reads every tensor, and how much memory that takes.
+With it, conversion can be tested, and its memory measured, without the real checkpoint.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Peak memory of following two instructions through clips of 100 and 1,000 frames, each in a process of its own.
+"""Peak memory of tracking two instructions through clips of 100 and 1,000 frames, each in a separate process.
 
     python -m benchmarks.speed.video_memory [--model nano] [--lengths 100 1000]
 

@@ -1,4 +1,4 @@
-"""Seconds for 10 frames x 3 instructions: the engine with its caches against the released schedule done plainly.
+"""Seconds for 10 frames x 3 instructions: the engine with its caches compared with the released schedule.
 
     python -m benchmarks.speed.video_speed [--model nano | --paper] [--device cpu] [--frames 10] [--key-every 1 4]
 

@@ -1,1 +1,1 @@
-"""Benchmarks of following objects through clips."""
+"""Benchmarks of tracking objects through clips."""

@@ -1,6 +1,6 @@
 """Clips with a cut: frames of a DAVIS sequence, and before or after them frames of one without such objects.
 
-They give real frames in which the object is certainly absent; DAVIS itself shows its objects nearly all the time.
+They provide real frames without the object; in DAVIS itself, the objects are visible nearly all the time.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def presence(traces: Sequence[ExpressionTrace], way: str, rule: PresenceRule) ->
 
 
 def size(traces: Sequence[ExpressionTrace]) -> dict[str, int]:
-    """How much was measured: expressions, and their frames."""
+    """The number of expressions and frames."""
     return {"expressions": len(traces), "answers in frames": sum(len(trace.visible) for trace in traces)}
 
 

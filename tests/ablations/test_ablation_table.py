@@ -71,14 +71,14 @@ def test_a_table_with_nothing_finished(tmp_path):
 
 def test_runs_of_different_lengths_are_not_compared(output):
     finish(output, "more", 1, 0.3, steps=20)
-    with pytest.raises(DataError, match="cannot be compared: 10 steps at nano scale from parts, 20 steps at nano sc"):
+    with pytest.raises(DataError, match="are not comparable: 10 steps at nano scale from parts, 20 steps at nano sc"):
         write_report("table0", TABLE, output)
 
 
 def test_runs_from_different_weights_are_not_compared(output):
     finish(output, "more", 1, 0.3, start="others")
     with pytest.raises(
-        DataError, match=r"table0\.jsonl cannot be compared: 10 .* from others, 10 .* from parts; give each"
+        DataError, match=r"table0\.jsonl are not comparable: 10 .* from others, 10 .* from parts; use one"
     ):
         write_report("table0", TABLE, output)
 

@@ -175,10 +175,10 @@ def test_a_run_that_differs_is_not_the_same(interrupted, world, changed):
 def test_runs_of_other_settings_are_not_mixed(interrupted, world, tmp_path):
     output = interrupted[0]
     with pytest.raises(
-        InputError, match=r"table6\.jsonl: row neither, seed 0 holds a run with other settings \(steps\); give"
+        InputError, match=r"table6\.jsonl: row neither, seed 0 contains a run with other settings \(steps\); use"
     ):
         run(plan(world, output, steps=4))
-    with pytest.raises(InputError, match=r"seed0 holds a run with other settings \(steps\); give other folders"):
+    with pytest.raises(InputError, match=r"seed0 contains a run with other settings \(steps\); use other folders"):
         run(plan(world, output, steps=4, results=tmp_path))
     other = plan(world, output)
     other = replace(other, table=replace(other.table, nano=replace(other.table.nano, clips=6)))
@@ -203,7 +203,7 @@ def test_the_start_is_told_by_the_weights(world, tmp_path):
 
 
 def test_a_row_that_is_none(world, tmp_path):
-    with pytest.raises(InputError, match="there is no row 'ovp'; the table has neither, OVP, VMTF, both"):
+    with pytest.raises(InputError, match="unknown row 'ovp'; choose from neither, OVP, VMTF, both"):
         run(plan(world, tmp_path, rows=("ovp",)))
 
 
@@ -332,7 +332,7 @@ class TestCommand:
 def test_a_source_to_leave_out_that_is_none(world):
     planned = plan(world, Path("out"))
     row = replace(planned.table.rows[0], without={"nano": ["refcoco"]})
-    with pytest.raises(RecipeError, match="'refcoco' is no source of the recipe; it has res, reason_seg, rvos"):
+    with pytest.raises(RecipeError, match="unknown source 'refcoco'; the recipe has res, reason_seg, rvos"):
         planned.recipe(row, 0)
 
 

@@ -103,7 +103,7 @@ def test_wrong_sizes_are_refused_before_anything_is_written(source, tmp_path):
 def test_a_foreign_model_is_refused(tmp_path):
     file = tmp_path / "model.safetensors"
     save_file({"something": torch.zeros(1)}, file)
-    with pytest.raises(CheckpointError, match="give the whole released model"):
+    with pytest.raises(CheckpointError, match="pass the complete released model"):
         convert_released(file, tmp_path / "out")
 
 

@@ -105,7 +105,7 @@ def test_clips_that_cannot_teach_are_refused():
     hidden = Sample("toy/h", Task.RVOS, clip_of().frames, (Expression("the dog", None),))
     with pytest.raises(DataError, match="clip toy/h has no public masks"):
         draw_clip(hidden, np.random.default_rng(0))
-    with pytest.raises(DataError, match="no clips to draw from"):
+    with pytest.raises(DataError, match="at least one annotated clip"):
         ClipSampler([])
 
 

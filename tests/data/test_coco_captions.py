@@ -44,5 +44,5 @@ def test_captions_that_cannot_be_read(tmp_path):
     assert reader[0].expressions[0].answer == "A cup."
     for content in ("[]", '{"images": [], "annotations": [{"image_id": 1}]}', '{"images": [{}], "annotations": []}'):
         path.write_text(content)
-        with pytest.raises(DataError, match="the list of captions is broken"):
+        with pytest.raises(DataError, match="the list of captions is invalid"):
             CocoCaptions(path, tmp_path)

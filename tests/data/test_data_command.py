@@ -93,7 +93,7 @@ def test_what_lies_there_cannot_be_opened(tmp_path):
     (tmp_path / "refcoco/train2014").rename(tmp_path / "coco/train2014")
     (tmp_path / "refcoco/refs(unc).p").write_bytes(b"broken")
     done = run("check", "refcoco", tmp_path)
-    assert done.exit_code == 1 and "val: broken" in done.stdout and "refs(unc).p is not read" in done.stdout
+    assert done.exit_code == 1 and "val: broken" in done.stdout and "refs(unc).p cannot be loaded" in done.stdout
 
 
 def test_a_genuine_clip_passes(shared_data):
@@ -105,15 +105,15 @@ def odd_samples():
     good = Sample("a", Task.RES, (image,), (Expression("cup", mask),))
     yield good, None
     yield replace(good, expressions=()), "no expressions"
-    yield replace(good, expressions=(Expression(" ", mask),)), "no words"
+    yield replace(good, expressions=(Expression(" ", mask),)), "has no text"
     yield replace(good, task=Task.CHAT, expressions=(Expression(" ", None),)), None
     yield (
         replace(good, expressions=(Expression("cup", mask.T),)),
-        r"expected a mask bool \[\(4, 6\)\], got a mask bool \(6, 4\)",
+        r"expected a bool mask of size \[\(4, 6\)\], got bool \(6, 4\)",
     )
-    yield replace(good, expressions=(Expression("cup", mask.astype(np.uint8)),)), "got a mask uint8"
-    yield replace(good, expressions=(Expression("cup", mask, ignore=mask[:2]),)), r"got a mask bool \(2, 6\)"
-    yield replace(good, frames=(image, image[:2])), "several sizes"
+    yield replace(good, expressions=(Expression("cup", mask.astype(np.uint8)),)), "got uint8"
+    yield replace(good, expressions=(Expression("cup", mask, ignore=mask[:2]),)), r"got bool \(2, 6\)"
+    yield replace(good, frames=(image, image[:2])), "different sizes"
     yield replace(good, expressions=(Expression("cup", mask, masks=[mask, mask]),)), "2 masks for 1 frames"
 
 
@@ -127,7 +127,7 @@ def test_parts_that_do_not_fit(sample, message):
 def test_wrong_words(command, tmp_path):
     more = [tmp_path / "out"] if command == "prepare" else []
     done = run(command, "refcoc", tmp_path, *more)
-    assert done.exit_code == 1 and "error: no dataset is called 'refcoc'; did you mean refcoco?" in done.stderr
+    assert done.exit_code == 1 and "error: unknown dataset 'refcoc'; did you mean refcoco?" in done.stderr
     done = run(command, "refcoco", tmp_path / "nowhere", *more)
     assert done.exit_code == 1 and "is not a folder" in done.stderr
     done = run(command, "refcoco", tmp_path, *more)

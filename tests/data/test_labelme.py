@@ -111,18 +111,21 @@ def test_training_on_labelme(tmp_path):
 DAMAGES = {
     "a point": (
         {"shapes": [{**SHAPES[0], "shape_type": "point"}]},
-        "shape 0 is broken .shape 'cup' is a point, which has no",
+        "shape 0 is invalid .shape 'cup' is a point, which has no",
     ),
-    "two corners": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4]]}]}, "shape 0 is broken .* corners of shape"),
+    "two corners": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4]]}]}, "shape 0 is invalid .* points of shape"),
     "not numbers": ({"shapes": [{**SHAPES[0], "points": "abc"}]}, "shape 0"),
     "infinity": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4], [float("inf"), 3]]}]}, "shape 0"),
-    "no label": ({"shapes": [{"points": [[1, 2], [3, 4], [5, 3]]}]}, "shape 0 is broken .it has no 'label'"),
-    "mask of another size": ({"shapes": [{**SHAPES[4], "points": [[50, 2], [58, 7]]}]}, "shape 0 is broken .a mask is"),
-    "mask, not a picture": ({"shapes": [{**SHAPES[4], "mask": "AAAA"}]}, "shape 0 is broken .a mask is not a PNG"),
+    "no label": ({"shapes": [{"points": [[1, 2], [3, 4], [5, 3]]}]}, "shape 0 is invalid .missing key 'label'"),
+    "mask of another size": (
+        {"shapes": [{**SHAPES[4], "points": [[50, 2], [58, 7]]}]},
+        "shape 0 is invalid .a mask is",
+    ),
+    "mask, not a picture": ({"shapes": [{**SHAPES[4], "mask": "AAAA"}]}, "shape 0 is invalid .a mask is not a PNG"),
     "no shapes": ({"shapes": None}, 'expected a list "shapes"'),
     "another photo": ({"imageHeight": 41}, "was drawn on"),
     "no photo": ({"imagePath": "other.jpg"}, r"other\.jpg does not exist"),
-    "photo inside": ({"imagePath": "other.jpg", "imageData": "????"}, '"imageData" is not a photo'),
+    "photo inside": ({"imagePath": "other.jpg", "imageData": "????"}, '"imageData" is not an image'),
 }
 
 

@@ -184,7 +184,7 @@ def test_damage(tmp_path):
             Prepared(tmp_path / "out", "val")
     with pytest.raises(DataError, match="no samples"):
         prepare([], tmp_path / "none", "name", "val")
-    with pytest.raises(InputError, match="file name"):
+    with pytest.raises(InputError, match="expected a split name"):
         prepare([clip(tmp_path)], tmp_path / "none", "name", "../val")
 
 

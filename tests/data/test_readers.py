@@ -104,7 +104,7 @@ def test_label_maps(tmp_path):
 
 def test_label_maps_errors(tmp_path):
     write_label_maps(tmp_path)
-    with pytest.raises(DataError, match=r"a\.png is not a label map of 2 names"):
+    with pytest.raises(DataError, match=r"a\.png: expected a label map with one channel and values below 2"):
         LabelMaps(tmp_path / "images", tmp_path / "masks", ["null", "boots"])[0]
     with pytest.raises(DataError, match="nowhere"):
         LabelMaps(tmp_path / "images", tmp_path / "nowhere", ["null"])

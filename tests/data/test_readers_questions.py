@@ -325,7 +325,7 @@ def test_conversations(tmp_path):
     turns = [[(each.text, each.answer) for each in sample.expressions] for sample in reader]
     assert turns == [[("Hi", "Yes")], [("So?", "No"), ("Oh", None)], [("One", "1"), ("2", None)]]
     assert (reader[0].image == 3).all() and reader[1].frames == ()
-    with pytest.raises(DataError, match=r"first/q\.png is missing, nor is .*second/q\.png"):
+    with pytest.raises(DataError, match=r"first/q\.png is missing \(also tried: .*second/q\.png"):
         _ = reader[2].image
 
 
@@ -338,8 +338,8 @@ def test_conversations(tmp_path):
         ([], "got no message"),
         ([{"from": "human", "value": "a"}, {"from": "human", "value": "b"}], "record 0 .*human, human"),
         ([{"from": "human", "value": "<image> <image>"}], "at most one <image>, got 2"),
-        ([{"from": "human"}], "has no 'value'"),
-        ("hello", "record 0 is broken"),
+        ([{"from": "human"}], "missing key 'value'"),
+        ("hello", "record 0 is invalid"),
     ],
 )
 def test_damaged_conversations(tmp_path, messages, message):
@@ -351,10 +351,10 @@ def test_damaged_conversations(tmp_path, messages, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"answer": "D"}, "row 1 is broken .*answer is 'D', and it has 3 choices"),
-        ({"B": ""}, "1 choices and a picture"),
+        ({"answer": "D"}, "row 1 is invalid .*one of 3 choices as answer, got 'D'"),
+        ({"B": ""}, "got a picture and 1"),
         ({"image": ""}, "no picture"),
-        ({"index": "five"}, "row 1 is broken"),
+        ({"index": "five"}, "row 1 is invalid"),
     ],
 )
 def test_damaged_mmbench(tmp_path, changes, message):
@@ -372,7 +372,11 @@ def test_damaged_mmbench_picture(tmp_path, image):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"answer": 2}, "choice 2 of 2"), ({"choices": None}, "problem 1"), ({"answer": "B"}, "problem 1")],
+    [
+        ({"answer": 2}, "one of 2 choices as answer, got 2"),
+        ({"choices": None}, "problem 1"),
+        ({"answer": "B"}, "problem 1"),
+    ],
 )
 def test_damaged_problem(tmp_path, changes, message):
     reader = ScienceQa(write_json(tmp_path / "problems.json", {"1": problem(**changes)}), tmp_path)
@@ -383,7 +387,7 @@ def test_damaged_problem(tmp_path, changes, message):
 def test_damaged_llava_problem(tmp_path):
     says = [{"value": "Which?\nA. one\nB. two"}, {"value": "C"}]
     path = write_json(tmp_path / "llava.json", [{"id": "9", "conversations": says}])
-    with pytest.raises(DataError, match=r"problem 9 .*'C', and it has 2 choices"):
+    with pytest.raises(DataError, match=r"problem 9 .*one of 2 choices as answer, got 'C'"):
         _ = ScienceQa(path, tmp_path)[0]
 
 
@@ -393,20 +397,20 @@ def test_damaged_vqa(tmp_path):
     with pytest.raises(DataError, match="no answers to question 262148000"):
         _ = VqaV2(path, tmp_path, annotations)[0]
     write_json(annotations, {"annotations": [{"question_id": 1}]})
-    with pytest.raises(DataError, match="annotation number 0 is broken"):
+    with pytest.raises(DataError, match="annotation number 0 is invalid"):
         VqaV2(path, tmp_path, annotations)
     write_json(path, {"data_subtype": "val2014", "questions": [{"image_id": 1}]})
-    with pytest.raises(DataError, match="question number 0 is broken"):
+    with pytest.raises(DataError, match="question number 0 is invalid"):
         VqaV2(path, tmp_path)
 
 
 def test_damaged_pope(tmp_path):
     record = {"question_id": 1, "image": "p.jpg", "text": "Is there a dog in the image?", "label": "yes"}
     path = write_lines(tmp_path / "coco_pope_random.json", [record, record | {"label": "maybe"}])
-    with pytest.raises(DataError, match=r"line 2 .*'maybe', not yes or no"):
+    with pytest.raises(DataError, match=r"line 2 .*expected the label yes or no, got 'maybe'"):
         Pope(tmp_path, tmp_path, ("random",))
     path.write_text(json.dumps(record) + '\n{"question_id": 2')
-    with pytest.raises(DataError, match="line 2 is broken"):
+    with pytest.raises(DataError, match="line 2 is invalid"):
         Pope(tmp_path, tmp_path, ("random",))
     path.write_text("\n[]\n")
     with pytest.raises(DataError, match=r"line 2 .*not an object"):

@@ -85,7 +85,7 @@ def test_mask_dict_damage_is_named(tmp_path):
     with pytest.raises(DataError, match=r"mask_dict\.json, frame 1: the mask is 24 x 32 .* the clip is 32 x 24"):
         check_clip(MeVis(tmp_path)[0])
     path.write_text(whole[:-9])
-    with pytest.raises(DataError, match=r"mask_dict\.json is damaged JSON"):
+    with pytest.raises(DataError, match=r"mask_dict\.json is not valid JSON"):
         MeVis(tmp_path)
     path.write_text("[]")
     with pytest.raises(DataError, match=r"mask_dict\.json is not a mapping .* got a list"):
@@ -98,7 +98,7 @@ def test_mask_dict_damage_is_named(tmp_path):
         tmp_path / "valid_u/meta_expressions.json",
         lambda content: content["videos"]["abc"]["expressions"]["0"].pop("anno_id"),
     )
-    with pytest.raises(DataError, match=r"meta_expressions\.json: clip abc is broken .*anno_id"):
+    with pytest.raises(DataError, match=r"meta_expressions\.json: clip abc is invalid .*anno_id"):
         MeVis(tmp_path)
     with pytest.raises(DataError, match="no split 'val'"):
         MeVis(tmp_path, "val")
@@ -157,7 +157,7 @@ def test_revos_damage_is_named(tmp_path):
         lambda video: video["expressions"]["0"].update(exp="(s)"),
     ):
         change_json(listing, lambda content, change=change: change(content["videos"]["abc"]))
-        with pytest.raises(DataError, match=r"meta_expressions_valid_\.json: clip abc is broken"):
+        with pytest.raises(DataError, match=r"meta_expressions_valid_\.json: clip abc is invalid"):
             ReVos(tmp_path)
         listing.write_text(whole)
     change_json(listing, lambda content: content["videos"]["abc"].update(height=48))
@@ -165,7 +165,7 @@ def test_revos_damage_is_named(tmp_path):
         ReVos(tmp_path)[0]
     listing.write_text(whole)
     change_json(tmp_path / "mask_dict_foreground.json", lambda content: content["abc"]["masks_rle"].pop())
-    with pytest.raises(DataError, match=r"mask_dict_foreground\.json: clip abc is broken .*masks of 2 frames"):
+    with pytest.raises(DataError, match=r"mask_dict_foreground\.json: clip abc is invalid .*got 2"):
         ReVos(tmp_path).foreground(0)
     (tmp_path / "JPEGImages/abc/00002.jpg").unlink()
     with pytest.raises(DataError, match=r"00002\.jpg is missing"):
@@ -198,7 +198,7 @@ def test_jhmdb_sentences(tmp_path):
     with pytest.raises(DataError, match=r"puppet_mask\.mat cannot be read"):
         check_clip(JhmdbSentences(tmp_path)[0])
     clip_datasets.write_json(tmp_path / "jhmdb_sentences_samples_metadata.json", [["abc", "x"]])
-    with pytest.raises(DataError, match="the list of labelled frames is broken"):
+    with pytest.raises(DataError, match="the list of labelled frames is invalid"):
         JhmdbSentences(tmp_path)
 
 

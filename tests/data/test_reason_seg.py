@@ -128,7 +128,7 @@ def test_genuine_files(shared_data, tmp_path):
 DAMAGES = {
     "no photo": (lambda d: (d / "val/a.jpg").unlink(), r"a\.jpg does not exist"),
     "half a photo": (lambda d: (d / "val/a.jpg").write_bytes((d / "val/a.jpg").read_bytes()[:300]), r"a\.jpg"),
-    "half a file": (lambda d: (d / "val/a.json").write_text('{"text": ["a"'), r"a\.json is damaged JSON"),
+    "half a file": (lambda d: (d / "val/a.json").write_text('{"text": ["a"'), r"a\.json is not valid JSON"),
     "no text": (
         lambda d: (d / "val/a.json").write_text('{"text": []}'),
         'expected "text" to be a list of sentences, got',
@@ -143,18 +143,18 @@ DAMAGES = {
     ),
     "no shapes": (
         lambda d: (d / "val/a.json").write_text('{"text": ["a"], "is_sentence": true}'),
-        "the list of shapes is broken",
+        "the list of shapes is invalid",
     ),
     "odd points": (
         lambda d: write(d, shapes=[{"label": "target", "points": [1, 2, 3]}]),
-        "the list of shapes is broken",
+        "the list of shapes is invalid",
     ),
-    "no points": (lambda d: write(d, shapes=[{"label": "target", "points": []}]), "the list of shapes is broken"),
+    "no points": (lambda d: write(d, shapes=[{"label": "target", "points": []}]), "the list of shapes is invalid"),
     "a corner nowhere": (
         lambda d: write(d, shapes=[{"label": "target", "points": [[1, float("nan")], [3, 4], [5, 6]]}]),
-        "the list of shapes is broken",
+        "the list of shapes is invalid",
     ),
-    "no label": (lambda d: write(d, shapes=[{"points": [[1, 2]]}]), "the list of shapes is broken"),
+    "no label": (lambda d: write(d, shapes=[{"points": [[1, 2]]}]), "the list of shapes is invalid"),
 }
 
 
@@ -175,5 +175,5 @@ def test_what_is_not_there(tmp_path):
     write(tmp_path, "train")
     (tmp_path / "explanatory").mkdir()
     (tmp_path / "explanatory/train.json").write_text('[{"image": "a.jpg"}]')
-    with pytest.raises(DataError, match=r"train\.json: the list of explanations is broken"):
+    with pytest.raises(DataError, match=r"train\.json: the list of explanations is invalid"):
         ReasonSeg(tmp_path, "train")

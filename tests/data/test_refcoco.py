@@ -170,7 +170,7 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path):
     references(tmp_path)
     (tmp_path / "refs(unc).p").write_bytes(pickle.dumps([{"split": "val", "sentences": Trap(tmp_path / "victim")}]))
     with pytest.raises(
-        DataError, match=r"refs\(unc\)\.p is not read, since it is unsafe or damaged: it asks for _?io\.open"
+        DataError, match=r"refs\(unc\)\.p cannot be loaded because it is unsafe or damaged: it asks for _?io\.open"
     ):
         RefCoco(tmp_path / "refs(unc).p", tmp_path / "train2014", "val")
     assert not (tmp_path / "victim").exists()
@@ -186,9 +186,9 @@ DAMAGES = {
     "cut off": (lambda d: (d / "refs(unc).p").write_bytes((d / "refs(unc).p").read_bytes()[:99]), "is damaged"),
     "not there": (lambda d: (d / "refs(unc).p").unlink(), "cannot be opened"),
     "no list": (lambda d: (d / "refs(unc).p").write_bytes(pickle.dumps({"a": 1})), "not a list of references"),
-    "no sentences": (lambda d: change_refs(d, lambda refs: refs[1].pop("sentences")), "entry 1 .*is broken"),
-    "empty sentences": (lambda d: change_refs(d, lambda refs: refs[1]["sentences"].clear()), "entry 1 .*is broken"),
-    "unknown annotation": (lambda d: change_refs(d, lambda refs: refs[0].update(ann_id=99)), "entry 0 .*is broken"),
+    "no sentences": (lambda d: change_refs(d, lambda refs: refs[1].pop("sentences")), "entry 1 .*is invalid"),
+    "empty sentences": (lambda d: change_refs(d, lambda refs: refs[1]["sentences"].clear()), "entry 1 .*is invalid"),
+    "unknown annotation": (lambda d: change_refs(d, lambda refs: refs[0].update(ann_id=99)), "entry 0 .*is invalid"),
     "no instances": (lambda d: (d / "instances.json").unlink(), r"instances\.json"),
     "other split": (lambda d: change_refs(d, lambda refs: [r.update(split="test") for r in refs]), "choose from test"),
 }
@@ -217,7 +217,7 @@ def test_damaged_photos_and_masks_are_named_when_read(tmp_path):
     for broken in ([[1, 2]], [[1, 2, 3, 4]], [["a"] * 6], {"size": [3, 4], "counts": [12]}, rle, 7):
         files.annotations[0]["segmentation"] = broken
         released_json(files, tmp_path / "refcoco_val.json", "val")
-        with pytest.raises(DataError, match=r"refcoco_val\.json: the mask of val-0 \(annotation 1\) is broken"):
+        with pytest.raises(DataError, match=r"refcoco_val\.json: the mask of val-0 \(annotation 1\) is invalid"):
             RefCoco(tmp_path / "refcoco_val.json", tmp_path / "train2014", "val")[0]
 
 

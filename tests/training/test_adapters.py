@@ -81,7 +81,7 @@ def test_adapters_that_do_not_fit(trained, tmp_path):
     wide, _ = tiny_model.build(text_config={"hidden_size": 48})
     with pytest.raises(CheckpointError, match="do not fit this language model"):
         load_adapters(wide, tmp_path / "good")
-    with pytest.raises(CheckpointError, match="holds no readable adapters"):
+    with pytest.raises(CheckpointError, match="has no readable adapters"):
         load_adapters(shallow, tmp_path)
 
 

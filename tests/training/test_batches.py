@@ -160,7 +160,7 @@ def test_photos_of_several_readers():
 
 
 def test_recipes_that_name_no_data_or_unknown_settings():
-    with pytest.raises(RecipeError, match=r"names no data; set data\.coco"):
+    with pytest.raises(RecipeError, match=r"has no data; set data\.coco"):
         open_photos(DataRecipe(), validation=False)
     with pytest.raises(RecipeError, match=r"data\.compose: .*'sise'"):
         compose_config(DataRecipe(compose={"sise": 3}))

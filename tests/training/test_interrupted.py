@@ -44,7 +44,7 @@ def test_a_full_disk(told):
     result, folder = told
     assert result["full"] == 3
     assert result["said"].startswith("CheckpointError: cannot write a checkpoint to")
-    assert result["said"].endswith("the last one is kept")
+    assert result["said"].endswith("(the last checkpoint is kept)")
     assert result["kept"] == ["last.pt", "previous.pt"]
     assert result["afterwards"] == 0
     assert apart(weights_of(folder / "whole"), weights_of(folder / "full")) == []

@@ -167,11 +167,11 @@ def test_a_mixture_is_opened_from_a_recipe(root):
 @pytest.mark.parametrize(
     "recipe, kind, message",
     [
-        (SourceRecipe("refcocoo"), InputError, "no dataset is called 'refcocoo'; did you mean refcoco"),
-        (SourceRecipe("refcoco", "training"), RecipeError, "refcoco has no split 'training'; it has train, val"),
+        (SourceRecipe("refcocoo"), InputError, "unknown dataset 'refcocoo'; did you mean refcoco"),
+        (SourceRecipe("refcoco", "training"), RecipeError, "refcoco has no split 'training'; choose from train, val"),
         (SourceRecipe("reason_seg", options={"frst": 1}), RecipeError, "options of source reason_seg do not fit"),
         (SourceRecipe("folder", "all", root="nowhere"), DataError, "nowhere is not a folder"),
-        (SourceRecipe("composed", ratio=0), RecipeError, "data.sources: every ratio is 0"),
+        (SourceRecipe("composed", ratio=0), RecipeError, "data.sources: expected at least one ratio above 0"),
     ],
 )
 def test_sources_that_cannot_be_opened(root, tmp_path, recipe, kind, message):
@@ -184,7 +184,7 @@ def test_sources_that_cannot_be_opened(root, tmp_path, recipe, kind, message):
 
 def test_conversations_that_cannot_train(tmp_path):
     mixed_world.write_talk(tmp_path, photos=0)
-    with pytest.raises(DataError, match="no record of the conversations has a photo and an answer"):
+    with pytest.raises(DataError, match="expected conversations with a photo and an answer"):
         opened(tmp_path, KINDS["talk"][0]).sample(0)
 
 

@@ -104,7 +104,7 @@ def test_values_and_overrides(recipe):
         ("data: {coco: {a: b}}", "data.coco: expected a list"),
         ("model: {config: 5}", "model.config: expected a section of keys, got 5"),
         ("model: {init: 5}", "model.init: expected text, got 5"),
-        ("data: {sources: [{split: train}]}", "data.sources[0]: the key name is missing; add it"),
+        ("data: {sources: [{split: train}]}", "data.sources[0]: missing key name; add it"),
         (
             "data: {sources: [{name: composed, ratio: -1}]}",
             "data.sources[0].ratio: expected greater than or equal to 0, got -1",
@@ -231,7 +231,7 @@ class TestFindRecipe:
         "name, message",
         [
             ("nanoo", "there is no recipe 'nanoo' among finetune, nano, paper, table6, .*; did you mean nano"),
-            ("xyz", "there is no recipe 'xyz' among .*; give one of them, or the path of a .yaml file"),
+            ("xyz", "there is no recipe 'xyz' among .*; choose one of them, or give the path of a .yaml file"),
             ("nano.yaml", "the recipe nano.yaml does not exist; did you mean the packaged recipe nano"),
             ("recipes/none.yaml", "the recipe recipes/none.yaml does not exist"),
             ("folder/nano.yaml", "the recipe folder/nano.yaml does not exist; did you mean the packaged recipe nano"),

@@ -237,7 +237,7 @@ class TestStart:
         "changes", [{"projector": "none"}, {"num_mask_tokens": "12"}, {"decoder_config": {"decoder_layers": 2.5}}]
     )
     def test_values_the_model_cannot_have(self, build, changes):
-        with pytest.raises(RecipeError, match=r"model\.config does not fit the model: .*(projector|tokens|layers)"):
+        with pytest.raises(RecipeError, match=r"model\.config is invalid: .*(projector|tokens|layers)"):
             build(Recipe(model=ModelRecipe(config=changes)))
 
     def test_presets_without_pretrained_parts(self, build):

@@ -96,10 +96,10 @@ def test_where_the_find_photos_a_coco_file_are_found(tmp_path, home):
 def test_data_that_is_none(tmp_path):
     with pytest.raises(RecipeError, match=r"nowhere: expected a COCO instances file"):
         data_section(str(tmp_path / "nowhere"), {})
-    with pytest.raises(RecipeError, match="found none of them there"):
+    with pytest.raises(RecipeError, match="got none of these"):
         data_section(str(tmp_path), {})
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(RecipeError, match=r"broken\.json is damaged JSON"):
+    with pytest.raises(RecipeError, match=r"broken\.json is not valid JSON"):
         data_section(str(tmp_path / "broken.json"), {})
     painted_world.paint(tmp_path)
     (tmp_path / "0.png").unlink()

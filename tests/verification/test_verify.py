@@ -86,7 +86,7 @@ def test_cases_without_their_weights_fail(recorded, tmp_path):
 
 def test_a_folder_without_records(tmp_path):
     result = CliRunner().invoke(app, ["verify", str(tmp_path)])
-    assert result.exit_code == 1 and "got neither; give a folder of recordings" in result.stderr
+    assert result.exit_code == 1 and "got neither; pass a folder of recordings" in result.stderr
 
 
 def test_comparison_is_strict():

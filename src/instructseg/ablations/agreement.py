@@ -1,4 +1,4 @@
-"""Agreement with the paper in one column of an ablation: means and spreads, and the order of the rows."""
+"""Agreement with the paper in one column of an ablation: mean, standard deviation and order of the rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SIGNIFICANT = 2.0  # standard errors from which a difference counts as beyond the spread
+SIGNIFICANT = 2.0  # minimum size of a significant difference in standard errors
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ class ScoreCell:
 
 @dataclass(frozen=True)
 class PairDifference:
-    """Two rows that the paper orders, and their difference in percent points."""
+    """Two rows that the paper orders, and their difference in percentage points."""
 
     worse: str
     """The row that is worse in the paper."""
     better: str
     """The row that is better in the paper."""
     ours: float
-    """How much better it is here."""
+    """Measured difference of `better` minus `worse`."""
     error: float | None
-    """Standard error of that; None with a single seed."""
+    """Standard error of `ours`; None with a single seed."""
     paper: float
-    """How much better it is in the paper."""
+    """The same difference in the paper."""
 
     @property
     def significant(self) -> bool:
@@ -55,7 +55,7 @@ class PairDifference:
 
 @dataclass(frozen=True)
 class OrderAgreement:
-    """Numbers of pairs of rows that a column orders as the paper does, and of those it does not."""
+    """Numbers of pairs of rows that are ordered as in the paper, and of those that are not."""
 
     agree: int = 0
     disagree: int = 0
@@ -65,7 +65,7 @@ class OrderAgreement:
 
 
 def compare_order(rows: Mapping[str, ScoreCell]) -> OrderAgreement:
-    """Every pair of rows that have been measured and whose figures differ in the paper."""
+    """Compare every pair of measured rows whose figures differ in the paper."""
     pairs = [
         _difference(first, second)
         for first, second in itertools.combinations(rows.items(), 2)
@@ -80,7 +80,7 @@ def compare_order(rows: Mapping[str, ScoreCell]) -> OrderAgreement:
 
 
 def _difference(first: tuple[str, ScoreCell], second: tuple[str, ScoreCell]) -> PairDifference | None:
-    """None where the paper has no figure or equal ones."""
+    """The difference of two rows; None if the paper lacks a figure or both are equal."""
     if first[1].paper is None or second[1].paper is None or first[1].paper == second[1].paper:
         return None
     (worse, low), (better, high) = (first, second) if first[1].paper < second[1].paper else (second, first)
@@ -89,14 +89,14 @@ def _difference(first: tuple[str, ScoreCell], second: tuple[str, ScoreCell]) -> 
 
 
 def _error(first: ScoreCell, second: ScoreCell) -> float | None:
-    """Standard error of the difference of two means, of unequal variances (Welch); None without a spread."""
+    """Standard error of the difference of two means with unequal variances (Welch); None without a spread."""
     if first.spread is None or second.spread is None:
         return None
     return math.sqrt(first.spread**2 / len(first.values) + second.spread**2 / len(second.values))
 
 
 def verdict(column: str, rows: Mapping[str, ScoreCell]) -> str:
-    """One sentence: does the paper's ordering appear, and by how much compared with the spread?"""
+    """One sentence: whether the paper's order is reproduced, and by how many standard errors."""
     order = compare_order(rows)
     pairs = order.agree + order.disagree
     if not pairs:

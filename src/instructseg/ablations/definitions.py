@@ -1,7 +1,7 @@
 """The paper's ablations (Tables 6-9) as data: a file of rows, each of which changes one recipe.
 
 recipes/ablations/table6.yaml -> recipe of each (row, seed) (`plan`) -> trained and scored (`runs`)
--> a line each of table6.jsonl (`results`) -> table6.md (`report`)
+-> one line of table6.jsonl each (`results`) -> table6.md (`report`)
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from instructseg.training.recipe_files import read_yaml
 
 @dataclass(frozen=True, config=STRICT)
 class AblationScale:
-    """The training that every row of a table changes, at one scale."""
+    """The base training of a table at one scale; every row changes it."""
 
     recipe: str
     """Path of the recipe, relative to the table's file."""
     set: dict[str, Any] = field(default_factory=dict)
-    """Keys of the recipe, e.g. model.init, and their values in all rows."""
+    """Recipe keys, e.g. model.init, and their values in all rows."""
     photos: int = Field(default=0, ge=0)
-    """Number of held-out photos that are scored; half of them with referring, half with reasoning expressions."""
+    """Number of held-out photos that are scored, half with referring and half with reasoning expressions."""
     clips: int = Field(default=0, ge=0)
     """Number of composed clips of held-out photos that are scored; half referring, half reasoning."""
 
@@ -44,14 +44,14 @@ class AblationRow:
     paper: tuple[float | None, ...]
     """The paper's figures in percent, one for each printed column; null where the paper cannot be read."""
     set: dict[str, Any] = field(default_factory=dict)
-    """Keys of the recipe and their values in this row."""
+    """Recipe keys and their values in this row."""
     without: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """For each scale the sources left out, by their name or by the task that a composed source is restricted to."""
+    """For each scale, the sources to leave out, by name or by the task that a composed source is restricted to."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class ScoreColumn:
-    """One column of scores: the paper's heading, and the score that stands for it at each scale."""
+    """One column of scores: the paper's heading, and the corresponding score at each scale."""
 
     name: str
     """Heading, as the paper prints it."""
@@ -60,7 +60,7 @@ class ScoreColumn:
     paper: str = ""
     """Score of a benchmark, "benchmark: score", e.g. "revos/valid: overall/J&F". Empty: none."""
     printed: bool = True
-    """Whether the paper's table has this column; false for a column of ours."""
+    """Whether the paper's table has this column; false for an additional column."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -90,14 +90,14 @@ class AblationTable:
                 )
 
     def select(self, names: Sequence[str]) -> list[AblationRow]:
-        """The rows of these names; all of them for no names. Raises InputError for a name that no row has."""
+        """The rows with these names; all rows if `names` is empty. Raises InputError for an unknown name."""
         known = [row.name for row in self.rows]
         for name in names:
             if name not in known:
-                raise InputError(f"there is no row {name!r}; the table has {', '.join(known)}")
+                raise InputError(f"unknown row {name!r}; choose from {', '.join(known)}")
         return [row for row in self.rows if not names or row.name in names]
 
 
 def load_table(path: Path) -> AblationTable:
-    """Raises RecipeError for a file that is missing or does not describe a table."""
+    """Read a table's file. Raises RecipeError if it is missing or does not describe a table."""
     return check(AblationTable, read_yaml(path))

@@ -24,21 +24,21 @@ class AblationPlan:
     table: AblationTable
     """Its content."""
     scale: Literal["nano", "paper"]
-    """Which of the table's trainings."""
+    """Scale of the trainings."""
     output: Path
     """Folder for the runs of all tables, each in TABLE/ROW/seedN."""
     results: Path
-    """Folder for the results of all tables, a TABLE.jsonl each."""
+    """Folder for the results of all tables, one TABLE.jsonl each."""
     seeds: int
     """Runs per row, with seeds 0, 1, ..."""
     common: tuple[str, ...] = ()
     """Overrides of every run, such as "data.root=/data"."""
     rows: tuple[str, ...] = ()
-    """Names of the rows; empty: all."""
+    """Names of the rows to run; empty: all."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings of a result besides the recipe."""
+        """Settings, other than the recipe, that a result depends on."""
         return {"scale": self.scale, "scored": [self._scale.photos, self._scale.clips]}
 
     @property
@@ -54,28 +54,28 @@ class AblationPlan:
         return Path(os.path.normpath(self.path.parent / self._scale.recipe))
 
     def runs(self) -> list[tuple[AblationRow, int]]:
-        """Every row with the first seed, then with the second, so that an interrupted table has all its rows."""
+        """All rows with the first seed, then with the second, so that an interrupted table is complete in its rows."""
         return [(row, seed) for seed in range(self.seeds) for row in self.table.select(self.rows)]
 
     def overrides(self, row: AblationRow, seed: int) -> list[str]:
-        """The changes of a run to the base recipe, as `instructseg train` takes them."""
+        """The changes of a run to the base recipe, as key=value overrides."""
         changes = {**self._scale.set, **row.set}
         lines = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
         folder = self.output / self.path.stem / row.name.replace(" ", "_") / f"seed{seed}"
         lines += [*self.common, f"seed={seed}", f"output={folder}"]
-        left_out = row.without.get(self.scale, ())
-        return [*lines, _sources_without(load_recipe(self.base(), lines), left_out)] if left_out else lines
+        excluded = row.without.get(self.scale, ())
+        return [*lines, _sources_without(load_recipe(self.base(), lines), excluded)] if excluded else lines
 
     def recipe(self, row: AblationRow, seed: int) -> Recipe:
         return load_recipe(self.base(), self.overrides(row, seed))
 
 
 def _sources_without(recipe: Recipe, names: Sequence[str]) -> str:
-    """The mixture without these sources, as an override. Raises RecipeError for a name that is none of them."""
+    """An override that removes these sources from the mixture. Raises RecipeError for an unknown source."""
     sources = recipe.as_tree()["data"]["sources"]
     known = [source["options"].get("task", source["name"]) for source in sources]
     for name in names:
         if name not in known:
-            raise RecipeError(f"{name!r} is no source of the recipe; it has {', '.join(known)}")
+            raise RecipeError(f"unknown source {name!r}; the recipe has {', '.join(known)}")
     remaining = [source for source, name in zip(sources, known, strict=True) if name not in names]
     return f"data.sources={json.dumps(remaining)}"

@@ -1,4 +1,4 @@
-"""From results to a Markdown table: mean and spread over seeds, and the paper's figures beside them."""
+"""Markdown tables of results: mean and standard deviation over seeds, beside the paper's figures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from instructseg.media.files import make_folder, write_bytes
 
 
 def read_results(name: str, definition: AblationTable, results: Path) -> dict[str, dict[int, Result]]:
-    """Row -> seed -> result. Raises DataError when the runs cannot be compared."""
+    """Row -> seed -> result. Raises DataError if the runs are not comparable."""
     finished = TableResults(results, name)
     by_row = {row.name: of_row(finished.read(), row.name) for row in definition.rows}
     kinds = {(run["scale"], run["steps"], run["start"]) for runs in by_row.values() for run in runs.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{steps} steps at {scale} scale from {start}" for scale, steps, start in sorted(kinds))
-        raise DataError(f"the runs in {finished.path} cannot be compared: {listed}; give each its own results folder")
+        raise DataError(f"the runs in {finished.path} are not comparable: {listed}; use one results folder for each")
     return by_row
 
 
@@ -40,15 +40,15 @@ def cells(
 
 
 def _percent(column: ScoreColumn, runs: Iterable[Mapping[str, Any]]) -> tuple[float, ...]:
-    """A column's scores; a run without expressions of the kind has none."""
+    """A column's scores in percent; runs that lack the score are skipped."""
     scores = [(run["scores"], getattr(column, run["scale"])) for run in runs]
     return tuple(100 * values[key] for values, key in scores if key in values)
 
 
 def write_report(name: str, definition: AblationTable, folder: Path) -> Path:
-    """Write `name`.md from `name`.jsonl in `folder`, beside it; returns its path.
+    """Write `name`.md beside `name`.jsonl in `folder`; returns its path.
 
-    Raises DataError when the runs cannot be compared.
+    Raises DataError if the runs are not comparable.
     """
     results = read_results(name, definition, folder)
     path = make_folder(folder) / f"{name}.md"

@@ -1,8 +1,8 @@
-"""Results of finished runs: one JSONL file per table, in one folder that a repository can keep.
+"""Results of finished runs: one JSONL file per table, small enough for a repository.
 
-RESULTS/table6.jsonl    a line per run: row, seed, scores, recipe, time, machine
+RESULTS/table6.jsonl    one line per run: row, seed, scores, recipe, time, machine
 
-A run is identified by its recipe and by how it starts and is scored, so one that another table has too is trained once.
+A run is identified by its recipe, its initial weights and its scoring, so a run that two tables share is trained once.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class TableResults:
         return self.folder / f"{self.table}.jsonl"
 
     def read(self) -> dict[tuple[str, int], Result]:
-        """(row, seed) -> result; empty when there is no file. Raises DataError naming a damaged line.
+        """(row, seed) -> result; empty if there is no file. Raises DataError naming a damaged line.
 
-        A last line that a kill cut off is left out; of several lines of one run the last counts.
+        A truncated last line is ignored; if a run has several lines, the last one counts.
         """
         if not self.path.exists():
             return {}
@@ -50,16 +50,16 @@ class TableResults:
                 results[result.pop("row"), result.pop("seed")] = result
             except (ValueError, KeyError, AttributeError) as error:
                 raise DataError(
-                    f"{self.path}, line {number} is damaged ({error}); delete the line, and the run is repeated"
+                    f"{self.path}, line {number} is damaged ({error}); delete the line to repeat the run"
                 ) from error
         return results
 
     def find(self, row: str, seed: int) -> Result | None:
-        """The result of one run, None when it is not finished."""
+        """The result of one run, None if it is not finished."""
         return self.read().get((row, seed))
 
     def append(self, row: str, seed: int, result: Mapping[str, Any]) -> None:
-        """Add a finished run. Raises InputError when the file cannot be written."""
+        """Add a finished run. Raises InputError if the file cannot be written."""
         make_folder(self.folder)
         line = json.dumps({"row": row, "seed": seed, **result}) + "\n"
         try:
@@ -82,14 +82,14 @@ def _lock(file: BinaryIO) -> None:
 
 
 def _drop_unfinished_line(file: BinaryIO) -> None:
-    """Remove what a kill left of a line, so that the next one starts on its own."""
+    """Remove a truncated last line, which an interrupted process left."""
     file.seek(0)
     content = file.read()
     file.truncate(content.rfind(b"\n") + 1)
 
 
 def recorded_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as a result stores it: without the folders of the machine that it ran on."""
+    """The recipe as stored in a result: without machine-specific folders."""
     tree = recipe.as_tree()
     return {key: value for key, value in tree.items() if key != "output"} | {
         "data": {key: value for key, value in tree["data"].items() if key != "root"}
@@ -97,13 +97,13 @@ def recorded_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def differences(result: Mapping[str, Any], recipe: Recipe, settings: Mapping[str, Any]) -> list[str]:
-    """Keys in which a result differs from what this run would give: of the recipe, and of the settings."""
-    before = parse_recipe(result["recipe"])  # with the defaults of keys that are younger than the result
+    """Keys of the recipe and of the settings in which a result differs from a run."""
+    before = parse_recipe(result["recipe"])  # keys added after the result was written get their defaults
     return changed_keys(before.as_yaml(), recipe) + [key for key in settings if result.get(key) != settings[key]]
 
 
 def find_same(folder: Path, recipe: Recipe, settings: Mapping[str, Any]) -> tuple[str, Result] | None:
-    """A finished run of any table that is this very run, with its name, e.g. "table6/both-0"."""
+    """The name, e.g. "table6/both-0", and result of an identical finished run of any table; None if there is none."""
     for path in sorted(folder.glob("*.jsonl")):
         results = TableResults(folder, path.stem).read()
         for (row, seed), result in sorted(results.items(), key=lambda entry: run_name(*entry[0])):
@@ -117,5 +117,5 @@ def run_name(row: str, seed: int) -> str:
 
 
 def of_row(results: Mapping[tuple[str, int], Result], row: str) -> dict[int, Result]:
-    """Seed -> result of one row, seeds in order."""
+    """Seed -> result of one row, sorted by seed."""
     return {seed: results[name, seed] for name, seed in sorted(results) if name == row}

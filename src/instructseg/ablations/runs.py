@@ -1,4 +1,4 @@
-"""The runs of an ablation table in turn: trained, scored and recorded, or copied from another table."""
+"""Executes the runs of an ablation table: each is trained, scored and recorded, or copied from another table."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from instructseg.training.state import changed_keys
 
 Say = Callable[[str], None]
 Score = Callable[[Path, Recipe], Mapping[str, Mapping[str, float]]]
-"""A model's folder and its recipe -> {"scores": 0..1 by name}, and other figures that belong to them."""
+"""A model's folder and its recipe -> {"scores": 0..1 by name}, and further figures about them."""
 Start = Callable[[Recipe], str]
 """Identifies the weights that a run starts from."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: its place in the table, its recipe, and the settings that its result must agree with."""
+    """One run: its row and seed, its recipe, and the settings that its result must match."""
 
     row: AblationRow
     seed: int
@@ -36,10 +36,10 @@ class PlannedRun:
 
 
 def run_table(plan: AblationPlan, score: Score, start: Start, facts: Mapping[str, Any], say: Say) -> Path:
-    """Train and score the runs that are not finished, writing the table after every run; returns the table's path.
+    """Train and score all unfinished runs, and write the table after every run; returns the table's path.
 
-    An interrupted run resumes; one that another table has finished is copied. `facts` (machine, versions) are added to
-    every result. Raises InputError when a run with other settings is in the way.
+    An interrupted run resumes; the result of an identical run in another table is copied. `facts` (machine, versions)
+    are added to every result. Raises InputError if a run's folder or result belongs to a run with other settings.
     """
     runs = [_planned(plan, row, seed, start) for row, seed in plan.runs()]
     for run in runs:
@@ -60,22 +60,22 @@ def _planned(plan: AblationPlan, row: AblationRow, seed: int, start: Start) -> P
 
 
 def _check_free(plan: AblationPlan, run: PlannedRun) -> None:
-    """Raises InputError when a run with other settings, finished or not, occupies this one's place."""
+    """Raises InputError if a run with other settings, finished or not, already has this row and seed."""
     result, started = plan.table_results.find(run.row.name, run.seed), Path(run.recipe.output) / "recipe.yaml"
     if result:
-        changed, place = differences(result, run.recipe, run.settings), f"{plan.table_results.path}: "
-        place += f"row {run.row.name}, seed {run.seed}"
+        changed = differences(result, run.recipe, run.settings)
+        location = f"{plan.table_results.path}: row {run.row.name}, seed {run.seed}"
     else:
         changed = changed_keys(started.read_text(), run.recipe) if started.exists() else []
-        place = f"{started.parent}"
+        location = f"{started.parent}"
     if changed:
         raise InputError(
-            f"{place} holds a run with other settings ({', '.join(changed)}); give other folders, or delete it"
+            f"{location} contains a run with other settings ({', '.join(changed)}); use other folders, or delete it"
         )
 
 
 def _copy_of_same(plan: AblationPlan, run: PlannedRun, say: Say) -> Result | None:
-    """The result of the very same run in another table, such as the row with everything."""
+    """The result of an identical run in another table, e.g. of the full model."""
     same = find_same(plan.results, run.recipe, run.settings)
     if same is None:
         return None
@@ -85,7 +85,7 @@ def _copy_of_same(plan: AblationPlan, run: PlannedRun, say: Say) -> Result | Non
 
 
 def _train_and_score(planned: PlannedRun, score: Score, facts: Mapping[str, Any], say: Say) -> Result:
-    """The result; empty in a process other than the first."""
+    """The result; empty in processes other than the first."""
     recipe = planned.recipe
     say(f"row {planned.row.name}, seed {planned.seed}: {recipe.steps} steps in {recipe.output}")
     run, start = Run(recipe), time.perf_counter()

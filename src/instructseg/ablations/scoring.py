@@ -1,8 +1,8 @@
-"""Scores of ablations at nano scale, on held-out photos and clips composed from them, which are never trained on.
+"""Scores of ablations at nano scale, on held-out photos and on clips composed from them.
 
-Photos are scored as RefCOCO and ReasonSeg (cIoU), clips by J and F of their key frame, split as ReVOS. Only
-expressions with a target in the key frame count, and the mask with the best score is taken at any threshold: no column
-of the paper is about expressions without a target.
+Photos are scored as in RefCOCO and ReasonSeg (cIoU), clips by J and F of their key frame, grouped as in ReVOS. Only
+expressions with a target in the key frame count, and the mask with the highest score is used without a threshold: no
+column of the paper is about expressions without a target.
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ from instructseg.training.validation import validate
 from instructseg.types import Sample, Task
 
 SEED, BATCH = 1000, 4
-DISTRACTOR_SHARE = 0.1  # area of other objects of the target's noun, relative to the target, from which they count
+DISTRACTOR_SHARE = 0.1  # minimum area of other objects of the target's noun, relative to the target
 
 
 @dataclass(frozen=True)
 class ValidationScorer:
-    """Calling it with a model's folder and its recipe returns the scores, 0..1, by name ("referring photos cIoU").
+    """Called with a model's folder and its recipe, returns the scores, 0..1, by name ("referring photos cIoU").
 
-    Besides "scores" it returns "expressions", the number of expressions that each score is the mean of. The samples do
-    not depend on the model, the run's seed or its sources; clips with more reference frames show the same motion at
-    more moments.
+    Besides "scores" it returns "expressions", the number of expressions per score. The samples do not depend on the
+    model, the run's seed or its sources; clips with more reference frames sample the same motion more densely.
     """
 
     photos: int
@@ -61,25 +60,25 @@ class ValidationScorer:
 
 
 def validation_photos(data: DataRecipe, limit: int) -> list[Sample]:
-    """Held-out photos, half with referring expressions and half with questions, evenly spaced.
+    """Evenly spaced held-out photos, half with referring expressions and half with questions.
 
-    Raises DataError when the held-out photos support none of one kind.
+    Raises DataError if the held-out photos support no expressions of one of these tasks.
     """
-    natural = validation_set(open_photos(data, validation=True), compose_config(data), seed=0)
+    samples = validation_set(open_photos(data, validation=True), compose_config(data), seed=0)
     selected = []
     for task in (Task.RES, Task.REASON_SEG):
-        fitting = [sample for sample in natural if sample.task is task]
-        if not fitting:
+        of_task = [sample for sample in samples if sample.task is task]
+        if not of_task:
             raise DataError(f"none of the held-out photos supports {task.value}; raise data.validation_percent")
-        indices = np.linspace(0, len(fitting) - 1, min(len(fitting), limit // 2)).round().astype(int)
-        selected += [fitting[index] for index in indices]
+        indices = np.linspace(0, len(of_task) - 1, min(len(of_task), limit // 2)).round().astype(int)
+        selected += [of_task[index] for index in indices]
     return selected
 
 
 def validation_clips(data: DataRecipe, limit: int, references: int) -> list[Sample]:
-    """Clips composed from held-out photos by a seed of their own, half referring and half reasoning.
+    """Clips composed from held-out photos with a fixed seed, half referring and half reasoning.
 
-    A clip without any target in its key frame is skipped. `references` is T_r.
+    Clips without a target in their key frame are skipped. `references` is T_r.
     """
     composer = Composer(open_photos(data, validation=True), compose_config(data), seed=SEED)
     clips = []
@@ -131,7 +130,7 @@ class ScoreCollector:
         return dict(self._scores())
 
     def counts(self) -> dict[str, int]:
-        """Number of expressions scored, by kind and visual."""
+        """Number of scored expressions, e.g. of "referring photos"."""
         photos = {f"{kind} photos": len(unions) for kind, unions in self.photos.unions.items()}
         return photos | {f"{kind} clips": len(rows) for kind, rows in self.clips.rows.items()}
 

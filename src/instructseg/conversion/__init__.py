@@ -1,1 +1,1 @@
-"""Weights of other projects into ours."""
+"""Conversion of weights from other projects."""

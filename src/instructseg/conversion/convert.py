@@ -1,4 +1,4 @@
-"""Whole conversions: from source files to a folder for `from_pretrained`, with a report on every key."""
+"""Conversions from source files to a folder for `from_pretrained`, with a report on every key."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ BASE_FRESH: tuple[Fresh, ...] = (
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What a conversion did with every key."""
+    """How a conversion used every key."""
 
     used: dict[str, list[str]]
     """Source key -> names of the model's tensors it fills."""
 
     ignored: dict[str, str]
-    """Source key -> why it is not used."""
+    """Source key -> reason why it is not used."""
 
     fresh: dict[str, str]
-    """Name of a tensor that no source fills -> why."""
+    """Name of a tensor that no source fills -> reason."""
 
     files: dict[str, str]
     """Source file -> sha256."""
 
     def summary(self) -> list[str]:
-        """Lines for people: counts, and each reason with its number of tensors."""
+        """A readable summary: counts, and each reason with its number of tensors."""
         lines = [f"{len(self.used)} tensors used, {len(self.ignored)} ignored, {len(self.fresh)} fresh"]
         for title, table in (("ignored", self.ignored), ("fresh", self.fresh)):
             for reason in dict.fromkeys(table.values()):
@@ -68,15 +68,16 @@ class ConversionReport:
 
 
 def convert_released(source: Path, destination: Path, config: InstructSegConfig | None = None) -> ConversionReport:
-    """Convert the authors' checkpoint into a model that behaves like theirs.
+    """Convert the authors' checkpoint into a model that reproduces its behaviour.
 
     Args:
-        source: a folder or a file; a tokenizer in it is copied, with a processor that fits.
-        destination: the folder to write; must not exist, or be empty.
-        config: the sizes, default the paper's; the vocabulary is read from the file, and the released behaviour is
-            switched on.
+        source: a folder or a file; if there is a tokenizer, it is saved too, as part of a matching processor.
+        destination: the folder to write; must not exist or must be empty.
+        config: the model sizes, by default the paper's; the vocabulary size is read from the file, and the released
+            behaviour is enabled.
 
-    Raises CheckpointError when a file cannot be read, does not match the configuration, or `destination` is occupied.
+    Raises CheckpointError if a file cannot be read or does not match the configuration, or if `destination` is not
+    empty.
     """
     refuse_occupied(destination)
     weights = WeightFiles(source)
@@ -87,7 +88,7 @@ def convert_released(source: Path, destination: Path, config: InstructSegConfig 
     fresh = check_complete([plan], target, released.FRESH)
     tokenizer = _tokenizer(source)
     if tokenizer is not None and SEG_TOKEN not in tokenizer.get_vocab():
-        raise CheckpointError(f"expected a tokenizer with {SEG_TOKEN} in {source}, got another; give the released one")
+        raise CheckpointError(f"expected a tokenizer with {SEG_TOKEN} in {source}, got another; use the released one")
     return _write(destination, config, [(weights, plan)], fresh, tokenizer)
 
 
@@ -98,14 +99,14 @@ def convert_base(
     config: InstructSegConfig | None = None,
     siglip_source: Path | None = None,
 ) -> ConversionReport:
-    """Convert the initial weights of a training from scratch: Mipha and Mask2Former, the paper's own parts fresh.
+    """Convert the initial weights of a training run: Mipha and Mask2Former; the paper's own modules are initialized.
 
     Args:
-        mipha_source: a folder or file; the tokenizer beside it gets the [SEG] token, and the word embeddings a row for
-            it when they have none to spare.
+        mipha_source: a folder or file; the tokenizer beside it gets the [SEG] token, and the word embeddings get a row
+            for it unless they have a spare one.
         mask2former_source: a folder or file, e.g. detectron2's .pkl.
-        destination: the folder to write; must not exist, or be empty.
-        config: the sizes, default the paper's.
+        destination: the folder to write; must not exist or must be empty.
+        config: the model sizes, by default the paper's.
         siglip_source: replaces the CLIP-type encoder that Mipha was trained with.
 
     Raises CheckpointError as `convert_released` does.
@@ -131,7 +132,7 @@ def convert_base(
 def _with_room_for(
     config: InstructSegConfig, shapes: Mapping[str, Shape], tokenizer: PreTrainedTokenizerBase | None
 ) -> InstructSegConfig:
-    """`config` with the file's vocabulary, or the tokenizer's when that is larger."""
+    """`config` with the vocabulary size of the file, or of the tokenizer if that is larger."""
     config = released.with_rows_of(config, shapes)
     config.text_config.vocab_size = max(config.text_config.vocab_size, len(tokenizer or ()))
     config.lm_head_size = max(config.lm_head_size or 0, config.text_config.vocab_size)

@@ -1,4 +1,4 @@
-"""The model's own initialisation of tensors that no source fills, and the shapes of its state dict."""
+"""The initial values of tensors that no source fills, and the shapes of a model's state dict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shapes_of(config: InstructSegConfig) -> dict[str, Shape]:
 
 
 def fresh_tensors(config: InstructSegConfig, names: Mapping[str, str], seed: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """Fresh values of the tensors `names`, from a model that is small where none of them is (see `_skeleton`)."""
+    """Initial values of the tensors `names`, from a model whose other modules are tiny (see `_skeleton`)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = InstructSegModel(_skeleton(config, names)).state_dict()
@@ -30,7 +30,7 @@ def fresh_tensors(config: InstructSegConfig, names: Mapping[str, str], seed: int
 
 
 def _skeleton(config: InstructSegConfig, names: Iterable[str]) -> InstructSegConfig:
-    """`config` with one layer and a tiny vocabulary in the parts that are never fresh, or have none of `names`."""
+    """`config` with a single layer and a tiny vocabulary in the modules that contain none of `names`."""
     small = copy.deepcopy(config)
     text = small.text_config
     text.num_hidden_layers, text.vocab_size, small.lm_head_size = 1, 8, 8

@@ -33,7 +33,7 @@ SWIN: tuple[Rule, ...] = (
 )
 
 # transformers' backbone has a final norm that its feature maps do not use.
-SWIN_FRESH = (Fresh("backbone.swin.layernorm.*", "unused: the feature maps have norms of their own"),)
+SWIN_FRESH = (Fresh("backbone.swin.layernorm.*", "unused: the feature maps have their own norms"),)
 
 PIXEL_ENCODER: tuple[Rule, ...] = (
     Rename("input_proj.{i}.*", "input_projections.{i}.*"),
@@ -42,7 +42,7 @@ PIXEL_ENCODER: tuple[Rule, ...] = (
     Rename("mask_features.*", "mask_projection.*"),
 )
 
-# The FPN under detectron2's names: convolutions without bias, each with a norm of its own.
+# The FPN under detectron2's names: convolutions without bias, each followed by a norm.
 FPN: tuple[Rule, ...] = (
     Rename("adapter_1.weight", "lateral.0.weight"),
     Rename("adapter_1.norm.*", "lateral.1.*"),
@@ -79,7 +79,7 @@ TABLE: tuple[Rule, ...] = (
     *with_prefix(
         (
             *MASK_DECODER,
-            Rename("query_embed.weight", "query_embed", rows="first"),  # 200 beside a Swin-L, 100 beside the others
+            Rename("query_embed.weight", "query_embed", rows="first"),  # 200 with Swin-L, otherwise 100
             Ignore("static_query.weight", "the queries come from the language model"),
             Ignore("class_embed.*", "masks are scored by the instruction's embedding, not by classes"),
         ),

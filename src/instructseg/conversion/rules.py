@@ -31,7 +31,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Ignore:
-    """A tensor of the source that the model does not use, and why."""
+    """A source tensor that the model does not use, and the reason."""
 
     source: str
     reason: str
@@ -39,7 +39,7 @@ class Ignore:
 
 @dataclass(frozen=True)
 class Fresh:
-    """Tensors of the model that no source fills, and why."""
+    """Tensors of the model that no source fills, and the reason."""
 
     target: str
     reason: str
@@ -49,7 +49,7 @@ Rule = Rename | Split | Ignore
 
 
 def with_prefix(rules: Iterable[Rule], source: str = "", target: str = "") -> tuple[Rule, ...]:
-    """The same rules for keys that begin with the prefix `source`, and with `target` in the model."""
+    """The same rules with the prefix `source` on source keys and `target` on the model's names."""
 
     def add_prefix(rule: Rule) -> Rule:
         rule = replace(rule, source=source + rule.source)

@@ -1,4 +1,4 @@
-"""Write a folder that `from_pretrained` reads: completely or not at all, with one shard of tensors in memory."""
+"""Atomically write a folder that `from_pretrained` reads, with one shard of tensors in memory at a time."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def write_folder(
     """Write configuration, shards and their index.
 
     Args:
-        destination: must not exist, or be an empty folder. Everything is written to a temporary folder beside it,
+        destination: must not exist or must be an empty folder. Files are written to a temporary folder beside it,
             which is renamed at the end.
         tensors: key and tensor, read once.
-        extras: adds files (a tokenizer) to the folder it is given.
+        extras: called with the folder to add further files, such as a tokenizer.
         shard_bytes: maximum size of a shard in bytes, unless a single tensor is larger.
 
-    Raises CheckpointError when `destination` is occupied or cannot be written.
+    Raises CheckpointError if `destination` is not empty or cannot be written.
     """
     refuse_occupied(destination)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     except OSError as error:
-        raise CheckpointError(f"cannot write beside {destination}: {error}; give another destination") from error
+        raise CheckpointError(f"cannot write beside {destination}: {error}; choose another destination") from error
     try:
         config.architectures = ["InstructSegModel"]
         config.save_pretrained(unfinished)
@@ -52,15 +52,15 @@ def write_folder(
         unfinished.chmod(0o755)
         unfinished.replace(destination)
     except OSError as error:
-        raise CheckpointError(f"cannot write {destination}: {error}; nothing was left there") from error
+        raise CheckpointError(f"cannot write {destination}: {error}; nothing was written") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def refuse_occupied(destination: Path) -> None:
-    """Raises CheckpointError when the destination exists and is not an empty folder."""
+    """Raises CheckpointError if the destination exists and is not an empty folder."""
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise CheckpointError(f"{destination} already exists; remove it or give another destination")
+        raise CheckpointError(f"{destination} already exists; remove it or choose another destination")
 
 
 def _write_shards(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_bytes: int) -> None:
@@ -87,5 +87,8 @@ def _write_shards(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_byt
     names = [f"model-{number + 1:05d}-of-{len(files):05d}.safetensors" for number in range(len(files))]
     for file, name in zip(files, names, strict=True):
         file.rename(folder / name)
-    index = {"metadata": {"total_size": total}, "weight_map": {key: names[at] for key, at in sorted(shard_of.items())}}
+    index = {
+        "metadata": {"total_size": total},
+        "weight_map": {key: names[shard] for key, shard in sorted(shard_of.items())},
+    }
     (folder / INDEX).write_text(json.dumps(index, indent=1))

@@ -1,4 +1,4 @@
-"""Whether a dataset on disk is complete: files present and missing, the first unreadable sample, and the counts."""
+"""Check that a dataset on disk is complete: files present and missing, the first unreadable sample, and the counts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def check_split(entry: Entry, root: Path, split: str, progress: Progress = iter)
 
 
 def is_good(reports: Sequence[SplitReport], all_wanted: bool) -> bool:
-    """True when every split is complete; unless `all_wanted`, others may be missing if at least one is complete."""
+    """True if all splits are complete; without `all_wanted`, splits may be absent if at least one is complete."""
     statuses = {report.status for report in reports}
     return COMPLETE in statuses and statuses <= ({COMPLETE} if all_wanted else {COMPLETE, ABSENT})
 
@@ -77,27 +77,27 @@ def examine(sample: Sample) -> None:
     else:
         sizes = {frame.shape[:2] for frame in sample.frames}
     if len(sizes) > 1:
-        raise DataError(f"{sample.id} has frames of several sizes: {sorted(sizes)}")
+        raise DataError(f"{sample.id} has frames of different sizes: {sorted(sizes)}")
     for expression in sample.expressions:
         if not expression.text.strip() and sample.task is not Task.CHAT:
-            raise DataError(f"{sample.id}: expression {expression.id!r} has no words")
+            raise DataError(f"{sample.id}: expression {expression.id!r} has no text")
         for mask in (expression.mask, expression.ignore):
             if mask is not None and (mask.dtype != np.bool_ or mask.shape not in sizes):
                 size = sorted(sizes)
-                raise DataError(f"{sample.id}: expected a mask bool {size}, got a mask {mask.dtype} {mask.shape}")
+                raise DataError(f"{sample.id}: expected a bool mask of size {size}, got {mask.dtype} {mask.shape}")
 
 
 def _layout(entry: Entry, root: Path, split: str) -> tuple[dict[str, str], dict[str, str]]:
     """The expected files that exist, and those that do not, each with its description."""
     found, missing = {}, {}
-    for pattern, what in entry.layout.items():
+    for pattern, description in entry.layout.items():
         pattern = pattern.replace("{split}", split)
-        (found if next(root.glob(pattern), None) else missing)[pattern] = what
+        (found if next(root.glob(pattern), None) else missing)[pattern] = description
     return found, missing
 
 
 def _read_all(reader: Sequence[Sample], progress: Progress) -> tuple[dict[str, int], str, int]:
-    """The counts of readable samples, the first problem, and the number of unreadable samples."""
+    """Counts over the readable samples, the first error, and the number of unreadable samples."""
     samples = expressions = bad = 0
     visuals, problem, kind = set(), "", "photos"
     for index in progress(range(len(reader))):

@@ -1,4 +1,4 @@
-"""Whether all files of a clip can be read and match each other."""
+"""Check that all files of a clip can be read and match each other."""
 
 from __future__ import annotations
 

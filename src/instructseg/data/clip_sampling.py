@@ -11,22 +11,22 @@ import numpy as np
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample
 
-_JUMPS = (2, 9)  # range of the maximum mean distance of neighbouring frames, as in the released code
-_REVERSED_SHARE = 0.3  # of the samples whose frames are in reverse order, as in the released code
+_JUMPS = (2, 9)  # range of the maximum mean gap between neighbouring frames, as in the released code
+_REVERSED_SHARE = 0.3  # share of samples whose frames are in reverse order, as in the released code
 
 Masks = Sequence[np.ndarray | None]
 
 
 class ClipSampler:
-    """Training samples from clips; each depends on the seed, the epoch and the index only.
+    """Draws training samples from clips; each sample depends only on the seed, the epoch and the index.
 
-    Every clip is used once before any is used again; `draw_clip` makes the sample. Raises DataError without clips.
+    Every clip is used once before any is used again; `draw_clip` builds the sample. Raises DataError without clips.
 
     clips: samples with masks over their frames, such as those of a clip reader.
     references: number of reference frames T_r per sample, at least 0; short clips give fewer.
     expressions: maximum number of expressions per sample, at least 1.
     empty_share: share of samples, 0..1, whose key frame need not show the target.
-    seed: of all random choices.
+    seed: seed of all random choices.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class ClipSampler:
         seed: int = 0,
     ) -> None:
         if not len(clips):
-            raise DataError("there are no clips to draw from; expected at least one annotated clip")
+            raise DataError("expected at least one annotated clip, got none")
         self.clips, self.references, self.expressions = clips, references, expressions
         self.empty_share, self.seed = empty_share, seed
 
     def sample(self, epoch: int, index: int) -> Sample:
         """One sample with its key and reference frames decoded."""
-        turn, position = divmod(index, len(self.clips))
-        order = np.random.default_rng((self.seed, epoch, turn, 0)).permutation(len(self.clips))
+        cycle, position = divmod(index, len(self.clips))
+        order = np.random.default_rng((self.seed, epoch, cycle, 0)).permutation(len(self.clips))
         rng = np.random.default_rng((self.seed, epoch, index, 1))
         clip = self.clips[int(order[position])]
         drawn = draw_clip(clip, rng, self.references, self.expressions, self.empty_share)
@@ -57,10 +57,10 @@ def draw_clip(
 ) -> Sample:
     """A key frame with up to `references` reference frames (T_r of section 3.2) and up to `expressions` expressions.
 
-    One expression is drawn first, and the key frame shows its target, except in a share `empty_share` of the samples,
-    whose key frame is any annotated one. Further expressions are added at random; those whose target is not in the key
-    frame have mask None ("no target"). Masks have the size of the frames. Raises DataError when the clip's ground truth
-    is not public, or when no frame shows the target of any expression.
+    One expression is drawn first, and the key frame shows its target. In a share `empty_share` of the samples the key
+    frame is any annotated frame instead. Further expressions are added at random; those whose target is not in the key
+    frame have mask None ("no target"). Masks have the size of the frames. Raises DataError if the clip's ground truth
+    is not public, or if no frame shows the target of any expression.
     """
     annotated = [(expression, expression.masks) for expression in clip.expressions if expression.masks is not None]
     if not annotated:
@@ -83,11 +83,11 @@ def draw_clip(
 
 
 def draw_frames(length: int, key: int, references: int, rng: np.random.Generator) -> list[int]:
-    """The indices of the key frame and of `references` others near it, in temporal or (30 %) reverse order.
+    """The indices of the key frame and of `references` nearby frames, in temporal or (30 %) reverse order.
 
-    The key frame is in the middle as far as the clip's ends allow; neighbouring frames are at most J frames apart on
-    average, J drawn from 2..9. The released code draws random walks until the middle frame shows the target; drawing
-    around a chosen key frame gives the same spacing without rejections. Short clips give all their frames.
+    The key frame is in the middle unless it is close to an end of the clip. Neighbouring frames are at most J frames
+    apart on average, J drawn from 2..9. The released code draws random walks until the middle frame shows the target;
+    drawing around a chosen key frame gives the same spacing without rejection. Short clips give all their frames.
     """
     references = min(references, length - 1)
     before = min(max(references // 2, references - (length - 1 - key)), key)
@@ -111,7 +111,7 @@ def _key_frame(
 ) -> tuple[int, Expression]:
     """The index of a random frame, and the first expression whose target it shows.
 
-    An expression without a target, and any one with `any_frame`, only needs an annotated frame.
+    For an expression without a target, or with `any_frame`, any annotated frame qualifies.
     """
     order = [int(index) for index in rng.permutation(len(clip.frames))]
     for expression, masks in annotated:

@@ -1,9 +1,9 @@
 """Write any reader's samples as Parquet: self-contained, streamable, readable by `datasets.load_dataset`.
 
     DST/data/val-00000-of-00002.parquet ...     rows as in `prepared_rows`
-    DST/val.prepared                            JSON: what is being prepared, to resume an interrupted run
+    DST/val.prepared                            JSON manifest, to resume an interrupted run
 
-A shard has a fixed number of samples and is written atomically, so a second run writes the missing shards only.
+Each shard has a fixed number of samples and is written atomically, so a second run writes only the missing shards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from instructseg.types import Sample
 FORMAT = 2
 READABLE_FORMATS = (1, FORMAT)  # format 1 has no column "dataset"
 PHOTOS_PER_SHARD, CLIPS_PER_SHARD = 500, 20
-GROUP_BYTES = 1 << 20  # bytes of pictures in a row group: reading one sample reads its whole group
+GROUP_BYTES = 1 << 20  # image bytes per row group: reading one sample reads its entire group
 GROUP_ROWS = 64  # maximum number of samples in a row group
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
@@ -39,17 +39,17 @@ def prepare(
 ) -> list[Path]:
     """Write all samples of `reader` below `destination`; returns the paths of the shards.
 
-    Finished shards are kept when it is interrupted or fails. Raises DataError for a sample that cannot be read, and
-    InputError when the folder already has another dataset under this split's name, or pyarrow is not installed.
+    Finished shards are kept if the run is interrupted or fails. Raises DataError for a sample that cannot be read, and
+    InputError if the folder already has another dataset under this split's name or pyarrow is not installed.
 
-    name: of the dataset, to recognise it when resuming.
-    split: of the dataset; letters, digits, - and _.
+    name: dataset name, compared when resuming.
+    split: name of the split; letters, digits, - and _.
     shard: number of samples per file, by default 500 photos or 20 clips.
     progress: wraps the shard indices, for a progress bar.
     """
     parquet()
     if not re.fullmatch(r"\w[\w-]*", split):
-        raise InputError(f"split {split!r} cannot be a file name; expected letters, digits, - and _")
+        raise InputError(f"expected a split name of letters, digits, - and _, got {split!r}")
     if not len(reader):
         raise DataError(f"{name} {split} has no samples")
     shard = shard or (CLIPS_PER_SHARD if len(_sample(reader, 0).frames) > 1 else PHOTOS_PER_SHARD)
@@ -70,7 +70,7 @@ def shard_paths(destination: Path, facts: Mapping[str, Any]) -> list[Path]:
 
 
 def facts_path(destination: Path, split: str) -> Path:
-    """The file that says what is being prepared."""
+    """The path of a split's manifest."""
     return destination / f"{split}.prepared"
 
 
@@ -84,11 +84,11 @@ def parquet() -> Any:
 
 
 def schema() -> Any:
-    """The pyarrow schema of the table, with the metadata by which `datasets` shows `frames` as images."""
+    """The pyarrow schema of the table, with the metadata that makes `datasets` decode `frames` as images."""
     import pyarrow as pa
 
     rle = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
-    words = [(column, pa.string()) for column in ("text", "kind", "id", "answer", "details")]
+    texts = [(column, pa.string()) for column in ("text", "kind", "id", "answer", "details")]
     masks = [("mask", rle), ("ignore", rle), ("masks", pa.list_(rle))]
     columns = [
         ("id", pa.string()),
@@ -97,7 +97,7 @@ def schema() -> Any:
         ("key", pa.int32()),
         ("frames", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
         ("frame_names", pa.list_(pa.string())),
-        ("expressions", pa.list_(pa.struct(words + masks))),
+        ("expressions", pa.list_(pa.struct(texts + masks))),
         ("regions", pa.binary()),
         ("region_names", pa.list_(pa.string())),
     ]
@@ -110,26 +110,26 @@ def _features() -> dict[str, Any]:
     def value(kind: str) -> dict[str, Any]:
         return {"dtype": kind, "_type": "Value"}
 
-    def many(feature: Any) -> Any:
+    def sequence(feature: Any) -> Any:
         return {"feature": feature, "_type": "Sequence"} if "_type" in feature else [feature]
 
-    rle = {"size": many(value("int32")), "counts": value("string")}
+    rle = {"size": sequence(value("int32")), "counts": value("string")}
     expression = {name: value("string") for name in ("text", "kind", "id", "answer", "details")}
     return {
         "id": value("string"),
         "dataset": value("string"),
         "task": value("string"),
         "key": value("int32"),
-        "frames": many({"_type": "Image"}),
-        "frame_names": many(value("string")),
-        "expressions": many(expression | {"mask": rle, "ignore": rle, "masks": many(rle)}),
+        "frames": sequence({"_type": "Image"}),
+        "frame_names": sequence(value("string")),
+        "expressions": sequence(expression | {"mask": rle, "ignore": rle, "masks": sequence(rle)}),
         "regions": value("binary"),
-        "region_names": many(value("string")),
+        "region_names": sequence(value("string")),
     }
 
 
 def _start_or_resume(destination: Path, split: str, facts: Mapping[str, Any]) -> None:
-    """Record what is being prepared, or check that it is the same as what was started here."""
+    """Write the split's manifest, or check that the existing one matches `facts`."""
     path = facts_path(destination, split)
     if path.is_file():
         started = read_facts(path)
@@ -137,14 +137,14 @@ def _start_or_resume(destination: Path, split: str, facts: Mapping[str, Any]) ->
             changed = ", ".join(
                 f"{key} {started.get(key)} then, {facts[key]} now" for key in facts if started.get(key) != facts[key]
             )
-            raise InputError(f"{path} says that another dataset was prepared here ({changed}); give another folder")
+            raise InputError(f"{path} describes another prepared dataset ({changed}); choose another folder")
         return
     make_folder(destination / "data")
     write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What was prepared. Raises DataError when the file is missing or damaged, or of an unknown format."""
+    """The content of a manifest. Raises DataError if the file is missing, damaged or of an unknown format."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts["format"] not in READABLE_FORMATS:
@@ -152,7 +152,7 @@ def read_facts(path: Path) -> dict[str, Any]:
             raise DataError(f"expected {path} in format {formats}, got {facts['format']}; prepare the dataset again")
         return {key: facts[key] for key in ("format", "name", "split", "samples", "shard")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} does not say what was prepared ({error!r}); run `instructseg data prepare`") from error
+        raise DataError(f"{path} is not a valid manifest ({error!r}); run `instructseg data prepare`") from error
 
 
 def _sample(reader: Sequence[Sample], index: int) -> Sample:
@@ -171,7 +171,7 @@ def _row(reader: Sequence[Sample], index: int) -> dict[str, Any]:
 
 
 def _parquet_file(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows as the bytes of a Parquet file, with one row group per megabyte of pictures."""
+    """Rows as the bytes of a Parquet file, with one row group per megabyte of images."""
     import pyarrow as pa
 
     columns, buffer = schema(), io.BytesIO()

@@ -1,4 +1,4 @@
-"""One sample as one table row, and back: pictures as file bytes, masks as COCO RLE, texts as they are.
+"""Conversion between samples and table rows: images as file bytes, masks as COCO RLE, texts unchanged.
 
 | column | content |
 |---|---|
@@ -24,11 +24,11 @@ from instructseg.errors import DataError
 from instructseg.media.rle import decode_rle, encode_rle
 from instructseg.types import Expression, Sample, Task
 
-_ORIENTATION = 0x0112  # the EXIF tag by which a viewer rotates a picture
+_ORIENTATION = 0x0112  # the EXIF orientation tag, which viewers apply
 
 
 def to_row(sample: Sample) -> dict[str, Any]:
-    """A sample as a row. Pictures keep the bytes of their file if these decode to exactly the frame."""
+    """A sample as a row. A frame keeps the bytes of its file if they decode to exactly that frame."""
     paths = getattr(sample.frames, "paths", None) or [None] * len(sample.frames)
     frames = [
         _picture(frame, path, number) for number, (frame, path) in enumerate(zip(sample.frames, paths, strict=True))
@@ -40,7 +40,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "key": sample.key,
         "frames": frames,
         "frame_names": list(sample.frame_names),
-        "expressions": [_expression_row(each) for each in sample.expressions],
+        "expressions": [_expression_row(expression) for expression in sample.expressions],
         "regions": None if sample.regions is None else _png(sample.regions.astype(np.int32) + 1, np.uint16),
         "region_names": list(sample.region_names),
     }
@@ -54,17 +54,17 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         row["id"],
         Task(row["task"]),
         frames if len(files) > 1 else tuple(frames),
-        tuple(_expression(each) for each in row["expressions"]),
+        tuple(_expression(entry) for entry in row["expressions"]),
         row["key"],
         None if row["regions"] is None else (_decode(row["regions"]).astype(np.int32) - 1).astype(np.int16),
         tuple(row["region_names"]),
         tuple(row["frame_names"]),
-        dataset=row["dataset"] if "dataset" in row else row["id"].split("/")[0],  # format 1: ids begin with it
+        dataset=row["dataset"] if "dataset" in row else row["id"].split("/")[0],  # format 1: ids begin with the dataset
     )
 
 
 class _DecodedItems(Sequence[Any]):
-    """Items decoded on access by `decode`."""
+    """A sequence whose items `decode` decodes on access."""
 
     def __init__(self, items: Sequence[Any]) -> None:
         self.items = items
@@ -73,8 +73,8 @@ class _DecodedItems(Sequence[Any]):
         return len(self.items)
 
     def __getitem__(self, index: int | slice) -> Any:
-        chosen = self.items[index]
-        return [self.decode(each) for each in chosen] if isinstance(index, slice) else self.decode(chosen)
+        selected = self.items[index]
+        return [self.decode(item) for item in selected] if isinstance(index, slice) else self.decode(selected)
 
     def decode(self, item: Any) -> Any:
         raise NotImplementedError
@@ -91,7 +91,7 @@ class StoredFrames(_DecodedItems):
         try:
             with Image.open(io.BytesIO(item)) as picture:
                 return np.asarray(picture.convert("RGB"))
-        except Exception as error:  # on damaged bytes the decoders raise nearly anything
+        except Exception as error:  # decoders raise many exception types on damaged data
             raise DataError(f"a frame of {self.name} is damaged ({error}); prepare the dataset again") from error
 
 
@@ -103,7 +103,7 @@ class StoredMasks(_DecodedItems):
 
 
 def _picture(frame: np.ndarray, path: Path | None, number: int) -> dict[str, Any]:
-    """The bytes of the frame's file if every decoder gets exactly this frame from them, otherwise of a PNG."""
+    """The bytes of the frame's file if every decoder reproduces this frame from them, otherwise those of a PNG."""
     if path is not None:
         content = Path(path).read_bytes()
         with Image.open(io.BytesIO(content)) as picture:

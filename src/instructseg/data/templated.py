@@ -1,4 +1,4 @@
-"""Datasets whose expressions are derived from instance masks: the one place where `data` uses `synthesis`."""
+"""Datasets whose expressions are derived from instance masks: the only module of `data` that uses `synthesis`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class _First(Reader[Item]):
 
 
 def coco_templates(annotation_file: str | Path, image_dir: str | Path, most: int = 1000, seed: int = 0) -> list[Sample]:
-    """Samples with templated expressions about whole photos of a COCO instances file.
+    """Samples with templated expressions about the uncropped photos of a COCO instances file.
 
-    All are made at once and kept in memory (about 1 MB per photo), since the nouns that can be absent depend on all the
-    photos; see `instructseg.synthesis.validation_photos`.
+    All samples are built up front and kept in memory (about 1 MB per photo), because the nouns that may be absent
+    depend on all photos; see `instructseg.synthesis.validation_photos`.
 
     most: maximum number of photos, taken from the start of the file, at least 1.
-    seed: of the choice of expressions and phrasings.
+    seed: seed of the choice of expressions and phrasings.
     """
     return validation_set(_First(CocoInstances(annotation_file, image_dir), most), seed=seed)

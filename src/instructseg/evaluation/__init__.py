@@ -1,1 +1,1 @@
-"""Scoring of predictions."""
+"""Evaluation: benchmarks, metrics and results."""

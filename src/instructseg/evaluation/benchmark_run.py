@@ -1,4 +1,4 @@
-"""One benchmark from its samples to its results: records, scores, the file for its server, a contact sheet."""
+"""Runs one benchmark from samples to results: records, scores, the submission file, a contact sheet."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def run_benchmark(
     options: RunOptions,
     processes: Processes = SINGLE_PROCESS,
 ) -> Iterator[Record]:
-    """Yield this process's records as they come; at the end the first process writes the results into `folder`.
+    """Yield this process's records as they are computed; at the end the first process writes the results to `folder`.
 
-    Written are samples.jsonl (the same bytes for the same work), seconds.jsonl, results.json, sheet.jpg, and masks/
-    or a submission where the options or the benchmark ask for them. A run that was killed resumes.
+    The files are samples.jsonl (deterministic), seconds.jsonl, results.json, sheet.jpg, and, if the options or the
+    benchmark require them, masks/ and a submission. An interrupted run resumes.
     """
     start, scorer = time.perf_counter(), SCORERS[benchmark.scorer]
     needs_files = benchmark.server and scorer.method == "segment_clip"
@@ -54,14 +54,14 @@ def run_benchmark(
 
 
 def _plan(benchmark: Benchmark, options: RunOptions, available: int) -> dict[str, Any]:
-    """What the records of two runs must have in common to be mixed."""
+    """The settings in which two runs must agree for their records to be combined."""
     model = {key: value for key, value in options.model.items() if key != "name"}
     choice = {"samples": available, "limit": options.limit, "seed": options.seed}
     return {"benchmark": benchmark.name, "model": model, "instructseg": __version__} | choice
 
 
 def _submit(benchmark: Benchmark, job: EvaluationJob, result: Mapping[str, Any]) -> str | None:
-    """The name of the file for the benchmark's server; None where it has none or the predictions are incomplete."""
+    """The name of the file for the benchmark's server; None if it has none or the predictions are incomplete."""
     partial = len(job.chosen) < len(job.samples) or result["failures"] or job.save_masks is SaveMasks.RLE
     if not benchmark.server or partial:
         return None
@@ -70,7 +70,7 @@ def _submit(benchmark: Benchmark, job: EvaluationJob, result: Mapping[str, Any])
 
 
 def _write_sheet(job: EvaluationJob) -> None:
-    """The contact sheet, from saved masks where there are any, or else by predicting the shown samples again."""
+    """The contact sheet, from saved masks if there are any, otherwise by predicting the selected samples again."""
     saved = job.save_masks is not SaveMasks.NO and job.scorer.method != "answer"
     records, _ = RecordFolder(job.folder).read()
     predictor = SavedPredictions(job.folder) if saved else job.predictor

@@ -1,6 +1,6 @@
-"""The catalogue of benchmarks: every row of the paper's Tables 2-5, the same under other protocols, and our own.
+"""The catalogue of benchmarks: every row of the paper's Tables 2-5, variants with other protocols, and our own.
 
-The paper's scores are percentages as it prints them for InstructSeg-3B.
+The paper's scores are percentages, as printed for InstructSeg-3B.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Benchmark:
     dataset, split: which samples.
     scorer: a key of `evaluation.scoring.SCORERS`.
     metrics: the scores shown in tables; the scorer may compute more.
-    protocol: how it is scored, in a few words.
+    protocol: a short description of how it is scored.
     paper: the paper's scores in percent, by metric.
-    source: the table of the paper they are from.
+    source: the table of the paper with these scores.
     options: keyword arguments of the dataset's reader.
-    server: the layout of the file that the benchmark's server takes (`evaluation.submission`), for splits whose
-        ground truth is not public; "" elsewhere.
+    server: the submission format of the benchmark's server (`evaluation.submission`), for splits whose ground truth is
+        not public; "" for other splits.
     """
 
     name: str
@@ -62,14 +62,14 @@ def _res() -> list[Benchmark]:
         "refcocog": {"val": 79.3, "test": 80.3},
     }
     joined = {"joined": True, "released_masks": True}
-    ways = (("", "region", RES_PROTOCOL, {}), ("-joined", "released_region", JOINED_PROTOCOL, joined))
+    protocols = (("", "region", RES_PROTOCOL, {}), ("-joined", "released_region", JOINED_PROTOCOL, joined))
     return [
         Benchmark(
             f"{dataset}{suffix}/{split}", dataset, split, scorer, RES_METRICS, protocol, {"ciou": figure},
             "Table 2", options,
         )
         for dataset, splits in figures.items()
-        for suffix, scorer, protocol, options in ways
+        for suffix, scorer, protocol, options in protocols
         for split, figure in splits.items()
     ]  # fmt: skip
 
@@ -168,7 +168,7 @@ def choose_benchmarks(names: Sequence[str]) -> list[Benchmark]:
         if name not in BENCHMARKS:
             near = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else "see instructseg evaluate --list"
-            raise InputError(f"there is no benchmark {name!r}; {hint}")
+            raise InputError(f"unknown benchmark {name!r}; {hint}")
     return [BENCHMARKS[name] for name in dict.fromkeys(names)]
 
 

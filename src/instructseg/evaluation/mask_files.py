@@ -1,10 +1,10 @@
-"""Predicted masks as files: one layout for masks that a run saves and for those of another system.
+"""Predicted masks as files: one layout for the masks of a run and for those of another system.
 
     FOLDER/<sample id>/<expression>.png           a photo; pixels above 0 are the object, all 0 means no mask
     FOLDER/<sample id>/<expression>/<frame>.png   a clip, one file per frame
 
-<expression> is the expression's id in the dataset, or its position in the sample where the dataset has no ids;
-<frame> is the frame's name in the dataset, or its position. The servers of video benchmarks take the same layout.
+<expression> is the expression's id in the dataset, or its position in the sample if the dataset has no ids;
+<frame> is the frame's name in the dataset, or its position. The servers of video benchmarks use the same layout.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ RLE = Mapping[str, Any]
 
 def mask_paths(sample: Sample, position: int) -> list[Path]:
     """The mask files of one expression, relative to the folder: one path per frame."""
-    place = _inside(f"{sample.id}/{expression_name(sample, position)}")
+    base = _inside(f"{sample.id}/{expression_name(sample, position)}")
     if not sample.task.is_video:
-        return [Path(f"{place}.png")]
+        return [Path(f"{base}.png")]
     names = sample.frame_names or tuple(map(str, range(len(sample.frames))))
-    return [place / _inside(f"{name}.png") for name in names]
+    return [base / _inside(f"{name}.png") for name in names]
 
 
 def save_masks(folder: Path, sample: Sample, predictions: Sequence[MaskPrediction]) -> None:
@@ -43,12 +43,12 @@ def save_masks(folder: Path, sample: Sample, predictions: Sequence[MaskPredictio
 
 
 def masks_to_rles(masks: Sequence[np.ndarray | None]) -> list[RLE | None]:
-    """COCO RLE of each mask, None where there is none."""
+    """COCO RLE of each mask; None stays None."""
     return [None if mask is None else mask_to_rle(mask) for mask in masks]
 
 
 class MaskRles(Sequence[np.ndarray | None]):
-    """Masks as COCO RLE, each decoded when it is read; None stays None. Raises InputError for damaged RLE."""
+    """Masks as COCO RLE, decoded on access; None stays None. Raises InputError for damaged RLE."""
 
     def __init__(self, rles: Sequence[RLE | None]) -> None:
         self.rles = rles
@@ -62,7 +62,7 @@ class MaskRles(Sequence[np.ndarray | None]):
 
 
 def _inside(name: str) -> Path:
-    """A relative path from ids of a dataset. Raises DataError for one that leads out of the folder."""
+    """A relative path from ids of a dataset. Raises DataError for a path outside the folder."""
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise DataError(f"the id {name!r} cannot name a file inside a folder; correct it in the dataset")

@@ -1,4 +1,4 @@
-"""Options of an evaluation; importing this file loads no numerical library."""
+"""Options of an evaluation; this module imports no numerical library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class SaveMasks(StrEnum):
-    """How a run keeps the predicted masks: not at all, as PNG files, or as COCO RLE in the records."""
+    """How a run saves predicted masks: not at all, as PNG files, or as COCO RLE in the records."""
 
     NO = "no"
     PNG = "png"
@@ -20,12 +20,12 @@ class SaveMasks(StrEnum):
 class RunOptions:
     """How one benchmark is run.
 
-    model: what is evaluated, plain JSON: "name", "hash", and whatever else changes its predictions. Everything but
-        the name must be equal for a run to resume.
+    model: the evaluated system as plain JSON: "name", "hash", and all options that affect its predictions. Everything
+        but the name must be equal for a run to resume.
     limit: maximum number of samples, drawn by `seed`; None evaluates all.
-    seed: seed of that draw.
-    save_masks: how predicted masks are kept.
-    allow_failures: True counts samples that fail as wrong; False withholds the scores when any fails.
+    seed: seed of the draw.
+    save_masks: how predicted masks are saved.
+    allow_failures: True counts failed samples as wrong; False withholds the scores if any sample fails.
     """
 
     model: Mapping[str, Any]

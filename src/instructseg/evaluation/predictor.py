@@ -1,4 +1,4 @@
-"""What a system under evaluation implements, and the form of its mask predictions."""
+"""The interface of a system under evaluation, and its mask predictions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from instructseg.types import Expression, Sample
 class MaskPrediction:
     """A system's masks for one expression: one entry per frame of the sample; a photo has one frame.
 
-    masks: bool (height, width) per frame, None for "no mask". The sequence may decode an entry when it is read, so
-        that a long clip is never in memory as a whole.
-    scores: one confidence per frame, higher is surer; empty when the system gives none.
+    masks: bool (height, width) per frame, None for "no mask". The sequence may decode entries on access, so that a
+        long clip need not fit in memory.
+    scores: one confidence per frame; empty if the system provides none.
     """
 
     masks: Sequence[np.ndarray | None]
@@ -27,7 +27,7 @@ class MaskPrediction:
 class Predictor(Protocol):
     """A system under evaluation. It reads the frames and texts of a sample, never its ground truth.
 
-    The runner records whatever a method raises as a failure of that sample.
+    The runner records any exception of a method as a failure of that sample.
     """
 
     def segment_image(self, sample: Sample) -> Sequence[MaskPrediction]:
@@ -44,5 +44,5 @@ class Predictor(Protocol):
 
 
 def expression_name(sample: Sample, position: int) -> str:
-    """What files and records call an expression: its id in the dataset, or else its position in the sample."""
+    """The name of an expression in files and records: its id in the dataset, or its position in the sample."""
     return sample.expressions[position].id or str(position)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 LONGEST_WAIT = timedelta(days=30)
-"""Processes that finish early wait for the slowest; the usual timeout of 10 or 30 minutes would abort uneven runs."""
+"""Processes that finish early wait for the slowest; the default timeout of 10 or 30 minutes would abort uneven runs."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that share the work; `wait` returns when all of them have called it."""
+    """This process among those that share the work; `wait` is a barrier."""
 
     rank: int = 0
     count: int = 1
@@ -29,5 +29,5 @@ def launched_processes(device: str) -> tuple[Processes, str]:
 
     cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
-    own = str(state.device) if device == "auto" and state.num_processes > 1 else device
-    return Processes(state.process_index, state.num_processes, state.wait_for_everyone), own
+    own_device = str(state.device) if device == "auto" and state.num_processes > 1 else device
+    return Processes(state.process_index, state.num_processes, state.wait_for_everyone), own_device

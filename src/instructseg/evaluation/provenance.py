@@ -1,4 +1,4 @@
-"""What a score was measured with: hashes of model and data, versions, machine."""
+"""Provenance of scores: hashes of model and data, versions, machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
 def hash_files(paths: Iterable[Path], root: Path) -> str:
-    """16 hex digits of the files' names below `root` and their bytes."""
+    """Hash, 16 hex digits, of the files' names below `root` and their content."""
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(path for path in paths if path.is_file()):
         digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
@@ -29,22 +29,22 @@ def hash_files(paths: Iterable[Path], root: Path) -> str:
 
 
 def hash_weights(folder: Path) -> str:
-    """16 hex digits of a model's tensors (*.safetensors): equal as long as no weight changes."""
+    """Hash, 16 hex digits, of a model's tensors (*.safetensors)."""
     return hash_files(folder.glob("*.safetensors"), folder)
 
 
 def hash_model(folder: Path) -> str:
-    """16 hex digits of a model's tensors, configuration and tokenizer: equal as long as its predictions are."""
+    """Hash, 16 hex digits, of a model's tensors, configuration and tokenizer: of all that its predictions depend on."""
     return hash_files([path for pattern in MODEL_FILES for path in folder.glob(pattern)], folder)
 
 
 def hash_data(records: Iterable[Mapping[str, Any]]) -> str:
-    """16 hex digits of expressions and ground truth, not of the photos' pixels: the same for every system."""
+    """Hash, 16 hex digits, of expressions and ground truth, without the photos' pixels: the same for every system."""
     digest = hashlib.blake2b(digest_size=8)
     for record in records:
         for expression in record["expressions"]:
-            known = {key: expression[key] for key in ("id", "text", "kind", "truth") if key in expression}
-            digest.update(encode({"index": record["index"], **known}))
+            fields = {key: expression[key] for key in ("id", "text", "kind", "truth") if key in expression}
+            digest.update(encode({"index": record["index"], **fields}))
     return digest.hexdigest()
 
 

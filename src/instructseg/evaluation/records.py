@@ -1,7 +1,7 @@
 """Records of samples on disk: appended line by line during a run, one sorted file at its end.
 
-A killed run leaves whole lines and at most one torn line, whose sample is evaluated again. What differs from run to
-run (seconds) is kept in a file of its own: two runs of the same work end with the same bytes in samples.jsonl.
+A killed run leaves complete lines and at most one truncated line, whose sample is evaluated again. Timings are kept in
+a separate file, so that samples.jsonl is identical for two runs of the same work.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ SAMPLES, SECONDS, PARTS = "samples.jsonl", "seconds.jsonl", "parts"
 
 
 class RecordFolder:
-    """The records of one benchmark in `folder`; every process appends to a log file of its own in `folder`/parts."""
+    """The records of one benchmark in `folder`; every process appends to its own log file in `folder`/parts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.samples, self.seconds, self.parts = folder / SAMPLES, folder / SECONDS, folder / PARTS
 
     def read(self) -> tuple[dict[int, Record], dict[int, float]]:
-        """Records and seconds by sample index, earlier runs included; a record without an error wins over one with.
+        """Records and seconds by sample index, including earlier runs; records without an error take precedence.
 
-        Raises DataError when the finished file holds a line that is not a record.
+        Raises DataError if the finished file has a line that is not a record.
         """
         records: dict[int, Record] = {record["index"]: record for record in read_lines(self.samples)}
         seconds = {line["index"]: line["seconds"] for line in read_lines(self.seconds)}
@@ -42,7 +42,7 @@ class RecordFolder:
         return records, seconds
 
     def open_log(self, rank: int) -> RecordLog:
-        """The log file of process `rank`; a torn last line is cut off."""
+        """The log file of process `rank`; a truncated last line is removed."""
         make_folder(self.parts)
         return RecordLog(self.parts / f"{rank:04d}.jsonl")
 
@@ -57,12 +57,12 @@ class RecordFolder:
 
 
 class RecordLog:
-    """The records of one process; each line is written by one call, so that a kill tears at most the last."""
+    """The records of one process; each line is a single write, so that a kill truncates at most the last line."""
 
     def __init__(self, path: Path) -> None:
         if path.exists():
-            whole = path.read_bytes()
-            os.truncate(path, whole.rfind(b"\n") + 1)
+            content = path.read_bytes()
+            os.truncate(path, content.rfind(b"\n") + 1)
         self._file = path.open("ab", buffering=0)
 
     def append(self, record: Record, seconds: float) -> None:
@@ -83,7 +83,7 @@ def write_lines(path: Path, lines: Iterable[Record]) -> None:
 
 
 def read_lines(path: Path, torn: bool = False) -> list[dict[str, Any]]:
-    """The lines of a JSON lines file, none if it does not exist; with `torn` the last line may be half written.
+    """The lines of a JSON lines file, none if it does not exist; with `torn` the last line may be truncated.
 
     Raises DataError naming the first line that is not a JSON object.
     """

@@ -17,13 +17,13 @@ from instructseg.media.files import write_bytes
 RESULTS = "results.json"
 TABLE = "results.md"
 MAX_NAMED = 20
-"""Maximum number of failed samples that a message names."""
+"""Maximum number of failed samples named in a message."""
 
 
 def summarize(benchmark: Benchmark, scorer: Scorer[Any], folder: Path, allow_failures: bool) -> dict[str, Any]:
-    """Scores and facts from the records in `folder` alone; no scores when samples failed and that is not allowed.
+    """Scores and facts from the records in `folder` alone; no scores if samples failed and `allow_failures` is False.
 
-    A failed sample counts as wrong: all its expressions, or one where the sample cannot even be read.
+    All expressions of a failed sample count as wrong; a sample that cannot be read counts as one expression.
     """
     records, seconds = RecordFolder(folder).read()
     failures = [
@@ -64,7 +64,7 @@ def write_results(folder: Path, result: Mapping[str, Any]) -> None:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """What `write_results` wrote. Raises DataError when it is missing or damaged."""
+    """The results that `write_results` wrote. Raises DataError if they are missing or damaged."""
     try:
         return json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -86,7 +86,7 @@ def write_table(root: Path, results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def markdown(results: Sequence[Mapping[str, Any]]) -> str:
-    """One row per score in percent beside the paper's, and how each benchmark is scored."""
+    """A table with one row per score in percent, beside the paper's, and the protocol of each benchmark."""
     hashes = ", ".join(sorted({result["model"]["hash"] for result in results}))
     lines = [
         f"{results[0]['model']['name']} ({hashes}), scores in percent; the paper's are those of InstructSeg-3B.",
@@ -111,7 +111,7 @@ def _table_rows(result: Mapping[str, Any]) -> Iterable[str]:
 
 
 def percent(score: float | None, server: str) -> str:
-    """A score in percent; None is computed by the benchmark's server, or had no expression to be measured on."""
+    """A score in percent; None means that the benchmark's server computes it or that there were no expressions."""
     if score is None:
         return "by the server" if server else "-"
     return f"{100 * score:.2f}"

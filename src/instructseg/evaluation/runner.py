@@ -1,4 +1,4 @@
-"""From a benchmark's samples to its records: resumable, shared by processes, each sample exactly once.
+"""Evaluates the samples of a benchmark, each exactly once; resumable and shared by processes.
 
 samples[index] -> predictor -> scorer.score_sample -> one record, appended -> (at the end) one sorted file
 """
@@ -30,9 +30,9 @@ PLAN = "plan.jsonl"
 class EvaluationJob:
     """One benchmark's run.
 
-    plan: what a resumed run must have in common with the run before it, plain JSON.
-    indices: the samples to evaluate; None takes all.
-    save_masks: how predicted masks are kept.
+    plan: the settings that a resumed run must share with the previous run, as plain JSON.
+    indices: the samples to evaluate; None means all.
+    save_masks: how predicted masks are saved.
     """
 
     samples: Sequence[Sample]
@@ -57,16 +57,16 @@ def draw_indices(length: int, limit: int | None, seed: int) -> list[int]:
 
 
 def run(job: EvaluationJob, processes: Processes = SINGLE_PROCESS) -> Iterator[Record]:
-    """Evaluate what has no record yet and yield this process's records as they come.
+    """Evaluate the samples without a record and yield this process's records as they are computed.
 
-    Exhaust the iterator: the sorted file is written at its end. A sample that failed before is tried again. Raises
-    InputError when `job.folder` holds the records of another plan.
+    Exhaust the iterator: the sorted file is written at the end. Failed samples are evaluated again. Raises InputError
+    if `job.folder` has records of another plan.
     """
     folder = RecordFolder(job.folder)
     plan = {**job.plan, "save": job.save_masks.value}
     _check_plan(job.folder / PLAN, plan)
     records, _ = folder.read()
-    processes.wait()  # every process has read before one writes
+    processes.wait()  # all processes read before any writes
     todo = [index for index in job.chosen if index not in records or "error" in records[index]]
     log = folder.open_log(processes.rank)
     if processes.rank == 0:
@@ -80,12 +80,13 @@ def run(job: EvaluationJob, processes: Processes = SINGLE_PROCESS) -> Iterator[R
     processes.wait()
     if processes.rank == 0:
         records, seconds = folder.read()
-        folder.finish({at: records[at] for at in job.chosen}, {at: seconds[at] for at in job.chosen})
+        indices = job.chosen
+        folder.finish({index: records[index] for index in indices}, {index: seconds[index] for index in indices})
     processes.wait()
 
 
 def evaluate_sample(job: EvaluationJob, index: int) -> Record:
-    """Predict, score and, where asked for, keep the masks of one sample; an exception becomes the record's "error"."""
+    """Predict, score and optionally save the masks of one sample; an exception becomes the record's "error"."""
     record: dict[str, Any] = {"index": index}
     sample = None
     try:
@@ -94,11 +95,11 @@ def evaluate_sample(job: EvaluationJob, index: int) -> Record:
         predictions = predict(job.predictor, job.scorer, sample)
         scored = job.scorer.score_sample(sample, predictions, _read_truth(job, index))
         return record | {"expressions": _keep_masks(job, sample, predictions, scored)}
-    except Exception as error:  # a damaged sample raises whatever its decoder does; it must not end the run
+    except Exception as error:  # decoders raise many exception types; none may end the run
         record["error"] = f"{type(error).__name__}: {error}"
     try:
         return record | {"expressions": [] if sample is None else job.scorer.score_sample(sample, None)}
-    except Exception:  # the ground truth cannot be read either: the error above says why
+    except Exception:  # the ground truth cannot be read either; "error" has the reason
         return record | {"expressions": []}
 
 
@@ -110,7 +111,7 @@ def predict(predictor: Predictor, scorer: Scorer[Any], sample: Sample) -> list[M
 
 
 def _read_truth(job: EvaluationJob, index: int) -> Any:
-    """Further ground truth of a sample, where the scorer needs any."""
+    """Additional ground truth of a sample, if the scorer needs any."""
     return getattr(job.samples, job.scorer.truth_method)(index) if job.scorer.truth_method else None
 
 
@@ -132,12 +133,12 @@ def _keep_masks(job: EvaluationJob, sample: Sample, predictions: Sequence[Any], 
 
 
 def _check_plan(path: Path, plan: Mapping[str, Any]) -> None:
-    """Records of another model, limit or seed must not mix with ours."""
+    """Raise InputError if the folder has records of another model, limit or seed."""
     for before in read_lines(path)[:1]:
         differing = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
         if differing:
             key = differing[0]
             raise InputError(
-                f"{path.parent} holds records of another run ({key} was {before.get(key)!r}, now {plan.get(key)!r}); "
-                "give another output folder, or delete that one"
+                f"{path.parent} has records of another run ({key} was {before.get(key)!r}, now {plan.get(key)!r}); "
+                "use another output folder, or delete this one"
             )

@@ -1,7 +1,7 @@
 """Predictions of another system, read from files.
 
-DIR/<benchmark>/ holds either `masks/`, PNG files in the layout of `evaluation.mask_files`, or `samples.jsonl` with one
-line per sample:
+DIR/<benchmark>/ contains either `masks/`, PNG files in the layout of `evaluation.mask_files`, or `samples.jsonl` with
+one line per sample:
 
     {"id": sample id, "expressions": [{"id": "0", "rles": [COCO RLE or null, one per frame], "scores": [0.9]}]}
 
@@ -28,7 +28,7 @@ MASKS = "masks"
 class SavedPredictions:
     """A `Predictor` over the files of one benchmark; `folder` is DIR/<benchmark>.
 
-    Raises InputError when the folder has neither layout, DataError for a prediction that is missing or broken.
+    Raises InputError if the folder has neither layout, and DataError for a prediction that is missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +39,7 @@ class SavedPredictions:
         self._records = {line.get("id"): _by_name(line) for line in lines}
 
     def files(self) -> list[Path]:
-        """Every file that is read here, for a hash."""
+        """All files with predictions, for hashing."""
         return sorted(self.masks.rglob("*.png")) if self.masks.is_dir() else [self.lines]
 
     def segment_image(self, sample: Sample) -> list[MaskPrediction]:
@@ -78,4 +78,4 @@ class SavedPredictions:
 def _by_name(line: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The expressions of a line by their names."""
     records: Sequence[Any] = line.get("expressions") or ()
-    return {str(record.get("id", at)): record for at, record in enumerate(records) if isinstance(record, Mapping)}
+    return {str(record.get("id", index)): record for index, record in enumerate(records) if isinstance(record, Mapping)}

@@ -28,12 +28,12 @@ ROWS_OF_PHOTOS, ROWS_OF_CLIPS = 2, 1
 """Rows for each of best, median and worst."""
 JPEG_QUALITY = 88
 Tile = tuple[np.ndarray, str]
-"""A picture, RGB uint8 (height, width, 3), and its caption."""
+"""An image, RGB uint8 (height, width, 3), and its caption."""
 
 
 @dataclass(frozen=True)
 class ShownExpression:
-    """One expression to show: the sample's index, the expression's name in it, and why it is shown ("best 0.90")."""
+    """One expression to show: the sample's index, the expression's name, and the reason ("best 0.90")."""
 
     index: int
     expression: str
@@ -43,17 +43,17 @@ class ShownExpression:
 def choose_expressions(records: Iterable[Record], rank_by: str, count: int) -> list[ShownExpression]:
     """`count` of the best, the median and the worst expressions by the field `rank_by`.
 
-    No sample is shown twice where that can be avoided. Without ranks, samples spread evenly over all are shown.
+    Each sample is shown at most once. Without ranks, evenly spaced samples are chosen.
     """
-    worked = [record for record in records if "error" not in record]
+    succeeded = [record for record in records if "error" not in record]
     ranked = [
         (-expression[rank_by], record["index"], expression["id"])
-        for record in worked
+        for record in succeeded
         for expression in record["expressions"]
         if rank_by in expression
     ]
     if not ranked:
-        spread = _spread(worked, 3 * count)
+        spread = _spread(succeeded, 3 * count)
         return [ShownExpression(record["index"], record["expressions"][0]["id"], "") for record in spread]
     ranked.sort()
     median = sorted(ranked, key=lambda row: abs(row[0] - ranked[len(ranked) // 2][0]))
@@ -67,9 +67,9 @@ def choose_expressions(records: Iterable[Record], rank_by: str, count: int) -> l
 def write_sheet(
     target: Path, samples: Sequence[Sample], predictor: Predictor, scorer: Scorer[Any], records: Sequence[Record]
 ) -> bool:
-    """Predict the chosen expressions again and draw them; False when there is nothing to draw.
+    """Predict the chosen expressions again and draw them; returns False if there is nothing to draw.
 
-    Samples that cannot be read are left out: another system's predictions can be scored without the photos.
+    Samples that cannot be read are skipped: another system's predictions can be scored without the photos.
     """
     count, tiles = ROWS_OF_CLIPS if scorer.method == "segment_clip" else ROWS_OF_PHOTOS, []
     for shown in choose_expressions(records, scorer.rank_by, count):
@@ -85,9 +85,9 @@ def write_sheet(
 
 
 def _only(sample: Sample, name: str) -> Sample:
-    """The sample with the named expression alone, whose id is now its name."""
-    place = next(at for at in range(len(sample.expressions)) if expression_name(sample, at) == name)
-    return replace(sample, expressions=(replace(sample.expressions[place], id=name),))
+    """The sample with only the named expression, whose id becomes its name."""
+    position = next(index for index in range(len(sample.expressions)) if expression_name(sample, index) == name)
+    return replace(sample, expressions=(replace(sample.expressions[position], id=name),))
 
 
 def _draw(sample: Sample, predictor: Predictor, scorer: Scorer[Any], reason: str) -> list[Tile]:
@@ -99,22 +99,26 @@ def _draw(sample: Sample, predictor: Predictor, scorer: Scorer[Any], reason: str
         return [(frame, f"{reason}: {question} {prediction!r}{known}") for frame in sample.frames[:1]]
     truth: Any = (expression.mask,) if expression.masks is None else expression.masks
     public = expression.masks is not None or not sample.task.is_video
-    shown = [0] if len(sample.frames) == 1 else [int(at) for at in np.linspace(0, len(sample.frames) - 1, COLUMNS)]
-    tiles = [_draw_mask(sample, at, truth[at], f"truth, {reason}") for at in shown] if public else []
-    return tiles + [_draw_mask(sample, at, prediction.masks[at], f"answer, {reason}") for at in shown]
+    shown = (
+        [0] if len(sample.frames) == 1 else [int(index) for index in np.linspace(0, len(sample.frames) - 1, COLUMNS)]
+    )
+    tiles = [_draw_mask(sample, index, truth[index], f"truth, {reason}") for index in shown] if public else []
+    return tiles + [_draw_mask(sample, index, prediction.masks[index], f"answer, {reason}") for index in shown]
 
 
-def _draw_mask(sample: Sample, at: int, mask: np.ndarray | None, caption: str) -> Tile:
-    """Frame number `at` with a mask of any size and the instruction."""
-    frame = sample.frames[at]
+def _draw_mask(sample: Sample, index: int, mask: np.ndarray | None, caption: str) -> Tile:
+    """Frame number `index` with a mask of any size and the instruction."""
+    frame = sample.frames[index]
     masks = np.zeros((0, *frame.shape[:2]), bool) if mask is None else resize_mask(mask, frame.shape[:2])[None]
     return overlay(frame, masks, caption=sample.expressions[0].text), caption.rstrip(", ")
 
 
 def _spread(records: Sequence[Record], count: int) -> list[Record]:
-    """Up to `count` records with expressions, spread evenly over all."""
-    some = [record for record in records if record["expressions"]]
-    return [some[int(at)] for at in np.unique(np.linspace(0, len(some) - 1, count).astype(int))] if some else []
+    """Up to `count` evenly spaced records with expressions."""
+    scored = [record for record in records if record["expressions"]]
+    if not scored:
+        return []
+    return [scored[int(index)] for index in np.unique(np.linspace(0, len(scored) - 1, count).astype(int))]
 
 
 def _first_unused(order: Sequence[tuple], chosen: Sequence[ShownExpression], count: int) -> list[tuple]:

@@ -30,7 +30,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 def write_submission(server: str, samples: Sequence[Sample], masks: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     """Write the file to upload beside the mask folder and return its path; the same bytes for the same predictions.
 
-    Raises DataError when a prediction is missing or does not have the size of its clip.
+    Raises DataError if a prediction is missing or does not have the size of its clip.
     """
     if server not in ZIP_FOLDERS:
         return _write_answers(masks.parent / ANSWERS, records)
@@ -40,12 +40,12 @@ def write_submission(server: str, samples: Sequence[Sample], masks: Path, record
 
 def _checked(sample: Sample, masks: Path) -> list[Path]:
     """The mask files of a clip, relative to `masks`. Raises DataError unless all exist and have the clip's size."""
-    paths = [path for place in range(len(sample.expressions)) for path in mask_paths(sample, place)]
+    paths = [path for position in range(len(sample.expressions)) for path in mask_paths(sample, position)]
     missing = [path for path in paths if not (masks / path).is_file()]
     if missing:
         raise DataError(
             f"{masks} lacks {len(missing)} of the {len(paths)} masks of {sample.id}, first {missing[0]}; the server "
-            "would refuse the zip: run the same command again"
+            "would reject the zip: run the same command again"
         )
     height, width = sample.frames[0].shape[:2]
     for path in paths:

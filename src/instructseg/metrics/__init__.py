@@ -1,4 +1,4 @@
-"""Scores of predictions in pure NumPy: each has update, compute, reset, and merge across processes."""
+"""Metrics in pure NumPy: each has `update`, `compute`, `reset`, and `merge` to combine processes."""
 
 from instructseg.metrics.choices import MmBenchScores, ScienceQaScores
 from instructseg.metrics.contours import (

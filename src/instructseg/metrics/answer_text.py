@@ -1,4 +1,4 @@
-"""Reading an answer given as text: the official VQA normal form, yes or no, the letter of a choice."""
+"""Parsing of text answers: the official VQA normal form, yes or no, the letter of a choice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ARTICLES = {"a", "an", "the"}
 _NUMBERS = {"none": "0"} | {
     word: str(number) for number, word in enumerate("zero one two three four five six seven eight nine ten".split())
 }
-# The official evaluator's contractions. A word that lacks one of the apostrophes gets it back.
+# The official evaluator's contractions. A word that lacks one apostrophe is repaired.
 _CONTRACTIONS = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
 how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
@@ -24,7 +24,7 @@ y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 
 
 def _lacking_one(word: str) -> list[str]:
-    return [word[:place] + word[place + 1 :] for place, letter in enumerate(word) if letter == "'"]
+    return [word[:index] + word[index + 1 :] for index, letter in enumerate(word) if letter == "'"]
 
 
 # The one exception: the evaluator removes this apostrophe.
@@ -32,7 +32,7 @@ _REPAIRS = {short: word for word in _CONTRACTIONS for short in _lacking_one(word
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
 _FULL_STOP = re.compile(r"\.(?!\d)")
-# The evaluator passes a flag of this value where the number of replacements belongs.
+# The evaluator passes a regex flag with this value as the number of replacements.
 _MAX_STOPS = 32
 
 
@@ -61,7 +61,7 @@ def _without_articles(text: str) -> str:
 
 
 def short_answer(answer: str) -> str:
-    """An answer as LLaVA passes it to GQA's evaluator, which compares exactly: lower case, no final full stop."""
+    """An answer as LLaVA passes it to GQA's exact-match evaluator: lower case, without a final full stop."""
     return answer.strip().rstrip(".").lower()
 
 
@@ -92,11 +92,12 @@ def science_letter(answer: str, choices: int) -> str | None:
 
 
 def choice_letter(answer: str, choices: Sequence[str]) -> str | None:
-    """The letter that an answer to MMBench picks, by the rules its evaluator tries first (VLMEvalKit's matching).
+    """The letter that an answer to MMBench picks, by the rules that its evaluator tries first (VLMEvalKit's matching).
 
-    The only letter that is a word of its own, unless it is an "A" among more than three words, which may be an article.
+    The only letter that is a separate word, unless it is an "A" among more than three words, which may be an article.
     Otherwise the only choice whose text is in the answer, unless the answer is more than twice as long as all choices.
-    The official evaluator asks ChatGPT about the remaining answers; here they pick nothing (its "exact matching").
+    The official evaluator asks ChatGPT about the remaining answers; this function returns None for them (the
+    evaluator's "exact matching").
     """
     words = re.sub(r"[.()\[\],:;!*#{}]", " ", answer).split()
     letters = [letter for letter, _ in zip(LETTERS, choices, strict=False) if letter in words]

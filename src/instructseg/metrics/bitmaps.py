@@ -1,7 +1,7 @@
-"""Bool frames packed into words of 64 pixels, which contour scores count, shift and dilate.
+"""Bool frames packed into 64-bit words, for fast counting, shifting and dilation in contour scores.
 
-A frame of 854 x 480 pixels is 6,720 words, so a pass over a mask costs microseconds. Words are stored column by
-column: axis 0 runs along the frame's width, 64 pixels a step (bit 0 is the leftmost), axis 1 along its height.
+A frame of 854 x 480 pixels has 6,720 words, so a pass over a mask takes microseconds. Words are stored column by
+column: axis 0 is the frame's width in steps of 64 pixels (bit 0 is the leftmost), axis 1 its height.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Bitmap:
 
     @classmethod
     def of(cls, mask: np.ndarray) -> Bitmap:
-        """Pack bool (height, width), cut down to the words and rows that hold a True pixel."""
+        """Pack bool (height, width), cropped to the words and rows with True pixels."""
         height, width = mask.shape
         packed = np.zeros((height, -(-width // BITS) * WORD.itemsize), np.uint8)
         packed[:, : -(-width // 8)] = np.packbits(mask, axis=1, bitorder="little")
@@ -67,23 +67,23 @@ class Bitmap:
         """
         if self.words.size == 0:
             return self
-        # The boundary reaches one pixel to the left and up; below, one row is needed to compare with.
+        # The boundary extends one pixel to the left and up; one row below is needed for comparison.
         left, top = max(0, self.left - 1), max(0, self.top - 1)
         bottom = min(size[0], self.top + self.words.shape[1] + 1)
-        here = self._on((self.left - left + self.words.shape[0], bottom - top), left, top)
-        right = here >> 1
-        right[:-1] |= here[1:] << (BITS - 1)
-        has_right = _columns_before(size[1] - 1)[left : left + len(here), None]
-        edges = (here ^ right) & has_right
-        edges[:, :-1] |= here[:, :-1] ^ here[:, 1:]
-        edges[:, :-1] |= (here[:, :-1] ^ right[:, 1:]) & has_right
+        words = self._on((self.left - left + self.words.shape[0], bottom - top), left, top)
+        right = words >> 1
+        right[:-1] |= words[1:] << (BITS - 1)
+        has_right_neighbour = _columns_before(size[1] - 1)[left : left + len(words), None]
+        edges = (words ^ right) & has_right_neighbour
+        edges[:, :-1] |= words[:, :-1] ^ words[:, 1:]
+        edges[:, :-1] |= (words[:, :-1] ^ right[:, 1:]) & has_right_neighbour
         return Bitmap(left, top, edges)
 
     def dilate(self, radius: int) -> Bitmap:
         """Pixels at most `radius` pixels (Euclidean) from a True pixel; they may lie outside the frame.
 
         A digital disk is a union of centred rectangles. From the narrowest (and highest) to the widest, rows are
-        widened step by step, and the union so far is heightened by the difference in height: each step is short.
+        widened incrementally, and the union so far is heightened by the difference in height.
         """
         if self.words.size == 0:
             return self
@@ -100,11 +100,11 @@ class Bitmap:
         return Bitmap(left, top, union)
 
     def _on(self, shape: tuple[int, int], left: int, top: int) -> np.ndarray:
-        """The words on a larger sheet of `shape` (columns, rows) whose first word is (left, top)."""
-        sheet = np.zeros(shape, WORD)
+        """The words in a larger array of `shape` (columns, rows) whose first word is (left, top)."""
+        canvas = np.zeros(shape, WORD)
         column, row = self.left - left, self.top - top
-        sheet[column : column + self.words.shape[0], row : row + self.words.shape[1]] = self.words
-        return sheet
+        canvas[column : column + self.words.shape[0], row : row + self.words.shape[1]] = self.words
+        return canvas
 
 
 @lru_cache
@@ -124,7 +124,7 @@ def _columns_before(width: int) -> np.ndarray:
 
 
 def _widened(words: np.ndarray, reach: int, goal: int) -> np.ndarray:
-    """Runs of 2 * reach + 1 pixels -> runs of 2 * goal + 1, as far as the sheet goes."""
+    """Runs of 2 * reach + 1 pixels -> runs of 2 * goal + 1, as far as the canvas goes."""
     while reach < goal:
         step = min(2 * reach + 1, goal - reach, BITS - 1)  # a longer step would leave a gap
         wider = words << step
@@ -137,7 +137,7 @@ def _widened(words: np.ndarray, reach: int, goal: int) -> np.ndarray:
 
 
 def _heightened(words: np.ndarray, goal: int) -> np.ndarray:
-    """Each True pixel -> itself and `goal` more above and below; that many rows of the sheet must be empty there.
+    """Each True pixel -> itself and `goal` more above and below; that many rows of the canvas must be empty there.
 
     Columns are contiguous in memory and the empty rows separate them, so that all are shifted as one long row.
     """

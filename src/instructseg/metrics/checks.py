@@ -1,4 +1,4 @@
-"""Checks of the masks that a score is given."""
+"""Validation of the masks passed to a metric."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from instructseg.errors import InputError
 def check_masks(dimensions: tuple[int, ...] = (2,), **masks: np.ndarray | None) -> None:
     """Raise InputError unless all masks are bool arrays of one shape and an allowed number of dimensions.
 
-    None is skipped; the error names the mask by its keyword. Labels 0 / 255 are refused because they would give wrong
-    sums without any error, as in the released ReVOS evaluator.
+    None is skipped; the error names the mask by its keyword. Labels 0 / 255 are rejected because they would silently
+    give wrong sums, as in the released ReVOS evaluator.
     """
     given = {name: mask for name, mask in masks.items() if mask is not None}
     for name, mask in given.items():

@@ -38,9 +38,9 @@ class ScienceQaScores(GroupedScores):
 
 @dataclass
 class MmBenchScores:
-    """MMBench: a question is correct when all its passes, which rotate the choices, pick the correct choice.
+    """MMBench: a question is correct if all its passes, which rotate the choices, pick the correct choice.
 
-    hits: the correct passes of each question. passes: its number of passes; one without a prediction counts as wrong.
+    hits: the correct passes of each question. passes: its number of passes; those without a prediction count as wrong.
     categories: the groups it is reported in.
     """
 
@@ -62,7 +62,7 @@ class MmBenchScores:
         return float(correct)
 
     def reset(self) -> None:
-        """Remove everything."""
+        """Remove all questions."""
         for store in (self.hits, self.passes, self.categories):
             store.clear()
 

@@ -1,10 +1,10 @@
-"""Region similarity J and contour accuracy F of masks (DAVIS: Perazzi et al., CVPR 2016), equal to its toolkit's.
+"""Region similarity J and contour accuracy F of masks (DAVIS: Perazzi et al., CVPR 2016), equal to DAVIS's toolkit.
 
-A boundary pixel differs from its right, lower or lower-right neighbour. It is matched when the other mask has a
-boundary pixel at most ceil(0.008 * diagonal) away. F is the harmonic mean of the matched shares of both boundaries.
+A boundary pixel differs from its right, lower or lower-right neighbour. It is matched if the other mask has a boundary
+pixel at most ceil(0.008 * diagonal) away. F is the harmonic mean of the matched shares of both boundaries.
 
-Speed: 64 pixels are packed into a word, pixels outside a mask's box are not touched, and a mask's boundary and its
-dilation are computed once, however many masks it is compared with.
+For speed, 64 pixels are packed into a word, pixels outside a mask's box are skipped, and a mask's boundary and its
+dilation are computed only once for any number of comparisons.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def region_similarity(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None 
 
 
 def contour_accuracy(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None) -> float | np.ndarray:
-    """F of the two boundaries outside `void`: 1 where both are empty, 0 where one is.
+    """F of the two boundaries outside `void`: 1 if both are empty, 0 if only one is.
 
     Shapes, values and errors as `region_similarity`. A mask that fills the frame has no boundary.
     """
@@ -104,4 +104,6 @@ def _by_frame(
         return score(Silhouette(pred, void), Silhouette(gt, void))
     voids = [None] * len(pred) if void is None else void
     frames = zip(pred, gt, voids, strict=True)
-    return np.array([score(Silhouette(one, hole), Silhouette(other, hole)) for one, other, hole in frames], float)
+    return np.array(
+        [score(Silhouette(mask, ignored), Silhouette(target, ignored)) for mask, target, ignored in frames], float
+    )

@@ -1,4 +1,4 @@
-"""DAVIS's statistics of an object over its frames, and its matching of proposals with objects (unsupervised task)."""
+"""DAVIS's statistics of an object over its frames, and its matching of proposals to objects (unsupervised task)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class FrameStatistics:
 
     @classmethod
     def of(cls, values: np.ndarray) -> FrameStatistics:
-        """DAVIS's statistics of scores in frame order, (frames,): decay is the first quarter's mean less the last's.
+        """DAVIS's statistics of scores in frame order, (frames,); decay is the first quarter's mean minus the last's.
 
-        The four quarters share their border frames, as in the official toolkit. Its borders are kept in 8 bits, so
-        that its decay is wrong for clips of more than 256 frames; here it is right for any length.
+        Adjacent quarters share their border frame, as in the official toolkit. The toolkit stores the borders in 8
+        bits, so its decay is wrong for clips of more than 256 frames; here it is correct for any length.
         Raises InputError for no frames, or for scores that are not finite.
         """
         values = np.asarray(values, float)
@@ -43,7 +43,7 @@ class FrameStatistics:
 class Matching:
     """The proposal assigned to each object of a clip, and their J and F in each frame, (objects, frames).
 
-    An index that is not below the number of proposals stands for "none", an empty mask.
+    An index beyond the number of proposals means "none", an empty mask.
     """
 
     proposals: tuple[int, ...]
@@ -60,16 +60,16 @@ def match_proposals(
     bool (height, width), pixels that are not scored; sequences may be lazy. Objects without a proposal left get an
     empty mask. Raises InputError for no frame or object, more than 20 proposals, and counts that vary by frame.
     """
-    count, wanted = _counts(proposals, objects, voids)
-    similarity = np.empty((wanted, max(count, wanted), len(objects)))
+    count, object_count = _counts(proposals, objects, voids)
+    similarity = np.empty((object_count, max(count, object_count), len(objects)))
     accuracy = np.empty_like(similarity)
-    for index, (answers, truths) in enumerate(zip(proposals, objects, strict=True)):
-        missing = np.zeros((max(0, wanted - count), *truths.shape[1:]), bool)
-        padded = np.concatenate([answers, missing]) if len(missing) else answers
+    for index, (predictions, truths) in enumerate(zip(proposals, objects, strict=True)):
+        padding = np.zeros((max(0, object_count - count), *truths.shape[1:]), bool)
+        padded = np.concatenate([predictions, padding]) if len(padding) else predictions
         scores = pairwise_scores(padded, truths, None if voids is None else voids[index])
         similarity[:, :, index], accuracy[:, :, index] = scores
     chosen = _assign(similarity.mean(axis=2) + accuracy.mean(axis=2))
-    rows = np.arange(wanted)
+    rows = np.arange(object_count)
     return Matching(tuple(chosen.tolist()), similarity[rows, chosen], accuracy[rows, chosen])
 
 
@@ -82,10 +82,12 @@ def _counts(
     counts = {len(frame) for frame in proposals}, {len(frame) for frame in objects}
     if any(len(numbers) > 1 for numbers in counts):
         raise InputError(f"expected the same counts in every frame, got {counts[0]} proposals and {counts[1]} objects")
-    (count,), (wanted,) = counts
-    if count > MAX_PROPOSALS or wanted == 0:
-        raise InputError(f"expected at most {MAX_PROPOSALS} proposals and at least 1 object, got {count} and {wanted}")
-    return count, wanted
+    (count,), (object_count,) = counts
+    if count > MAX_PROPOSALS or object_count == 0:
+        raise InputError(
+            f"expected at most {MAX_PROPOSALS} proposals and at least 1 object, got {count} and {object_count}"
+        )
+    return count, object_count
 
 
 def _assign(scores: np.ndarray) -> np.ndarray:
@@ -116,7 +118,7 @@ class ObjectScores:
         self._add(other.objects)
 
     def reset(self) -> None:
-        """Remove every object."""
+        """Remove all objects."""
         self.objects.clear()
 
     def compute(self) -> dict[str, float]:
@@ -131,9 +133,9 @@ class ObjectScores:
         return {"J&F": (scores["J"] + scores["F"]) / 2, **scores, "count": len(self.objects)}
 
     def _add(self, objects: dict[str, tuple[FrameStatistics, FrameStatistics]]) -> None:
-        twice = sorted(self.objects.keys() & objects.keys())
-        if twice:
-            raise InputError(f"expected each object once, got {twice[0]} again")
+        duplicates = sorted(self.objects.keys() & objects.keys())
+        if duplicates:
+            raise InputError(f"expected each object once, got {duplicates[0]} again")
         self.objects |= objects
 
 
@@ -157,7 +159,7 @@ class AnnotatorScores:
             self.annotators.setdefault(annotator, ObjectScores()).merge(scores)
 
     def reset(self) -> None:
-        """Remove every annotator."""
+        """Remove all annotators."""
         self.annotators.clear()
 
     def compute(self) -> dict[str, dict[str, float]]:

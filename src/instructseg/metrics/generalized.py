@@ -12,7 +12,7 @@ from instructseg.metrics.region import counted_masks, intersection_and_union, sh
 
 @dataclass
 class GeneralizedScores:
-    """gRefCOCO's scores over expressions with and without a target (Liu et al., CVPR 2023, section 5).
+    """gRefCOCO's scores for expressions with and without a target (Liu et al., CVPR 2023, section 5).
 
     giou: mean over expressions of the IoU; without a target, 1 for no mask and 0 for a mask.
     ciou: summed intersection over summed union; a mask without a target adds its area to the union.
@@ -51,7 +51,7 @@ class GeneralizedScores:
         self.false_areas.clear()
 
     def compute(self) -> dict[str, float]:
-        """The scores, without those that no expression contributes to; {} without expressions."""
+        """The scores that at least one expression contributes to; {} without expressions."""
         ious = [shared / max(joined, 1) for shared, joined, _ in self.targets]
         refused = [area == 0 for area in self.false_areas]
         if not ious and not refused:

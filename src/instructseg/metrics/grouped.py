@@ -13,12 +13,12 @@ Details = Mapping[str, Any]
 
 @dataclass
 class GroupedScores:
-    """Per-question scores by group; a question may be in several groups. Sums do not depend on the order."""
+    """Per-question scores by group; a question may be in several groups. Sums do not depend on their order."""
 
     groups: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def reset(self) -> None:
-        """Remove everything."""
+        """Remove all scores."""
         self.groups.clear()
 
     def merge(self, other: Self) -> None:

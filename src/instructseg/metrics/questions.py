@@ -20,8 +20,8 @@ class VqaScores(GroupedScores):
     """VQAv2's soft accuracy (https://visualqa.org/evaluation.html), also by answer type.
 
     An answer scores min(1, matches / 3) against nine of the ten human answers, averaged over the one left out. Answers
-    are compared in the official normal form; human answers are left as they are where all ten agree, as the official
-    evaluator does.
+    are compared in the official normal form; human answers are not normalized if all ten agree, as in the official
+    evaluator.
     """
 
     def update(self, prediction: str | None, reference: str | None, details: Details) -> float:
@@ -41,7 +41,7 @@ class VqaScores(GroupedScores):
 
 @dataclass
 class GqaScores(GroupedScores):
-    """GQA's accuracy over its balanced questions, also by question type, and further scores where the files allow.
+    """GQA's accuracy over its balanced questions, also by question type, and further scores if the files permit.
 
     Validity and plausibility need the choices file. Consistency (the share of correct answers among the questions
     entailed by a correctly answered one) needs predictions for all of those, that is GQA's "all" files.
@@ -108,12 +108,12 @@ class PopeScores:
             raise InputError(f"expected the label yes or no, got {reference!r}; correct the dataset's file")
         wrong = "no" if reference == "yes" else "yes"
         predicted = wrong if prediction is None else yes_or_no(prediction)
-        place = {("yes", "yes"): 0, ("yes", "no"): 1, ("no", "no"): 2, ("no", "yes"): 3}[predicted, reference]
-        self.counts[details.get("category", "all")][place] += 1
+        outcome = {("yes", "yes"): 0, ("yes", "no"): 1, ("no", "no"): 2, ("no", "yes"): 3}[predicted, reference]
+        self.counts[details.get("category", "all")][outcome] += 1
         return float(predicted == reference)
 
     def reset(self) -> None:
-        """Remove everything."""
+        """Remove all counts."""
         self.counts.clear()
 
     def merge(self, other: Self) -> None:

@@ -1,4 +1,4 @@
-"""Region metrics of referring segmentation, pure numpy; each works alone by update / compute / reset / merge."""
+"""Region metrics of referring segmentation in pure NumPy."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class ExpressionScores:
 
     For expressions with a target: mIoU (mean of the expressions' IoU, the gIoU of ReasonSeg), cIoU (summed
     intersection over summed union) and P@X (share with an IoU above X). For those without (mask None): the share for
-    which no mask was predicted. `GeneralizedScores` has gRefCOCO's scores over both.
+    which no mask was predicted. `GeneralizedScores` has gRefCOCO's scores for both.
 
-    `released` scores as the authors' evaluators of RefCOCO and ReasonSeg do: ignore regions count as background, an
-    IoU is I / (U + 1e-5), and 1 where both masks are empty (0 here: an empty target is still a target).
+    `released` follows the authors' evaluators of RefCOCO and ReasonSeg: ignore regions count as background, the IoU is
+    I / (U + 1e-5), and it is 1 if both masks are empty (otherwise 0: an empty target is still a target).
     """
 
     intersections: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -70,7 +70,7 @@ class ExpressionScores:
         return self._iou(shared, joined)
 
     def fail(self, kind: str, target: np.ndarray | None) -> float:
-        """Add an expression on which the system failed: it counts as wrong, with and without a target."""
+        """Add an expression on which the system failed; it counts as wrong, with or without a target."""
         check_masks(target=target)
         if target is None:
             self.refusals[kind].append(False)
@@ -88,7 +88,7 @@ class ExpressionScores:
                 mine[kind] += values
 
     def reset(self) -> None:
-        """Remove every prediction."""
+        """Remove all predictions."""
         for store in self._stores():
             store.clear()
 
@@ -132,7 +132,7 @@ def shares_above(ious: list[float]) -> dict[str, float]:
 def counted_masks(
     prediction: np.ndarray | None, target: np.ndarray | None, ignore: np.ndarray | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Both masks without the ignored pixels; a prediction that is left empty becomes None."""
+    """Both masks without the ignored pixels; a prediction that becomes empty is returned as None."""
     check_masks(prediction=prediction, target=target, ignore=ignore)
     if ignore is not None:
         prediction, target = (mask if mask is None else mask & ~ignore for mask in (prediction, target))

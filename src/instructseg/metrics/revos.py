@@ -33,7 +33,7 @@ def robustness(prediction: np.ndarray, target: np.ndarray, foreground: np.ndarra
 def released_pixel_accuracy(prediction: np.ndarray, counts: np.ndarray) -> float:
     """A as the released evaluator computes it: predictions of 0 / 255 are compared with targets of 0 / 1.
 
-    Only pixels that are background in both are ever equal. `counts` (height, width) is bool, or the number of the
+    Only pixels that are background in both can be equal. `counts` (height, width) is bool, or the number of the
     expression's objects that cover each pixel.
     """
     return float((prediction.astype(np.uint8) * np.uint8(255) == counts.astype(np.uint8)).mean())
@@ -66,13 +66,13 @@ class ReVosScores(ClipScores):
     def update(  # pyright: ignore[reportIncompatibleMethodOverride] other truth than J and F need
         self, kind: str, prediction: Frames | None, target: Frames, foreground: Frames | None = None
     ) -> float:
-        """Add one expression; `foreground` holds the union of all objects of each frame, without it there is no R.
+        """Add one expression; `foreground` is the union of all objects in each frame. Without it there is no R.
 
         Frames as in `clip_scores`. With `released`, frames of target and foreground may also be counts of objects.
         """
         frames = [self._frame(*masks) for masks in annotated_frames(prediction, target, foreground)]
         if foreground is not None and any("R" not in frame for frame in frames):
-            raise InputError("expected a foreground for every annotated frame or for none, got some; give all of them")
+            raise InputError("expected a foreground for every annotated frame or for none, got some; pass all of them")
         row = {name: fsum(frame[name] for frame in frames) / len(frames) for name in frames[0]}
         return self.add(kind, {name: round(value, 4) for name, value in row.items()} if self.released else row)
 
@@ -87,7 +87,7 @@ class ReVosScores(ClipScores):
         super().merge(other)
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """Scores by kind and, when both referring and reasoning expressions are there, under "overall"."""
+        """Scores by kind and, if there are both referring and reasoning expressions, under "overall"."""
         table = self.by_kind()
         if not all(kind in table for kind in OVERALL):
             return table

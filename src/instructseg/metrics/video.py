@@ -104,7 +104,7 @@ class ClipScores:
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Means of the scores that every row has, with J&F and the count; sums are exact, so that order does not matter."""
+    """Means of the scores that all rows have, with J&F and the count; sums are exact and independent of the order."""
     names = [name for name in rows[0] if all(name in row for row in rows)]
     means = {name: fsum(row[name] for row in rows) / len(rows) for name in names}
     return {"J&F": (means["J"] + means["F"]) / 2, **means, "count": len(rows)}

@@ -1,4 +1,4 @@
-"""Questions about the use and nature of objects, with every noun of a vocabulary that could answer each (ReasonSeg)."""
+"""Questions about the use or properties of objects, with all nouns of a vocabulary that answer each (ReasonSeg)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYS = {"nouns", "blockers", "use", "questions"}
 
 @dataclass(frozen=True)
 class Affordance:
-    """One use or property: the nouns that have it, the questions that ask for it, and the nouns that make it doubtful.
+    """One use or property: the nouns that have it, the questions that ask for it, and the nouns that make it ambiguous.
 
     `questions` may contain the placeholder `{picture}`.
     """
@@ -38,14 +38,16 @@ def affordances(vocabulary: str) -> tuple[Affordance, ...]:
 
     Raises DataError when a row of the table is malformed or names a noun outside the vocabulary.
     """
-    known = noun_table().vocabularies.get(vocabulary)
-    if known is None:
+    vocabulary_nouns = noun_table().vocabularies.get(vocabulary)
+    if vocabulary_nouns is None:
         return ()
     table = f"affordances_{vocabulary}"
-    return tuple(_affordance(table, f"row {number}", row, known) for number, row in enumerate(load_table(table), 1))
+    return tuple(
+        _affordance(table, f"row {number}", row, vocabulary_nouns) for number, row in enumerate(load_table(table), 1)
+    )
 
 
-def _affordance(table: str, where: str, row: Any, known: frozenset[str]) -> Affordance:
+def _affordance(table: str, where: str, row: Any, vocabulary_nouns: frozenset[str]) -> Affordance:
     if not isinstance(row, dict) or not {"nouns", "questions"} <= set(row) <= _KEYS:
         raise DataError(
             f"{table}.yaml, {where}: expected nouns, questions and optionally blockers, use; got {row!r:.80}"
@@ -56,10 +58,10 @@ def _affordance(table: str, where: str, row: Any, known: frozenset[str]) -> Affo
             f"{table}.yaml, {where}, questions: expected at least one question and one noun, got {row!r:.80}"
         )
     blockers = string_list(table, f"{where}, blockers", row.get("blockers", []))
-    unknown = ({*nouns, *blockers} - known) | ({*nouns} & {*blockers})
+    unknown = ({*nouns, *blockers} - vocabulary_nouns) | ({*nouns} & {*blockers})
     if unknown:
         raise DataError(
             f"{table}.yaml, {where}: expected distinct nouns of the vocabulary, got {', '.join(sorted(unknown))}"
         )
-    general = tuple(question.format(use=row["use"]) for question in _USE_QUESTIONS) if "use" in row else ()
-    return Affordance(frozenset(nouns), questions + general, frozenset(blockers))
+    use_questions = tuple(question.format(use=row["use"]) for question in _USE_QUESTIONS) if "use" in row else ()
+    return Affordance(frozenset(nouns), questions + use_questions, frozenset(blockers))

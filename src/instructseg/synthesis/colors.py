@@ -1,4 +1,4 @@
-"""Colour names computed from pixels, given only when people would agree."""
+"""Colour names computed from pixels, given only when the name is certain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def color_codes(image: np.ndarray) -> np.ndarray:
 
 
 def color_shares(codes: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The share, 0..1, of each colour name under the mask; last, that of pixels without a certain name.
+    """The share, 0..1, of each colour name under the mask; the last entry is the share without a certain name.
 
     `codes` are those of `color_codes`, `mask` is bool (height, width); returns float64 (len(COLOR_NAMES) + 1,).
     """
@@ -41,7 +41,7 @@ def dominant_color(shares: np.ndarray) -> str | None:
 
 
 def color_expressions(group: ObjectGroup, codes: np.ndarray) -> Iterator[CandidateExpression]:
-    """The only red cup; and, when the colour of every cup is certain, a colour that none of them has (no target)."""
+    """ "the red cup" for the only red cup; if the colour of every cup is certain, also a colour that none has."""
     if group.noun in noun_table().never_coloured:
         return
     shares = [color_shares(codes, obj.mask) for obj in group.objects]
@@ -49,14 +49,14 @@ def color_expressions(group: ObjectGroup, codes: np.ndarray) -> Iterator[Candida
         if color is None:
             continue
         code = COLOR_NAMES.index(color)
-        if all(other[code] < 0.2 and other[-1] < 0.6 for at, other in enumerate(shares) if at != index):
+        if all(other[code] < 0.2 and other[-1] < 0.6 for position, other in enumerate(shares) if position != index):
             weight = 1.0 if len(shares) > 1 else 0.5
             for word in group.words:
                 phrases, target = _color_phrases(color, word), (group.objects[index],)
                 yield CandidateExpression("color", group.noun, phrases, target, is_plural(word), weight)
     if all(map(dominant_color, shares)):
-        word, is_free = group.words[0], np.max(shares, axis=0)[:-1] < 0.02
-        for color in (name for name, free in zip(COLOR_NAMES, is_free, strict=True) if free):
+        word, unused = group.words[0], np.max(shares, axis=0)[:-1] < 0.02
+        for color in (name for name, is_unused in zip(COLOR_NAMES, unused, strict=True) if is_unused):
             phrases = _color_phrases(color, word)
             yield CandidateExpression("absent", group.noun, phrases, (), is_plural(word), weight=0.1)
 
@@ -88,23 +88,23 @@ def _code(red: float, green: float, blue: float) -> int:
 
 
 def _gray_name(saturation: float, value: float) -> str | None:
-    """A name for gray pixels, "unsure" for those between gray and coloured, None for coloured ones."""
+    """A name for gray pixels, "uncertain" for those between gray and coloured, None for coloured ones."""
     if value < 0.2:
-        return "black" if value < 0.16 or saturation < 0.4 else "unsure"
+        return "black" if value < 0.16 or saturation < 0.4 else "uncertain"
     if saturation < 0.1:
-        return "white" if value > 0.85 else "gray" if 0.32 < value < 0.72 else "unsure"
-    return "unsure" if saturation < 0.28 or value < 0.28 else None
+        return "white" if value > 0.85 else "gray" if 0.32 < value < 0.72 else "uncertain"
+    return "uncertain" if saturation < 0.28 or value < 0.28 else None
 
 
 def _hue_name(hue: float, saturation: float, value: float) -> str:
     if hue < 8 or hue >= 350:
-        return "red" if saturation > 0.6 else "pink" if value > 0.8 and saturation < 0.5 else "unsure"
+        return "red" if saturation > 0.6 else "pink" if value > 0.8 and saturation < 0.5 else "uncertain"
     if 12 <= hue < 38 and value < 0.6 and saturation > 0.35:
         return "brown"
     for name, low, high, min_saturation in _HUES:
         if low <= hue < high:
-            return name if saturation >= min_saturation and value >= 0.4 else "unsure"
-    return "unsure"
+            return name if saturation >= min_saturation and value >= 0.4 else "uncertain"
+    return "uncertain"
 
 
 _HUES = (  # name, lowest and highest hue in degrees, minimum saturation; hues in the gaps have no certain name

@@ -1,4 +1,4 @@
-"""A composed clip: cut-outs that move over a photo, filmed by a slightly moving camera."""
+"""A composed clip: cut-outs that move over a photo, with slight camera motion."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from instructseg.synthesis.scene import Scene, SceneObject
 from instructseg.synthesis.trajectories import Trajectory
 
 CLIP_WORDS = ("video", "clip")
-_MAX_CAMERA_MOTION = 0.02  # pan (share of the picture) and zoom over the clip, far below any motion that is named
+_MAX_CAMERA_MOTION = 0.02  # pan (share of the picture) and zoom over the clip, too small to be described
 
 
 @dataclass(frozen=True)
 class ClipMoment:
-    """One moment of a clip.
+    """A clip at one time.
 
-    `scene` is the picture with its visible objects; the nouns of hidden moving objects are uncertain in it. `whole` has
-    the hidden objects too, without pixels, for expressions about the whole clip. `moving` are the moving objects in the
-    order of the trajectories, and `motions` their motions, keyed by `id(object)`.
+    `scene` is the picture with its visible objects; the nouns of hidden moving objects are uncertain in it. `whole`
+    also has the hidden objects, without pixels, for expressions about the whole clip. `moving` are the moving objects
+    in the order of the trajectories; `motions` are their motions, keyed by `id(object)`.
     """
 
     scene: Scene
@@ -63,13 +63,13 @@ class ComposedClip:
         """The frame at a time 0..1 with all its objects, moving or not."""
         view = self._view_at(time)
         scene = scene_in_view(self.photo, view, self._background(view))
-        uncertain, seen_before = set(scene.uncertain_nouns), list(scene.objects)
+        uncertain, all_objects = set(scene.uncertain_nouns), list(scene.objects)
         moving = []
         for trajectory in self.trajectories:
             moving.append(trajectory.paste_into(scene, time))
-            seen_before += scene.objects
+            all_objects += scene.objects
         moving_ids, visible_ids = set(map(id, moving)), set(map(id, scene.objects))
-        uncertain |= {obj.name for obj in seen_before if id(obj) not in visible_ids | moving_ids}
+        uncertain |= {obj.name for obj in all_objects if id(obj) not in visible_ids | moving_ids}
         hidden = [obj for obj in moving if id(obj) not in visible_ids]
         scene.uncertain_nouns |= {obj.name for obj in hidden}
         motions = {id(obj): path.motion for obj, path in zip(moving, self.trajectories, strict=True)}
@@ -93,9 +93,9 @@ class ComposedClip:
 
 
 def inset_view(photo: StoredPhoto, longest_side: int, rng: np.random.Generator) -> View:
-    """The photo without a margin of 3 %, so that the camera has room to move; perhaps mirrored.
+    """A view of the photo without a 3 % margin, which leaves room for camera motion; mirrored at random.
 
-    `longest_side` of the picture is in pixels.
+    `longest_side` is the longest side of the picture in pixels.
     """
     height, width = photo.image.shape[:2]
     inset_x, inset_y = round(0.03 * width), round(0.03 * height)

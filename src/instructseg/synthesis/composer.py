@@ -1,7 +1,7 @@
-"""Training samples without limit from photos with instance masks: real pixels, exact masks, true expressions.
+"""Unlimited training samples from photos with instance masks: real pixels, exact masks, true expressions.
 
-A sample starts from a crop of a photo, sometimes with objects cut out of other photos of its dataset pasted on. Its
-expressions are derived from the finished picture, and only where they are true and unambiguous (`expressions`).
+A sample starts from a crop of a photo. Sometimes objects cut out of other photos of its dataset are pasted onto it.
+Expressions are derived from the finished picture and kept only if they are true and unambiguous (see `expressions`).
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from instructseg.types import InstancePhoto, Sample, Task
 
 __all__ = ["ComposeConfig", "Composer", "validation_set"]
 
-_MAX_ATTEMPTS = 30  # pictures composed for one sample: a crop may support no expression
+_MAX_ATTEMPTS = 30  # compositions per sample: a crop may support no expression
 _MAX_PASTED = 4  # objects pasted onto one photo
-_SAME_NOUN_PROBABILITY = 0.5  # that a pasted object has a noun of the picture, so that expressions must discriminate
-_MAX_ABSENT_SHARE = 0.25  # of a sample's expressions that have no target
-_KIND_WEIGHTS = {  # relative frequency of each kind among those that a picture supports; 1 for others
+_SAME_NOUN_PROBABILITY = 0.5  # that a pasted object has a noun of the picture: harder expressions
+_MAX_ABSENT_SHARE = 0.25  # maximum share of a sample's expressions without a target
+_KIND_WEIGHTS = {  # relative frequency of each kind among those that a picture supports; 1 for other kinds
     "unique": 2.0, "position": 2.0, "relation": 1.5, "size": 1.2, "color": 1.5, "plural": 1.0, "absent": 1.0,
 }  # fmt: skip
 
 
 class Composer:
-    """Composes samples; each depends on the seed, the epoch and the index only.
+    """Composes samples; each depends only on the seed, the epoch and the index.
 
     All photos are decoded once and kept in memory at `config.cache_side`; forked data workers share that memory.
-    Raises DataError when no photo has a countable instance.
+    Raises DataError if no photo has a countable instance.
     """
 
     def __init__(self, photos: Sequence[InstancePhoto], config: ComposeConfig | None = None, seed: int = 0) -> None:
@@ -58,7 +58,7 @@ class Composer:
     def sample(self, epoch: int, index: int) -> Sample:
         """One composed picture (RES or ReasonSeg) with its expressions.
 
-        Raises DataError when no expression is true of any of 30 pictures.
+        Raises DataError if none of 30 compositions supports an expression.
         """
         rng = np.random.default_rng((self.seed, epoch, index, 0))
         for _ in range(_MAX_ATTEMPTS):
@@ -69,14 +69,14 @@ class Composer:
                 chosen = self._choose(photo.dataset, candidates, rng)
                 return photo_sample(f"{photo.id}#{epoch}.{index}", task, scene, chosen, photo.dataset, rng)
         raise DataError(
-            f"no true expression found in {_MAX_ATTEMPTS} compositions; the photos' objects may be too small, "
-            "lower min_area or add photos"
+            f"no true expression found in {_MAX_ATTEMPTS} compositions; the objects may be too small: lower "
+            "min_area or add photos"
         )
 
     def video(self, epoch: int, index: int, frames: int = 5) -> Sample:
         """A clip of `frames` frames with objects that move over a photo (RVOS or ReasonVOS); any frame may be the key.
 
-        Raises DataError when no expression is true of any of 30 clips.
+        Raises DataError if none of 30 compositions supports an expression.
         """
         rng = np.random.default_rng((self.seed, epoch, index, 1))
         for _ in range(_MAX_ATTEMPTS):
@@ -85,8 +85,8 @@ class Composer:
             if sample is not None:
                 return sample
         raise DataError(
-            f"no true expression found in {_MAX_ATTEMPTS} composed clips; there may be too few instances to cut out, "
-            "add photos with whole objects"
+            f"no true expression found in {_MAX_ATTEMPTS} composed clips; there may be too few instances to cut out: "
+            "add photos with fully visible objects"
         )
 
     def _draw_photo(self, rng: np.random.Generator) -> StoredPhoto:
@@ -147,11 +147,11 @@ class Composer:
 
 
 def _is_equivalent(first: CandidateExpression, second: CandidateExpression) -> bool:
-    """True for expressions of the same kind about the same noun with the same targets: two wordings of one meaning."""
+    """True for expressions of the same kind about the same noun with the same targets."""
     same_targets = [*map(id, first.targets)] == [*map(id, second.targets)]
     return first is second or ((first.kind, first.noun) == (second.kind, second.noun) and same_targets)
 
 
 def validation_set(photos: Sequence[InstancePhoto], config: ComposeConfig | None = None, seed: int = 0) -> list[Sample]:
-    """Samples for evaluation from whole photos, at longest side `config.size`; see `validation_samples`."""
+    """Evaluation samples from uncropped photos with longest side `config.size`; see `validation_samples`."""
     return validation_samples(photos, (config or ComposeConfig()).size, seed)

@@ -22,7 +22,7 @@ class ComposeConfig:
     """Maximum number of expressions per sample, at least 1."""
 
     min_area: float = 0.005
-    """Minimum area of a target as a share of the picture, 0..1. Smaller objects stay in the picture, unmentioned."""
+    """Minimum area of a target as a share of the picture, 0..1. Smaller objects are never targets."""
 
     paste_probability: float = 0.5
     """Probability, 0..1, that objects cut out of other photos of the dataset are pasted onto a photo."""
@@ -31,7 +31,7 @@ class ComposeConfig:
     """Probability, 0..1, that the whole photo is shown rather than a crop."""
 
     reason_probability: float = 0.2
-    """Probability, 0..1, of a reasoning sample instead of a referring one; where no question fits, it is referring."""
+    """Probability, 0..1, of a reasoning instead of a referring sample; it is referring if no question applies."""
 
     dataset_weights: Mapping[str, float] = field(default_factory=dict)
     """Relative frequency of each dataset (`InstancePhoto.dataset`), at least 0; 1 for datasets that are not listed."""

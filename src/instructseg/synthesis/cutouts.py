@@ -1,4 +1,4 @@
-"""Real objects cut out of stored photos and pasted, feathered, onto a scene."""
+"""Objects cut out of stored photos and pasted onto a scene with feathered edges."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from instructseg.synthesis.scene import Scene, SceneObject
 class CutOut:
     """The pixels of one instance at pasting size.
 
-    `image` is RGB uint8 (height, width, 3), `alpha` its opacity float32 (height, width), 0..1. `occluders` are the
-    other annotated objects that cover parts of it, as (noun, mask bool (height, width)): they are pasted with it.
+    `image` is RGB uint8 (height, width, 3); `alpha` is its opacity, float32 (height, width), 0..1. `occluders` are the
+    other annotated objects that cover parts of it, as (noun, mask bool (height, width)); they are pasted with it.
     """
 
     name: str
@@ -67,10 +67,10 @@ def shared_mask(instance: StoredInstance, other: StoredInstance) -> np.ndarray |
 
 
 def paste(scene: Scene, cutout: CutOut, x: int, y: int) -> SceneObject:
-    """Paste a cut-out in front of everything, its corner at (x, y); parts outside the picture are cut off.
+    """Paste a cut-out in front of all objects, its top left corner at (x, y); parts outside the picture are clipped.
 
-    Objects under it lose the covered pixels. The new object and its occluders join the scene, unless the cut-out is
-    wholly outside: then the returned object has no pixels.
+    Objects under it lose the covered pixels. The new object and its occluders are added to the scene. If the cut-out is
+    completely outside, nothing is added and the returned object has no pixels.
     """
     height, width = scene.image.shape[:2]
     rows = slice(max(0, y), min(height, y + cutout.size[0]))

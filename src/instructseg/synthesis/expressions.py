@@ -1,8 +1,8 @@
 """Every expression that is true and unambiguous in a scene: which objects a noun, an attribute or a question refers to.
 
-The rule for all of them: an expression is kept only when a clear margin makes it true; in doubt it is dropped. A crowd
-region, or any other uncountable object, of a noun rules out every expression about that noun, including its absence.
-Positions, relations and colours have modules of their own.
+An expression is kept only if it is true by a clear margin; doubtful ones are dropped. A crowd region, or any other
+uncountable object, rules out every expression about its noun, including the noun's absence. Expressions about
+positions, relations and colours are in separate modules.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MIN_CLEAR_SHARE = 0.8  # area of a plural's target that belongs to clearly visi
 
 
 def countable_groups(scene: Scene) -> list[ObjectGroup]:
-    """The objects of each noun, for nouns without uncountable objects and with words that mean nothing else here."""
+    """The objects of each noun that has no uncountable objects and has words that are unambiguous in the scene."""
     groups = []
     for noun, objects in scene.objects_by_noun().items():
         words = words_for(noun, scene.possible_nouns - {noun})
@@ -40,7 +40,7 @@ def countable_groups(scene: Scene) -> list[ObjectGroup]:
 def referring_expressions(scene: Scene, vocabulary: frozenset[str], min_area: float) -> list[CandidateExpression]:
     """Every expression for referring segmentation that the scene supports.
 
-    `vocabulary` are the nouns that the dataset annotates: those that are missing give expressions without a target.
+    `vocabulary` contains the nouns that the dataset annotates: absent ones give expressions without a target.
     `min_area` is the minimum area of a target as a share of the picture.
     """
     groups = countable_groups(scene)
@@ -72,15 +72,17 @@ def affordance_expressions(scene: Scene, vocabulary: str, min_area: float) -> li
         if len(present) != 1 or not present <= groups.keys() or affordance.blockers & scene.possible_nouns:
             continue
         group = groups[next(iter(present))]
-        several = len(group.objects) > 1 or is_plural(group.noun)
+        takes_plural = len(group.objects) > 1 or is_plural(group.noun)
         candidates.append(
-            CandidateExpression("function", group.noun, affordance.questions, group.objects, several, question=True)
+            CandidateExpression(
+                "function", group.noun, affordance.questions, group.objects, takes_plural, question=True
+            )
         )
     return [candidate for candidate in candidates if has_visible_target(scene, candidate, min_area)]
 
 
 def has_visible_target(scene: Scene, candidate: CandidateExpression, min_area: float) -> bool:
-    """True when the target is large enough and most of it belongs to clearly visible objects, or there is none."""
+    """True if there is no target, or it is large enough and most of it belongs to clearly visible objects."""
     targets = candidate.targets
     if not targets:
         return True
@@ -125,21 +127,21 @@ def _plural(group: ObjectGroup) -> Iterator[CandidateExpression]:
 
 
 def _plural_phrases(word: str) -> tuple[str, ...]:
-    many = plural(word)
+    plural_word = plural(word)
     phrases = (
-        f"all the {many}",
-        f"all {many}",
-        f"the {many}",
-        f"all of the {many}",
-        f"all {many} in the {{picture}}",
-        many,
-        f"the {many} in this {{picture}}",
+        f"all the {plural_word}",
+        f"all {plural_word}",
+        f"the {plural_word}",
+        f"all of the {plural_word}",
+        f"all {plural_word} in the {{picture}}",
+        plural_word,
+        f"the {plural_word} in this {{picture}}",
     )
     return phrases if is_plural(word) else (*phrases, f"every {word}", f"each {word} in the {{picture}}")
 
 
 def _superclasses(scene: Scene) -> Iterator[CandidateExpression]:
-    """ "the animal", "the vehicles": when all members present are countable and lookalikes are absent."""
+    """ "the animal", "the vehicles": if all members in the scene are countable and lookalikes are absent."""
     table, groups = noun_table(), scene.objects_by_noun()
     for word, members in table.superclasses.items():
         objects = tuple(obj for noun in sorted(members & groups.keys()) for obj in groups[noun])
@@ -149,12 +151,12 @@ def _superclasses(scene: Scene) -> Iterator[CandidateExpression]:
             continue
         if len(objects) == 1:
             yield CandidateExpression("unique", objects[0].name, unique_phrases(word), objects, weight=0.5)
-        elif word not in table.mass_nouns:  # so never "footwear": people in the background wear it too
+        elif word not in table.mass_nouns:  # excludes "footwear": people in the background wear it too
             yield CandidateExpression("plural", objects[0].name, _plural_phrases(word), objects, True, weight=0.5)
 
 
 def _absent(scene: Scene, vocabulary: frozenset[str]) -> Iterator[CandidateExpression]:
-    """Nouns that the annotators would have marked if they were in the picture."""
+    """Expressions without a target: nouns that the annotators would have marked if they were in the picture."""
     table, possible = noun_table(), scene.possible_nouns
     certain = (noun for noun in sorted(vocabulary - possible - table.never_absent) if not lookalikes(noun) & possible)
     absent = [noun for noun in certain if words_for(noun, possible)]

@@ -16,15 +16,15 @@ from instructseg.types import InstancePhoto
 
 _MIN_CUTOUT_SHARE = 0.008  # area as a share of the photo: smaller instances have too few pixels to paste
 _MIN_CUTOUT_SIDE = 24  # pixels of the shorter side of the box
-_MIN_CONNECTED_SHARE = 0.92  # area in one connected component: objects cut apart by others are hard to recognise
+_MIN_CONNECTED_SHARE = 0.92  # area in one connected component: objects split by occluders are hard to recognise
 _MAX_OCCLUDED_SHARE = 0.3  # area that other annotated objects may cover (a table's mask contains its dishes)
 
 
 class PhotoLibrary:
     """Stored photos by dataset; `max_side` is their longest side in pixels.
 
-    A dataset is annotated exhaustively for its own vocabulary only, so pictures never mix datasets. Raises DataError
-    when no photo has a countable instance.
+    A dataset is annotated exhaustively only for its own vocabulary, so pictures never mix datasets. Raises DataError if
+    no photo has a countable instance.
     """
 
     def __init__(self, photos: Sequence[InstancePhoto], max_side: int) -> None:
@@ -51,8 +51,8 @@ class PhotoLibrary:
     def photo_probabilities(self, dataset_weights: Mapping[str, float]) -> np.ndarray:
         """The probability of each photo as the base of a picture, float (photos,).
 
-        A dataset's share follows `dataset_weights` (1 if not given); within it, photos with many and with rare nouns
-        are preferred.
+        A dataset's share is proportional to its weight in `dataset_weights` (1 if not given). Within a dataset, photos
+        with many or rare nouns are preferred.
         """
         weights = [sum(self.rarity(photo.dataset, noun) for noun in _countable_nouns(photo)) for photo in self.photos]
         totals: dict[str, float] = {}
@@ -67,9 +67,9 @@ class PhotoLibrary:
     def draw_cutout(
         self, dataset: str, noun: str | None, rng: np.random.Generator
     ) -> tuple[StoredPhoto, StoredInstance] | None:
-        """A random instance to cut out and its photo; None when the dataset has none.
+        """A random instance to cut out, with its photo; None if the dataset has none.
 
-        It is of `noun` when the dataset has such instances, otherwise of a noun drawn by rarity.
+        Its noun is `noun` if the dataset has such instances, otherwise a noun drawn by rarity.
         """
         by_noun = self._cutouts.get(dataset)
         if not by_noun:
@@ -93,7 +93,7 @@ class PhotoLibrary:
 
 
 def _countable_nouns(photo: StoredPhoto) -> list[str]:
-    """Sorted, so that sums over them are the same in every process."""
+    """The nouns of the countable instances, sorted so that sums over them are the same in every process."""
     return sorted({instance.name for instance in photo.instances if instance.countable})
 
 
@@ -110,12 +110,12 @@ def _can_be_cut_out(photo: StoredPhoto, instance: StoredInstance) -> bool:
 
 
 def _is_connected(instance: StoredInstance) -> bool:
-    """True when one connected component holds nearly all of the mask."""
+    """True if one connected component contains nearly all of the mask."""
     _, _, statistics, _ = cv2.connectedComponentsWithStats((instance.mask > 127).astype(np.uint8))
     return statistics[1:, cv2.CC_STAT_AREA].max() >= _MIN_CONNECTED_SHARE * instance.area
 
 
 def _occluded_area(photo: StoredPhoto, instance: StoredInstance) -> float:
-    """An upper bound on the number of the instance's pixels that are under other instances."""
+    """An upper bound on the number of the instance's pixels that other instances cover."""
     masks = (shared_mask(instance, other) for other in photo.instances if other is not instance)
     return sum(float(np.count_nonzero(mask > 127)) for mask in masks if mask is not None)

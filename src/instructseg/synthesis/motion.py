@@ -13,9 +13,9 @@ _DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 class ObjectMotion:
     """One clear motion over a whole clip.
 
-    `direction` is "left", "right", "up", "down" or "" for an object that keeps its place; `step` is its displacement
-    (x, y) over the clip as shares of the picture; `stops`: it covers the whole displacement early and then stands
-    still. `growth` is the ratio of its last to its first size. An object that `enters` starts outside the picture, one
+    `direction` is "left", "right", "up", "down", or "" for an object that stays in place. `step` is its displacement
+    (x, y) over the clip as shares of the picture. With `stops`, it completes the displacement early and then stands
+    still. `growth` is the ratio of its last to its first size. An object that `enters` starts outside the picture; one
     that `leaves` ends outside.
     """
 
@@ -34,8 +34,9 @@ class ObjectMotion:
             return cls()
         if choice < 0.32:
             return cls(growth=float(rng.uniform(1.7, 2.3)) ** (1 if rng.random() < 0.5 else -1))
-        how = str(rng.choice(["through", "stops", "enters", "leaves"], p=[0.45, 0.15, 0.2, 0.2]))
-        return cls.towards(list(_DIRECTIONS)[rng.integers(4)], rng, **({} if how == "through" else {how: True}))
+        variant = str(rng.choice(["through", "stops", "enters", "leaves"], p=[0.45, 0.15, 0.2, 0.2]))
+        options = {} if variant == "through" else {variant: True}
+        return cls.towards(list(_DIRECTIONS)[rng.integers(4)], rng, **options)
 
     @classmethod
     def towards(
@@ -55,5 +56,5 @@ class ObjectMotion:
 
     @property
     def crosses_edge(self) -> bool:
-        """True when the object enters or leaves the picture."""
+        """True if the object enters or leaves the picture."""
         return self.enters or self.leaves

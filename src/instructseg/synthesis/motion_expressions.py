@@ -11,13 +11,13 @@ from instructseg.synthesis.nouns import is_plural, noun_table, plural
 from instructseg.synthesis.scene import ObjectGroup, Scene, SceneObject
 from instructseg.synthesis.text import CandidateExpression
 
-_MIN_AREA_RATIO = 1.5  # of the larger to the smaller of two objects
-MAX_HIDDEN_SHARE = 0.02  # visible share of an object up to which it counts as hidden
+_MIN_AREA_RATIO = 1.5  # minimum ratio of areas for "larger" and "smaller"
+MAX_HIDDEN_SHARE = 0.02  # maximum visible share of a hidden object
 
 
 @dataclass(frozen=True)
 class _MotionPhrases:
-    """The phrases for one motion, with marks such as {s} for agreement in number, and which motions they describe.
+    """The phrases for one motion, with placeholders such as {s} for number agreement, and the motions they describe.
 
     `motion` is a direction or one of "still", "stops", "enters", "leaves", "closer", "away".
     """
@@ -26,7 +26,7 @@ class _MotionPhrases:
     phrases: tuple[str, ...]
 
     def certainly_describe(self, motion: ObjectMotion) -> bool:
-        """True when everybody would describe `motion` so."""
+        """True if the phrases clearly describe `motion`."""
         plain = not motion.stops and motion.growth == 1.0
         return {
             "still": plain and not motion.direction,
@@ -38,14 +38,14 @@ class _MotionPhrases:
         }.get(self.motion, plain and motion.direction == self.motion)
 
     def possibly_describe(self, motion: ObjectMotion) -> bool:
-        """True when somebody might: an object that stopped moved too, one that only grows stays in its place."""
+        """True if they might describe `motion`: an object that stops also moves; one that only grows stays in place."""
         if self.motion == "still":
             return not motion.direction or motion.stops
         return self.certainly_describe(motion) or motion.direction == self.motion
 
-    def agreeing(self, many: bool) -> tuple[str, ...]:
+    def agreeing(self, in_plural: bool) -> tuple[str, ...]:
         """The phrases in the plural or the singular."""
-        return tuple(_agree(phrase, many) for phrase in self.phrases)
+        return tuple(_agree(phrase, in_plural) for phrase in self.phrases)
 
 
 def _direction_phrases(side: str, *more: str) -> _MotionPhrases:
@@ -75,79 +75,79 @@ _MOTION_PHRASES = (
 )  # fmt: skip
 
 
-def _agree(phrase: str, many: bool) -> str:
+def _agree(phrase: str, in_plural: bool) -> str:
     forms = {"{s}": ("s", ""), "{es}": ("es", ""), "{be}": ("is", "are"), "{do}": ("does", "do")}
-    for mark, (one, several) in forms.items():
-        phrase = phrase.replace(mark, several if many else one)
+    for placeholder, (singular_form, plural_form) in forms.items():
+        phrase = phrase.replace(placeholder, plural_form if in_plural else singular_form)
     return phrase
 
 
 def motion_expressions(scene: Scene, motions: Mapping[int, ObjectMotion], min_area: float) -> list[CandidateExpression]:
-    """The dog moving left, all the dogs moving left, the larger of them; and motions that no object makes.
+    """ "the dog moving left", "all the dogs moving left", "the larger dog moving left"; and motions without an object.
 
-    `motions` is keyed by `id(object)`; objects that are not in it belong to the photo and stand still. Objects of
-    `scene` without a visible pixel get expressions of kind "hidden", which have no target. `min_area` is the minimum
+    `motions` is keyed by `id(object)`; objects that are not in it belong to the photo and do not move. Objects of
+    `scene` without visible pixels get expressions of kind "hidden", which have no target. `min_area` is the minimum
     area of a target as a share of the picture.
     """
-    candidates = list(_hidden_only_ones(scene, motions))
+    candidates = list(_hidden_unique(scene, motions))
     for group in countable_groups(scene):
         if not any(id(obj) in motions for obj in group.objects):
             continue
         for phrases in _MOTION_PHRASES:
-            candidates += _of_motion(group, phrases, motions)
+            candidates += _with_motion(group, phrases, motions)
     return visible_or_hidden(scene, candidates, min_area)
 
 
 def visible_or_hidden(
     scene: Scene, candidates: Iterable[CandidateExpression], min_area: float
 ) -> list[CandidateExpression]:
-    """The expressions whose targets are well visible, and, as kind "hidden" without target, those wholly hidden.
+    """Expressions with clearly visible targets, and those with hidden targets as kind "hidden" without a target.
 
     Expressions with a barely visible target are dropped.
     """
-    kept = []
+    selected = []
     for candidate in candidates:
         visible = sum(obj.area for obj in candidate.targets)
         if candidate.targets and visible <= MAX_HIDDEN_SHARE * sum(obj.full_area for obj in candidate.targets):
-            kept.append(replace(candidate, kind="hidden", targets=()))
+            selected.append(replace(candidate, kind="hidden", targets=()))
         elif has_visible_target(scene, candidate, min_area):
-            kept.append(candidate)
-    return kept
+            selected.append(candidate)
+    return selected
 
 
-def _hidden_only_ones(scene: Scene, motions: Mapping[int, ObjectMotion]) -> Iterator[CandidateExpression]:
-    """The only dog of the clip while it is not visible; `referring_expressions` has the visible ones."""
+def _hidden_unique(scene: Scene, motions: Mapping[int, ObjectMotion]) -> Iterator[CandidateExpression]:
+    """ "the dog" for the only dog of the clip while it is hidden; `referring_expressions` covers visible objects."""
     for group in countable_groups(scene):
         if len(group.objects) == 1 and id(group.objects[0]) in motions and not group.objects[0].area:
             for word in group.words:
                 yield CandidateExpression("unique", group.noun, unique_phrases(word), group.objects, is_plural(word))
 
 
-def _of_motion(
+def _with_motion(
     group: ObjectGroup, phrases: _MotionPhrases, motions: Mapping[int, ObjectMotion]
 ) -> Iterator[CandidateExpression]:
     still = ObjectMotion()
     certain = [obj for obj in group.objects if phrases.certainly_describe(motions.get(id(obj), still))]
     possible = [obj for obj in group.objects if phrases.possibly_describe(motions.get(id(obj), still))]
     for word in group.words:
-        many = is_plural(word)
-        texts = tuple(f"the {word} {ending}" for ending in phrases.agreeing(many))
+        in_plural = is_plural(word)
+        texts = tuple(f"the {word} {ending}" for ending in phrases.agreeing(in_plural))
         if not possible:
-            yield CandidateExpression("absent", group.noun, texts, (), many)
+            yield CandidateExpression("absent", group.noun, texts, (), in_plural)
         elif len(certain) == len(possible) == 1:
-            yield CandidateExpression("motion", group.noun, texts, (certain[0],), many)
+            yield CandidateExpression("motion", group.noun, texts, (certain[0],), in_plural)
         elif len(certain) == len(possible):
-            yield from _of_several(group.noun, certain, word, phrases)
+            yield from _with_shared_motion(group.noun, certain, word, phrases)
 
 
-def _of_several(
+def _with_shared_motion(
     noun: str, objects: Sequence[SceneObject], word: str, phrases: _MotionPhrases
 ) -> Iterator[CandidateExpression]:
-    """All objects that make a motion together; of two, also the larger and the smaller one."""
+    """Expressions about all objects with the same motion; if there are two, also about the larger and the smaller."""
     table = noun_table()
     if word not in table.mass_nouns and noun not in table.worn_by_bystanders:
         starts = [f"{article} {plural(word)}" for article in ("all the", "the")]
-        texts = tuple(f"{start} {ending}" for ending in phrases.agreeing(many=True) for start in starts)
+        texts = tuple(f"{start} {ending}" for ending in phrases.agreeing(in_plural=True) for start in starts)
         yield CandidateExpression("motion", noun, texts, tuple(objects), True)
     by_area = sorted(objects, key=lambda obj: obj.area)
     clear = len(objects) == 2 and by_area[1].area >= _MIN_AREA_RATIO * by_area[0].area > 0

@@ -1,4 +1,4 @@
-"""Questions about what comes, goes or happens next in a composed clip (ReasonVOS)."""
+"""Questions about objects that enter, leave or approach an edge in a composed clip (ReasonVOS)."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def motion_questions(scene: Scene, motions: Mapping[int, ObjectMotion], min_area
     by_id = {id(obj): obj for obj in scene.objects}
     candidates: list[CandidateExpression] = []
 
-    def ask(key: int, texts: tuple[str, ...]) -> None:
+    def add_questions(key: int, texts: tuple[str, ...]) -> None:
         target = by_id[key]
         candidates.append(CandidateExpression("motion", target.name, texts, (target,), question=True))
 
     for side, edge in _EDGES.items():
         moving = [key for key, motion in motions.items() if motion.direction == side]
         if len(moving) == 1 and not (motions[moving[0]].stops or motions[moving[0]].leaves) and moving[0] in by_id:
-            ask(moving[0], tuple(question.format(edge=edge) for question in _NEXT_QUESTIONS))
+            add_questions(moving[0], tuple(question.format(edge=edge) for question in _NEXT_QUESTIONS))
     entering = [key for key, motion in motions.items() if motion.enters]
     leaving = [key for key, motion in motions.items() if motion.leaves]
     for crossing, questions in ((entering, _ENTERING_QUESTIONS), (leaving, _LEAVING_QUESTIONS)):
         if len(crossing) == 1 and crossing[0] in by_id:
-            ask(crossing[0], questions)
+            add_questions(crossing[0], questions)
     return visible_or_hidden(scene, candidates, min_area)

@@ -1,4 +1,4 @@
-"""The words for nouns: synonyms, plurals, articles, and which nouns people confuse (tables/nouns.yaml)."""
+"""The words for nouns: synonyms, plurals, articles, and nouns that are easily confused (tables/nouns.yaml)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NounTable:
 
 @cache
 def noun_table() -> NounTable:
-    """The table, read and validated at the first call. Raises DataError for a missing, unknown or malformed entry."""
+    """The table, read and validated on the first call. Raises DataError for a missing, unknown or malformed entry."""
     content = load_table(_TABLE)
     expected = {"groups", *NounTable.__dataclass_fields__}
     if not isinstance(content, dict) or set(content) != expected:
@@ -48,7 +48,7 @@ def noun_table() -> NounTable:
     def mapping(key: str) -> dict[str, frozenset[str]]:
         return {name: nouns(f"{key}.{name}", value) for name, value in content[key].items()}
 
-    def listed(key: str) -> tuple[frozenset[str], ...]:
+    def noun_sets(key: str) -> tuple[frozenset[str], ...]:
         return tuple(nouns(f"{key}, item {number}", value) for number, value in enumerate(content[key], 1))
 
     return NounTable(
@@ -63,8 +63,8 @@ def noun_table() -> NounTable:
         mass_nouns=nouns("mass_nouns", content["mass_nouns"]),
         superclasses=mapping("superclasses"),
         blocked_by=mapping("blocked_by"),
-        interchangeable=listed("interchangeable"),
-        lookalikes=listed("lookalikes"),
+        interchangeable=noun_sets("interchangeable"),
+        lookalikes=noun_sets("lookalikes"),
         never_absent=nouns("never_absent", content["never_absent"]),
         worn_by_bystanders=nouns("worn_by_bystanders", content["worn_by_bystanders"]),
         never_pasted=nouns("never_pasted", content["never_pasted"]),

@@ -1,4 +1,4 @@
-"""Random geometry: which part of a photo to show, and how large and where to paste a cut-out."""
+"""Random geometry: the visible part of a photo, and the size and position of a pasted cut-out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from instructseg.synthesis.library import PhotoLibrary
 from instructseg.synthesis.pixels import StoredPhoto, crop_scene
 from instructseg.synthesis.scene import Scene, union
 
-_FLIP_PROBABILITY = 0.5  # of mirroring a photo; expressions are derived from the mirrored picture
+_FLIP_PROBABILITY = 0.5  # expressions are derived after mirroring
 
 
 def random_crop(library: PhotoLibrary, photo: StoredPhoto, config: ComposeConfig, rng: np.random.Generator) -> Scene:
-    """The whole photo or a crop around one of its instances, with a slight change of aspect, perhaps mirrored."""
+    """The whole photo or a crop around one of its instances, with a random aspect ratio and mirroring."""
     height, width = photo.image.shape[:2]
     window = (0, 0, width, height)
     if rng.random() >= config.whole_probability:
@@ -58,12 +58,12 @@ def pasted_size(scene: Scene, size: Sequence[int], area: int, rng: np.random.Gen
 
 def free_corner(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
     """The corner (x, y), of three random ones, at which a cut-out of `size` covers the fewest annotated pixels."""
-    taken = union(scene.objects) if scene.objects else np.zeros(scene.image.shape[:2], bool)
+    occupied = union(scene.objects) if scene.objects else np.zeros(scene.image.shape[:2], bool)
     best, fewest = (0, 0), None
     for _ in range(3):
         x = int(rng.integers(0, scene.image.shape[1] - size[1] + 1))
         y = int(rng.integers(0, scene.image.shape[0] - size[0] + 1))
-        covered = int(np.count_nonzero(taken[y : y + size[0], x : x + size[1]]))
+        covered = int(np.count_nonzero(occupied[y : y + size[0], x : x + size[1]]))
         if fewest is None or covered < fewest:
             best, fewest = (x, y), covered
     return best

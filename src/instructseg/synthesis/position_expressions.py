@@ -20,7 +20,7 @@ _EXTREMES = {
 
 
 def distances_from(obj: SceneObject, side: str) -> tuple[float, float]:
-    """(near edge, centre) of an object in pixels, measured from `side` inwards; smaller is closer to that side."""
+    """(near edge, centre) of an object in pixels, measured from `side` inwards; smaller values are closer to it."""
     x0, y0, x1, y1 = obj.box
     x, y = obj.center
     return {"left": (x0, x), "right": (-x1, -x), "top": (y0, y), "bottom": (-y1, -y)}[side]
@@ -32,7 +32,7 @@ def extent(scene: Scene, side: str) -> int:
 
 
 def _in_order(scene: Scene, objects: Sequence[SceneObject], side: str) -> list[SceneObject] | None:
-    """The objects from `side` inwards if edges and centres agree with clear gaps between all of them, or None."""
+    """The objects sorted from `side` inwards; None unless edges and centres agree, with clear gaps between them."""
     ordered = sorted(objects, key=lambda obj: distances_from(obj, side)[1])
     return ordered if all(map(_clearly_before(scene, side), ordered, ordered[1:])) else None
 
@@ -48,10 +48,10 @@ def _clearly_before(scene: Scene, side: str) -> Callable[[SceneObject, SceneObje
 
 
 def position_expressions(scene: Scene, group: ObjectGroup) -> Iterator[CandidateExpression]:
-    """The leftmost, the second from the right, the one in the middle, the one on the left of two."""
+    """ "the leftmost cup", "the second cup from the right", "the middle cup", "the left cup" of two."""
     objects = group.objects
     if len(objects) == 1:
-        yield from _half_of_only_one(scene, group)
+        yield from _half_of_single_object(scene, group)
         return
     for side, extremes in _EXTREMES.items():
         ordered = sorted(objects, key=lambda obj: distances_from(obj, side)[1])
@@ -76,7 +76,7 @@ def _extreme_phrases(word: str, side: str, extremes: Sequence[str], count: int) 
     return tuple(phrases)
 
 
-def _half_of_only_one(scene: Scene, group: ObjectGroup) -> Iterator[CandidateExpression]:
+def _half_of_single_object(scene: Scene, group: ObjectGroup) -> Iterator[CandidateExpression]:
     (obj,) = group.objects
     side = _half(scene, obj)
     if side:
@@ -86,7 +86,7 @@ def _half_of_only_one(scene: Scene, group: ObjectGroup) -> Iterator[CandidateExp
 
 
 def _half(scene: Scene, obj: SceneObject) -> str | None:
-    """The half of the picture, "left" or "right", that an object is clearly in."""
+    """The half of the picture, "left" or "right", that clearly contains the object; None if neither does."""
     x0, _, x1, _ = obj.box
     width = scene.image.shape[1]
     return "left" if x1 < 0.47 * width else "right" if x0 > 0.53 * width else None
@@ -105,7 +105,7 @@ def _half_phrases(word: str, side: str) -> tuple[str, ...]:
 
 
 def wrong_side_expressions(scene: Scene, group: ObjectGroup) -> Iterator[CandidateExpression]:
-    """The dog in the left half, when every dog is in the right half: no target."""
+    """ "the dog in the left half" when every dog is in the right half: no target."""
     sides = {_half(scene, obj) for obj in group.objects}
     if len(sides) == 1 and (side := next(iter(sides))):
         word, wrong = group.words[0], "left" if side == "right" else "right"
@@ -144,20 +144,20 @@ def _ordinal_phrases(word: str, name: str, rank: int, side: str) -> tuple[str, .
 
 
 def size_expressions(group: ObjectGroup) -> Iterator[CandidateExpression]:
-    """The largest and the smallest by visible area, when the next one in size differs clearly."""
+    """The largest and the smallest object by visible area, if the next in size clearly differs."""
     if len(group.objects) < 2:
         return
     by_area = sorted(group.objects, key=lambda obj: obj.area)
     two = len(by_area) == 2
     if by_area[-1].area >= _MIN_AREA_RATIO * by_area[-2].area:
         adjectives = ("largest", "biggest", *(("larger", "bigger") if two else ()))
-        yield from _of_size(group, by_area[-1], adjectives, "most")
+        yield from _with_size(group, by_area[-1], adjectives, "most")
     if by_area[1].area >= _MIN_AREA_RATIO * by_area[0].area:
         adjectives = ("smallest", "smallest", *(("smaller", "smaller") if two else ()))
-        yield from _of_size(group, by_area[0], adjectives, "least")
+        yield from _with_size(group, by_area[0], adjectives, "least")
 
 
-def _of_size(
+def _with_size(
     group: ObjectGroup, target: SceneObject, adjectives: Sequence[str], amount: str
 ) -> Iterator[CandidateExpression]:
     for word in group.words:

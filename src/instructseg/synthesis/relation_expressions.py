@@ -21,7 +21,7 @@ _RELATIONS = {
 
 
 def relation_expressions(scene: Scene, groups: Sequence[ObjectGroup]) -> Iterator[CandidateExpression]:
-    """The cup left of the laptop: the anchor is the only object of its noun, and exactly one cup is left of it."""
+    """ "the cup left of the laptop": the anchor is the only laptop, and exactly one cup is left of it."""
     for anchors in groups:
         if len(anchors.objects) != 1:
             continue
@@ -32,7 +32,7 @@ def relation_expressions(scene: Scene, groups: Sequence[ObjectGroup]) -> Iterato
             if group.noun == anchors.noun:
                 continue
             for relation, phrases in _RELATIONS.items():
-                target = _only_one(scene, relation, group.objects, anchor)
+                target = _unique_match(scene, relation, group.objects, anchor)
                 if target is not None:
                     yield _expression(group, target, anchors.words[0], phrases)
 
@@ -46,8 +46,10 @@ def _expression(
     return CandidateExpression("relation", group.noun, texts, (target,), is_plural(word), weight)
 
 
-def _only_one(scene: Scene, relation: str, objects: Sequence[SceneObject], anchor: SceneObject) -> SceneObject | None:
-    """The one object that is clearly in `relation` to the anchor, if all others clearly are not."""
+def _unique_match(
+    scene: Scene, relation: str, objects: Sequence[SceneObject], anchor: SceneObject
+) -> SceneObject | None:
+    """The only object that is clearly in `relation` to the anchor; None unless all others clearly are not."""
     holds = _is_beside if relation == "beside" else _is_towards
     certain = [obj for obj in objects if holds(scene, relation, obj, anchor, strict=True)]
     possible = [obj for obj in objects if holds(scene, relation, obj, anchor, strict=False)]
@@ -55,7 +57,7 @@ def _only_one(scene: Scene, relation: str, objects: Sequence[SceneObject], ancho
 
 
 def _is_towards(scene: Scene, relation: str, obj: SceneObject, anchor: SceneObject, strict: bool) -> bool:
-    """Left, right, above or below: clearly so when `strict`, otherwise whether somebody might say so."""
+    """Whether `obj` is left of, right of, above or below the anchor: clearly if `strict`, otherwise possibly."""
     vertical = relation in ("above", "below")
     side = {"above": "top", "below": "bottom"}.get(relation, relation)
     near_edge, center = distances_from(anchor, side)
@@ -67,7 +69,7 @@ def _is_towards(scene: Scene, relation: str, obj: SceneObject, anchor: SceneObje
 
 
 def _is_beside(scene: Scene, relation: str, obj: SceneObject, anchor: SceneObject, strict: bool) -> bool:
-    """Next to the anchor: clearly so when `strict`, otherwise whether somebody might say so."""
+    """Whether `obj` is next to the anchor: clearly if `strict`, otherwise possibly."""
     gap, overlap = _horizontal_gap(obj, anchor), _overlap(obj, anchor, True)
     width = scene.image.shape[1]
     if not strict:

@@ -1,4 +1,4 @@
-"""From a finished picture and the chosen expressions to a sample."""
+"""Builds a sample from a finished picture and its expressions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def photo_sample(
     dataset: str,
     rng: np.random.Generator,
 ) -> Sample:
-    """The sample of one picture, id `name`, its expressions phrased at random."""
+    """The sample with id `name` of one picture; its expressions are phrased at random."""
     expressions = []
     for candidate in candidates:
         mask = union(candidate.targets) if candidate.targets else None

@@ -1,4 +1,4 @@
-"""A picture under composition: its objects, what is visible of them, and which of them expressions may refer to."""
+"""A picture under composition: its objects, their visible parts, and which of them may be targets."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from functools import cached_property
 
 import numpy as np
 
-MIN_AREA_SHARE = 0.001  # share of the picture: a smaller object is no target, it only rules expressions out
-MIN_VISIBLE_SHARE = 0.4  # share of an object's own pixels: an object that shows less of itself is no target
+MIN_AREA_SHARE = 0.001  # share of the picture: smaller objects are not targets but still rule out expressions
+MIN_VISIBLE_SHARE = 0.4  # minimum visible share of a target's pixels
 
 
 @dataclass
 class SceneObject:
     """One annotated object in the picture.
 
-    `mask` bool (height, width) is its visible part; `full_area` is the number of pixels that it would have if nothing
-    covered it or cut it off. `countable` is False for crowd regions and for occluders on a pasted cut-out: they are
-    there, but their number and extent are unknown.
+    `mask`, bool (height, width), is its visible part; `full_area` is its number of pixels without occlusion and
+    clipping. `countable` is False for crowd regions and for occluders on a pasted cut-out: they are present, but their
+    number and extent are unknown.
     """
 
     name: str
@@ -43,19 +43,19 @@ class SceneObject:
         return (x0 + x1) / 2, (y0 + y1) / 2
 
     def cover(self, mask: np.ndarray) -> None:
-        """Remove the pixels under `mask` from the visible part: another object was put in front."""
+        """Remove the pixels under `mask` from the visible part: another object was pasted in front."""
         self.mask = self.mask & ~mask
         self.clear_cache()
 
     def clear_cache(self) -> None:
-        """Drop the area and the box of an earlier mask."""
+        """Clear the cached area and box after a change of the mask."""
         self.__dict__.pop("area", None)
         self.__dict__.pop("box", None)
 
 
 @dataclass(frozen=True)
 class ObjectGroup:
-    """All objects of one noun in a scene, and the words (singular) that mean this noun and no other one there."""
+    """All objects of one noun in a scene, and the words (singular) that mean only this noun there."""
 
     noun: str
     objects: tuple[SceneObject, ...]
@@ -66,8 +66,8 @@ class ObjectGroup:
 class Scene:
     """An RGB uint8 picture (height, width, 3) and the objects in it, from back to front.
 
-    `uncertain_nouns` are those of objects that may be partly visible without a mask: just outside the picture, or
-    completely covered. Masks are not exact to the pixel, so expressions assume neither presence nor absence.
+    `uncertain_nouns` are the nouns of objects that may be partly visible without a mask: just outside the picture, or
+    completely covered. Masks are not pixel-exact, so expressions assume neither presence nor absence.
     """
 
     image: np.ndarray
@@ -101,7 +101,7 @@ class Scene:
         return groups
 
     def is_clear(self, obj: SceneObject) -> bool:
-        """True when a person would notice the object and count it."""
+        """True if a person would notice the object and count it."""
         visible = obj.area >= MIN_AREA_SHARE * self.pixels and obj.area >= MIN_VISIBLE_SHARE * obj.full_area
         return obj.countable and visible
 
@@ -118,7 +118,7 @@ class Scene:
 
 
 def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """xyxy box of the True pixels; all zero when there are none."""
+    """xyxy box of the True pixels; all zeros if there are none."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return 0, 0, 0, 0

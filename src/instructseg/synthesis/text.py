@@ -1,4 +1,4 @@
-"""From a candidate expression to an instruction as people type it: many phrasings of the same request."""
+"""Phrases a candidate expression as an instruction, with the variety of human input."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from instructseg.synthesis.scene import SceneObject
 class CandidateExpression:
     """An expression that is true of a scene; any of its `phrases` refers to exactly the `targets` (none: no target).
 
-    `kind` is the kind of the resulting `Expression`, `noun` the vocabulary's noun that it is about, `plural` whether it
-    takes "are", `weight` its relative frequency within its kind. A `question` is a whole sentence; any other
-    expression is a noun phrase, usually with its article.
+    `kind` is the kind of the resulting `Expression`, `noun` the noun of the vocabulary that it is about, `plural`
+    whether it takes "are", `weight` its relative frequency within its kind. A `question` is a complete sentence; any
+    other expression is a noun phrase, usually with its article.
     """
 
     kind: str
@@ -67,7 +67,7 @@ def write_text(
 
 
 def _vary_punctuation(text: str, rng: np.random.Generator) -> str:
-    """A capital at the start of some texts; no question mark at the end of some, a full stop at the end of others."""
+    """Randomly capitalize the first letter, drop the question mark, or add a full stop."""
     if rng.random() < 0.4:
         text = text[0].upper() + text[1:]
     if text.endswith("?"):

@@ -1,4 +1,4 @@
-"""The paths of cut-outs through a composed clip: inside the picture, across its edge, and past one another."""
+"""The paths of cut-outs through a composed clip: inside the picture, across its edges, and past one another."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from instructseg.synthesis.pixels import StoredInstance, StoredPhoto
 from instructseg.synthesis.scene import Scene, SceneObject
 
 _MEETING_TIMES = (0.3, 0.7)  # earliest and latest time, 0..1, at which two objects pass one another
-_MIN_INSET = 0.45  # of an object's side: distance of its centre from the picture's edge, for objects that stay inside
-_MAX_GAP = 0.15  # of the picture: distance from the edge of an object that is outside
-_STOP_TIME = 0.4  # time, 0..1, at which an object that stops has covered its displacement
-_MAX_SCALE = 2.0  # of a cut-out's pixels
+_MIN_INSET = 0.45  # minimum distance of an object's centre from the picture's edge while inside, as a share of its side
+_MAX_GAP = 0.15  # maximum distance of an outside object from the picture's edge, as a share of the picture
+_STOP_TIME = 0.4  # time, 0..1, at which an object that stops has completed its displacement
+_MAX_SCALE = 2.0  # maximum upscaling of a cut-out
 
 
 @dataclass(frozen=True)
 class Trajectory:
     """A cut-out and its path.
 
-    `size` is its (height, width) in pixels in the middle of the clip, `start` its centre (x, y) at time 0 as shares of
-    the picture. Times are 0..1.
+    `size` is its (height, width) in pixels in the middle of the clip; `start` is its centre (x, y) at time 0 as shares
+    of the picture. Times are 0..1.
     """
 
     photo: StoredPhoto
@@ -45,7 +45,7 @@ class Trajectory:
         return self.start[0] + dx, self.start[1] + dy, self.motion.growth ** (time - 0.5)
 
     def paste_into(self, scene: Scene, time: float) -> SceneObject:
-        """Paste the cut-out at its position at `time`, in front of everything; without pixels when that is outside."""
+        """Paste the cut-out at its position at `time`, in front; if that is outside, the object has no pixels."""
         x, y, scale = self.position_at(time)
         size = max(4, round(self.size[0] * scale)), max(4, round(self.size[1] * scale))
         height, width = scene.image.shape[:2]
@@ -61,7 +61,7 @@ def draw_trajectory(
     rng: np.random.Generator,
     area_shares: tuple[float, float] = (0.02, 0.1),
 ) -> Trajectory:
-    """A random path that fits a motion, for a cut-out that covers a share of the picture within `area_shares`.
+    """A random path with the given motion, for a cut-out that covers a share of the picture within `area_shares`.
 
     `picture_size` is (height, width) in pixels.
     """
@@ -78,7 +78,7 @@ def draw_trajectory(
 
 
 def _across_edge(motion: ObjectMotion, sides: tuple[float, float], rng: np.random.Generator) -> ObjectMotion:
-    """The same motion with a displacement from wholly outside to wholly inside the picture, or back.
+    """The same motion with a displacement from completely outside to completely inside the picture, or vice versa.
 
     `sides` are the object's (width, height) as shares of the picture.
     """
@@ -91,7 +91,7 @@ def _across_edge(motion: ObjectMotion, sides: tuple[float, float], rng: np.rando
 
 
 def _start(step: float, side: float, motion: ObjectMotion, rng: np.random.Generator) -> float:
-    """The start of a path on one axis: its centre stays inside, or the path begins or ends beyond the edge."""
+    """The start of a path on one axis: the centre stays inside, or the path begins or ends outside the picture."""
     if motion.crosses_edge and abs(step) > side / 2:
         beyond = side / 2 + rng.uniform(0, max(1e-6, min(_MAX_GAP, abs(step) - side)))
         outside = -beyond if (step > 0) == motion.enters else 1 + beyond
@@ -102,7 +102,7 @@ def _start(step: float, side: float, motion: ObjectMotion, rng: np.random.Genera
 
 
 def crossing(trajectories: Sequence[Trajectory], rng: np.random.Generator) -> list[Trajectory]:
-    """The same trajectories, the second one shifted so that it meets the first; unchanged when that fits nowhere."""
+    """The same trajectories, the second shifted so that it meets the first; unchanged if there is no room for that."""
     first, second, *others = trajectories
     if not second.motion.direction or first.motion.crosses_edge or second.motion.crosses_edge:
         return list(trajectories)

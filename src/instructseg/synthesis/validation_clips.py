@@ -1,4 +1,4 @@
-"""Clips for evaluation: masks in every frame, one difficulty per clip, fixed by the seed."""
+"""Evaluation clips: masks in every frame, one difficulty per clip, determined by the seed."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from instructseg.types import Expression, InstancePhoto, Sample, Task
 
 CLIP_KINDS = ("apart", "crossing", "entering", "leaving", "covered")
 FRAMES = 20
-_MIN_AREA = 0.01  # of the picture, as for photos in the validation set
-_AREA_SHARES = (0.04, 0.12)  # of the picture that a moving object covers
-_MAX_ATTEMPTS = 400  # clips composed for one kind
-_TIMES = (0.5, 0.25, 0.75, 0.0, 1.0)  # moments at which expressions are derived
+_MIN_AREA = 0.01  # minimum area of a target as a share of the picture, as for validation photos
+_AREA_SHARES = (0.04, 0.12)  # range of the share of the picture that a moving object covers
+_MAX_ATTEMPTS = 400  # compositions per clip
+_TIMES = (0.5, 0.25, 0.75, 0.0, 1.0)  # times, 0..1, at which expressions are derived
 
 
 class ValidationClips(Sequence[Sample]):
-    """`count` clips of FRAMES frames, the kinds of CLIP_KINDS in turn, for referring video object segmentation.
+    """`count` clips of FRAMES frames for referring video object segmentation, cycling through CLIP_KINDS.
 
     apart, crossing: two objects of one noun move to opposite sides, in the second kind past one another; the
-    expressions are about their motion. entering, leaving: one object is outside the picture at first or in the end.
-    covered: an object that stands still is hidden for a while by another one. The `kind` of an expression is the
-    clip's; its `masks` are the visible part of the target in each frame.
+    expressions are about their motion. entering, leaving: one object is outside the picture at the start or the end.
+    covered: another object temporarily hides an object that does not move. The `kind` of an expression is the clip's;
+    its `masks` are the visible part of the target in each frame.
 
-    Clip i depends on the seed, i and the photos only; it is composed on access. `size` is the longest side of the
-    frames in pixels. Raises DataError when no photo has a countable instance, or, on access, when no clip of a kind
-    is found in 400 compositions.
+    Clip i depends only on the seed, i and the photos; it is composed on access. `size` is the longest side of the
+    frames in pixels. Raises DataError if no photo has a countable instance, or, on access, if none of 400 compositions
+    shows the kind's difficulty.
     """
 
     def __init__(self, photos: Sequence[InstancePhoto], count: int = 40, size: int = 384, seed: int = 0) -> None:
@@ -56,7 +56,9 @@ class ValidationClips(Sequence[Sample]):
 
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         indices = range(self.length)[index]
-        return [self._compose(each) for each in indices] if isinstance(indices, range) else self._compose(indices)
+        return (
+            [self._compose(position) for position in indices] if isinstance(indices, range) else self._compose(indices)
+        )
 
     def _compose(self, index: int) -> Sample:
         kind, rng = CLIP_KINDS[index % len(CLIP_KINDS)], np.random.default_rng((self.seed, index, 2))
@@ -68,7 +70,7 @@ class ValidationClips(Sequence[Sample]):
                     return sample
         raise DataError(
             f"no clip of kind {kind!r} found in {_MAX_ATTEMPTS} compositions; there may be too few instances to cut "
-            "out, add photos with whole objects"
+            "out: add photos with fully visible objects"
         )
 
     def _draw(self, kind: str, rng: np.random.Generator) -> ComposedClip | None:
@@ -114,14 +116,14 @@ def _is_new_noun(photo: StoredPhoto, instance: StoredInstance) -> bool:
 def _to_sample(
     name: str, kind: str, clip: ComposedClip, library: PhotoLibrary, rng: np.random.Generator
 ) -> Sample | None:
-    """The clip with expressions about its moving objects; None when it does not show what its kind requires."""
+    """The clip with expressions about its moving objects; None if it does not show the difficulty of its kind."""
     candidates = _candidates(clip, library)
-    targets = {"apart": [0, 1], "crossing": [0, 1], "covered": [0]}.get(kind, [0, 0])  # of the expressions, by number
+    targets = {"apart": [0, 1], "crossing": [0, 1], "covered": [0]}.get(kind, [0, 0])  # object of each expression
     chosen: list[tuple[int, CandidateExpression]] = []
     for number, target in enumerate(targets):
         expression_kind = "motion" if kind in ("apart", "crossing") or number == 1 else "unique"
         options = [
-            candidate for about, candidate in candidates if about == target and candidate.kind == expression_kind
+            candidate for moving, candidate in candidates if moving == target and candidate.kind == expression_kind
         ]
         if not options:
             return None
@@ -149,7 +151,7 @@ def _candidates(clip: ComposedClip, library: PhotoLibrary) -> list[tuple[int, Ca
         numbers = {id(obj): number for number, obj in enumerate(moment.moving)}
         expressions = motion_expressions(moment.whole, moment.motions, _MIN_AREA)
         referring = referring_expressions(moment.scene, vocabulary, _MIN_AREA)
-        for candidate in expressions + [each for each in referring if each.kind == "unique"]:
+        for candidate in expressions + [item for item in referring if item.kind == "unique"]:
             if len(candidate.targets) == 1 and id(candidate.targets[0]) in numbers:
                 number = numbers[id(candidate.targets[0])]
                 candidates.setdefault((number, candidate.phrases), (number, candidate))

@@ -1,4 +1,4 @@
-"""Samples for evaluation: whole photos as they are, with every kind of expression that they support."""
+"""Evaluation samples: uncropped photos with every kind of expression that they support."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from instructseg.types import InstancePhoto, Sample, Task
 _MAX_EXPRESSIONS = 10
 _MAX_PER_KIND = {"absent": 2, "function": _MAX_EXPRESSIONS}
 _MAX_OF_OTHER_KINDS = 3
-_MIN_AREA = 0.01  # of the picture that a target covers
+_MIN_AREA = 0.01  # minimum area of a target as a share of the picture
 
 
 def validation_samples(photos: Sequence[InstancePhoto], size: int, seed: int) -> list[Sample]:
-    """For each photo up to two samples: referring expressions (RES) and questions about use (ReasonSeg).
+    """Up to two samples per photo: referring expressions (RES) and questions about use (ReasonSeg).
 
-    Nothing is pasted, jittered or cropped: the photo is shown at longest side `size` in pixels. Targets cover at least
-    1 % of it. The choice of expressions depends on the seed and the photo's id; other photos of its dataset matter
-    only through their nouns, which make up the vocabulary.
+    Nothing is pasted, jittered or cropped; photos are shrunk to a longest side of at most `size` pixels. Targets cover
+    at least 1 % of the photo. The choice of expressions depends on the seed, the photo's id and the vocabulary, which
+    consists of the nouns of all photos of its dataset.
     """
     stored = [store_photo(photos[index], size) for index in range(len(photos))]
     nouns: dict[str, set[str]] = {}
@@ -48,17 +48,17 @@ def validation_samples(photos: Sequence[InstancePhoto], size: int, seed: int) ->
 
 
 def _choose(candidates: Sequence[CandidateExpression], rng: np.random.Generator) -> list[CandidateExpression]:
-    """Up to ten expressions: the kinds in turn, one of each at a time, of different nouns where possible."""
+    """Up to ten expressions: round-robin over the kinds, with different nouns where possible."""
     by_kind: dict[str, list[CandidateExpression]] = {}
     for index in rng.permutation(len(candidates)):
         by_kind.setdefault(candidates[index].kind, []).append(candidates[index])
     columns = [_varied(by_kind[kind])[: _MAX_PER_KIND.get(kind, _MAX_OF_OTHER_KINDS)] for kind in sorted(by_kind)]
-    in_turn = [column[row] for row in range(_MAX_EXPRESSIONS) for column in columns if row < len(column)]
-    return in_turn[:_MAX_EXPRESSIONS]
+    interleaved = [column[row] for row in range(_MAX_EXPRESSIONS) for column in columns if row < len(column)]
+    return interleaved[:_MAX_EXPRESSIONS]
 
 
 def _varied(candidates: Sequence[CandidateExpression]) -> list[CandidateExpression]:
-    """One expression per noun first, without those that repeat a noun and its targets unless they are questions."""
+    """One expression per noun first; expressions that repeat a noun and its targets are dropped, except questions."""
     meanings: list[tuple[str, tuple[int, ...]]] = []
     first, later = [], []
     for candidate in candidates:

@@ -20,15 +20,15 @@ from instructseg.synthesis.trajectories import Trajectory, crossing, draw_trajec
 from instructseg.types import Expression, Sample, Task
 
 _STATIC_KINDS = ("unique", "color", "plural", "absent")  # true in every frame; positions and sizes change over time
-_KEY_TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the key frame: with 3 or 5 frames each of these is a frame's time
-_CROSSING_PROBABILITY = 0.4  # of two objects passing one another
-_SAME_NOUN_PROBABILITY = 0.65  # of moving objects that share a noun: only their motion tells them apart
+_KEY_TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)  # times of the key frame: with 5 frames, each is the time of a frame
+_CROSSING_PROBABILITY = 0.4  # that two objects pass one another
+_SAME_NOUN_PROBABILITY = 0.65  # that the moving objects share a noun: only their motion distinguishes them
 
 
 def compose_clip(
     library: PhotoLibrary, photo: StoredPhoto, name: str, frames: int, config: ComposeConfig, rng: np.random.Generator
 ) -> Sample | None:
-    """A clip of `frames` frames, sample id `name`, with expressions for its key frame; None when none is true."""
+    """A clip of `frames` frames with sample id `name` and expressions for its key frame; None if it supports none."""
     view = inset_view(photo, config.size, rng)
     trajectories = _draw_trajectories(library, photo, view.size, rng)
     if not trajectories:
@@ -77,9 +77,9 @@ def _candidates(
 def _choose(
     candidates: Sequence[CandidateExpression], count: int, rng: np.random.Generator
 ) -> list[CandidateExpression]:
-    """Up to `count` expressions of different meanings, those about motion first.
+    """Up to `count` expressions with different meanings, those about motion first.
 
-    At most a quarter have no target, and one more if it is about a hidden object.
+    At most a quarter have no target, plus one more about a hidden object.
     """
     delays = {"motion": 0.0, "hidden": 0.4}
     order = sorted(
@@ -106,7 +106,7 @@ def _expression(
     frame_objects: Sequence[Sequence[SceneObject]],
     rng: np.random.Generator,
 ) -> Expression:
-    """The expression with its mask in the key frame, and in every frame where the moving objects determine it.
+    """The expression with its mask in the key frame, and with masks in all frames if the moving objects determine them.
 
     `key_objects` are the moving objects in the key frame, `frame_objects` those in each frame, in the same order.
     """
@@ -132,5 +132,5 @@ def _draw_trajectories(
             break
         noun = drawn[1].name if same_noun else None
         trajectories.append(draw_trajectory(*drawn, ObjectMotion.draw(rng), size, rng))
-    passes = len(trajectories) > 1 and rng.random() < _CROSSING_PROBABILITY
-    return crossing(trajectories, rng) if passes else trajectories
+    crosses = len(trajectories) > 1 and rng.random() < _CROSSING_PROBABILITY
+    return crossing(trajectories, rng) if crosses else trajectories

@@ -1,7 +1,7 @@
-"""LoRA adapters of the language model on disk, in peft's own format: other tools read them, and we read theirs.
+"""LoRA adapters of the language model on disk, in peft's format, which makes them exchangeable with other tools.
 
-The modules that were trained in full may lie beside them, in a file of ours that peft ignores. With both, a fine-tuned
-model is its base model plus a few megabytes.
+Modules that were trained in full are stored beside them, in a file that peft ignores. Together they describe a
+fine-tuned model as its base model plus a few megabytes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from instructseg.model.modeling import InstructSegModel
 
 WEIGHTS = "adapter_model.safetensors"
 PARTS = "trained_parts.safetensors"
-PREFIX = "base_model.model."  # how peft names the model it wraps: here the language model
+PREFIX = "base_model.model."  # peft's prefix for the model it wraps, here the language model
 
 
 def save_adapters(model: InstructSegModel, directory: Path, base: str | None = None, parts: Sequence[str] = ()) -> None:
     """Write the adapters that `add_lora` added; `base` names the model they belong to.
 
-    `parts`: names of parameters outside the language model that were trained in full; they are written beside them.
-    Raises CheckpointError when there are no adapters.
+    `parts`: names of parameters outside the language model that were trained in full; they are written too.
+    Raises CheckpointError if there are no adapters.
     """
     from peft import get_peft_model_state_dict
 
@@ -47,7 +47,7 @@ def save_adapters(model: InstructSegModel, directory: Path, base: str | None = N
 def load_adapters(model: InstructSegModel, directory: Path) -> None:
     """Add saved adapters to a language model that has none, and restore the modules trained with them, in place.
 
-    Raises CheckpointError when they cannot be read or do not fit.
+    Raises CheckpointError if they cannot be read or do not fit.
     """
     from peft import LoraConfig, PeftConfig, inject_adapter_in_model, set_peft_model_state_dict
 
@@ -56,7 +56,7 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
         state = load_file(directory / WEIGHTS)
         parts = load_file(directory / PARTS) if (directory / PARTS).is_file() else {}
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{directory} holds no readable adapters: {error}") from error
+        raise CheckpointError(f"{directory} has no readable adapters: {error}") from error
     if not isinstance(config, LoraConfig):
         raise CheckpointError(f"{directory}: expected LoRA adapters, got {config.peft_type}")
     try:
@@ -73,8 +73,8 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
 
 
 def _restore_parts(model: InstructSegModel, parts: dict[str, torch.Tensor], directory: Path) -> None:
-    own = dict(model.named_parameters())
+    parameters = dict(model.named_parameters())
     for name, value in parts.items():
-        if name not in own or own[name].shape != value.shape:
+        if name not in parameters or parameters[name].shape != value.shape:
             raise CheckpointError(f"the trained parts in {directory} do not fit this model, first at {name}")
-        own[name].data.copy_(value)
+        parameters[name].data.copy_(value)

@@ -17,9 +17,9 @@ LAST, PREVIOUS = "last.pt", "previous.pt"
 
 
 def save(directory: Path, state: dict[str, Any]) -> None:
-    """Write `state` and the random states; a failure (a full disk, a kill) leaves the last good checkpoint.
+    """Write `state` and the random states; a failure (full disk, killed process) leaves the last checkpoint intact.
 
-    Raises CheckpointError when it cannot be written.
+    Raises CheckpointError if it cannot be written.
     """
     unfinished = directory / "unfinished.pt"
     try:
@@ -27,21 +27,21 @@ def save(directory: Path, state: dict[str, Any]) -> None:
         with unfinished.open("wb") as file:
             torch.save(state | {"random": random_states()}, file)
             file.flush()
-            os.fsync(file.fileno())  # a rename must not reach the disk before the file's content
+            os.fsync(file.fileno())  # the content must reach the disk before the rename
         if (directory / LAST).exists():
             os.replace(directory / LAST, directory / PREVIOUS)
         os.replace(unfinished, directory / LAST)
     except (OSError, RuntimeError) as error:
         unfinished.unlink(missing_ok=True)
         raise CheckpointError(
-            f"cannot write a checkpoint to {directory}: {error}; free some space; the last one is kept"
+            f"cannot write a checkpoint to {directory}: {error}; free some space (the last checkpoint is kept)"
         ) from error
 
 
 def load(directory: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, or None if there is none; restores the random states.
+    """The newest readable checkpoint, or None if there is none; restores the random states.
 
-    Raises CheckpointError when there are checkpoints and none can be read: starting afresh would overwrite them.
+    Raises CheckpointError if there are checkpoints but none can be read: starting from scratch would overwrite them.
     """
     existing = [directory / name for name in (LAST, PREVIOUS) if (directory / name).exists()]
     for path in existing:
@@ -53,7 +53,7 @@ def load(directory: Path) -> dict[str, Any] | None:
         return state
     if existing:
         names = " and ".join(path.name for path in existing)
-        raise CheckpointError(f"{names} in {directory} cannot be read; move them away to start the run afresh")
+        raise CheckpointError(f"{names} in {directory} cannot be read; move them away to start from scratch")
     return None
 
 

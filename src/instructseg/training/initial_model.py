@@ -1,4 +1,4 @@
-"""The model that a run starts from and its processor: a saved one, or a preset built on pretrained parts."""
+"""The initial model of a run and its processor: a saved model, or a preset built on pretrained parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from instructseg.training.recipe import ModelRecipe, Recipe
 
 
 def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A saved model, or a preset on pretrained parts. Raises RecipeError for a preset without and for unfit changes."""
+    """A saved model, or a preset with pretrained parts. Raises RecipeError for other presets and invalid changes."""
     if recipe.model.init:
         return _from_saved(recipe.model)
     if recipe.model.preset != "nano":
@@ -33,7 +33,7 @@ def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]
 
 
 def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A saved model with the recipe's changes: weights that still fit are kept, other modules start fresh."""
+    """A saved model with the recipe's changes: weights that still fit are kept, new modules are initialized."""
     folder = find_checkpoint(recipe.init or "")
     processor = InstructSegProcessor.from_pretrained(folder)
     if not recipe.config:
@@ -42,7 +42,7 @@ def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProce
         config = _change(InstructSegConfig.from_pretrained(folder).to_dict(), recipe.config)
         try:
             model = InstructSegModel.from_pretrained(folder, config=config)
-        except RuntimeError as error:  # sizes that differ
+        except RuntimeError as error:  # shape mismatch
             reason = " ".join(str(error).split())
             raise RecipeError(f"the weights of {recipe.init} do not fit model.config: {reason:.300}") from error
         processor = InstructSegProcessor.for_config(config, processor.tokenizer)
@@ -51,7 +51,7 @@ def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProce
 
 
 def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:
-    """Fresh weights for these modules, in place; one that the configuration leaves out is skipped."""
+    """Reinitialize these modules, in place; modules that the configuration disables are skipped."""
     config = model.config
     assert isinstance(config, InstructSegConfig)
     fresh = InstructSegModel(config) if names else None
@@ -65,7 +65,7 @@ def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:
 
 
 def build_config(recipe: ModelRecipe) -> InstructSegConfig:
-    """The preset with the recipe's changes. Raises RecipeError for unknown fields and unfit values."""
+    """The preset with the recipe's changes. Raises RecipeError for unknown fields and invalid values."""
     return _change(getattr(presets, recipe.preset)().to_dict(), recipe.config)
 
 
@@ -74,7 +74,7 @@ def _change(tree: dict[str, Any], changes: dict[str, Any]) -> InstructSegConfig:
     try:
         return InstructSegConfig.from_dict(tree)
     except (StrictDataclassError, ValueError) as error:
-        raise RecipeError(f"model.config does not fit the model: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"model.config is invalid: {' '.join(str(error).split())}") from error
 
 
 def _hint(key: str, tree: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The model with its loss as one module: distributed wrappers need one forward per batch."""
+"""The model with its loss as one module, since distributed wrappers expect one forward per batch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from instructseg.training.recipe import LossRecipe
 
 
 class Objective(nn.Module):
-    """Loss of one piece of a batch, and its weighted terms without gradients; pieces add up to the whole batch.
+    """The loss of a micro-batch and its weighted terms, detached; losses of micro-batches add up to the batch's loss.
 
-    Every term is a sum over the piece divided by the normalizers of the whole batch, and random points depend on the
-    generator alone, not on the rows. So the sum over pieces, on one process or on several, is the loss of the batch
-    computed at once, up to rounding.
+    Every term is a sum over the micro-batch divided by the normalizers of the whole batch. Random points depend only on
+    the generator, not on the rows. The sum over the micro-batches of all processes is therefore the loss of the whole
+    batch, up to rounding.
     """
 
     def __init__(self, model: InstructSegModel) -> None:
@@ -35,10 +35,10 @@ class Objective(nn.Module):
         """Loss, a scalar, and its terms by name.
 
         Args:
-            inputs: the piece's inputs.
-            targets: the piece's ground truth; None for conversations.
-            normalizers: of the whole batch.
-            seed: the step's seed, the same for all pieces.
+            inputs: inputs of the micro-batch.
+            targets: ground truth of the micro-batch; None for conversations.
+            normalizers: normalizers of the whole batch.
+            seed: the step's seed, the same for all micro-batches.
         """
         if targets is None:
             loss, parts = self._conversation_loss(inputs, normalizers)
@@ -62,8 +62,8 @@ class Objective(nn.Module):
 
 
 def use_loss(model: InstructSegModel, loss: LossRecipe) -> None:
-    """Set the criterion that a recipe describes."""
+    """Set the model's criterion to the one that a recipe describes."""
     model.criterion = type(model.criterion)(
         loss.weights, loss.num_points, loss.oversample, loss.importance, shared_points,
-        cast(ScoreTarget, loss.score_target),  # the recipe has checked it
+        cast(ScoreTarget, loss.score_target),  # validated by the recipe
     )  # fmt: skip

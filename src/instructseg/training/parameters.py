@@ -1,4 +1,4 @@
-"""Which parameters train: encoders frozen, LoRA on the language model, everything else in full (section 3.1)."""
+"""The trainable parameters: encoders frozen, LoRA on the language model, all other modules in full (section 3.1)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def merge_lora(model: InstructSegModel) -> None:
 def choose_trainable(model: InstructSegModel, train: Sequence[str] = ()) -> dict[str, list[str]]:
     """Set requires_grad of every parameter; returns group -> parameter names.
 
-    `train` names the modules (or parameters) that train in full; empty: all but encoders and language model. Word
-    embeddings and the output head stay frozen too, unlike in the released training. Raises RecipeError for a name that
-    is no part of the model, or of a part that always stays frozen.
+    `train` names the modules (or parameters) that are trained in full; empty: all but encoders and language model. Word
+    embeddings and the output head are frozen too, unlike in the released training. Raises RecipeError for a name that
+    is not a module of the model, or is always frozen.
     """
-    own = _own_parts(model)
-    unknown = [name for name in train if name not in own]
+    trainable = _trainable_modules(model)
+    unknown = [name for name in train if name not in trainable]
     if unknown:
-        raise RecipeError(f"expected model.train to name parts among {', '.join(own)}; got {unknown[0]!r}")
+        raise RecipeError(f"model.train: expected names among {', '.join(trainable)}; got {unknown[0]!r}")
     encoders = {id(parameter) for encoder in model.encoders for parameter in encoder.parameters()}
     groups: dict[str, list[str]] = {
         "trained": [], "lora": [], "frozen encoder": [], "frozen language model": [], "frozen by the recipe": [],
@@ -60,14 +60,14 @@ def choose_trainable(model: InstructSegModel, train: Sequence[str] = ()) -> dict
     return groups
 
 
-def _own_parts(model: InstructSegModel) -> list[str]:
-    """The model's parts other than its encoders and language model."""
+def _trainable_modules(model: InstructSegModel) -> list[str]:
+    """The top-level modules and parameters other than encoders and language model."""
     names = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
     return [name for name in names if name not in ("backbone", "language_model", "lm_head")]
 
 
 class MovingAverage:
-    """Exponential moving average of the trained parameters; `swap` exchanges it with the current ones.
+    """Exponential moving average of the trained parameters; `swap` exchanges it with the current values.
 
     The decay, 0 to 1, grows with the step: min(decay, (1 + step) / (10 + step)), so that the average forgets the
     initial weights.
@@ -80,7 +80,7 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        # torch's stubs leave out what they call private; a loop over lerp_ takes far longer for many small tensors.
+        # The foreach version is far faster than a loop over lerp_ for many small tensors; torch's stubs omit it.
         parameters = [parameter.detach() for parameter in self.parameters]
         torch._foreach_lerp_(self.shadow, parameters, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 

@@ -1,4 +1,4 @@
-"""The recipe of a training run: one schema, read from YAML, changed by key=value; unknown keys are refused."""
+"""The recipe of a training run: one schema, read from YAML, with key=value overrides; unknown keys are rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from instructseg.training.recipe_files import apply_override, find_recipe, read_
 Tracker = Literal[
     "tensorboard", "wandb", "trackio", "comet_ml", "aim", "mlflow", "clearml", "dvclive", "swanlab"
 ]  # fmt: skip
-"""The experiment trackers that accelerate drives."""
+"""The experiment trackers that accelerate supports."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,9 +34,9 @@ class ModelRecipe:
     """Saved model to continue from: a name ("nano"), a folder or a Hugging Face hub id."""
     config: dict[str, Any] = field(default_factory=dict)
     """Changes to the configuration of the preset or of the saved model, nested as in its config.json, e.g.
-    {decoder_config: {pixel_layers: 3}}. Weights of a saved model are kept where they fit; new modules start fresh."""
+    {decoder_config: {pixel_layers: 3}}. Weights of a saved model are kept where they fit; others are initialized."""
     fresh: tuple[str, ...] = ()
-    """Modules of a saved model whose weights are initialized anew, e.g. [perceiver]."""
+    """Modules of a saved model to reinitialize, e.g. [perceiver]."""
     train: tuple[str, ...] = ()
     """Modules trained in full, e.g. [mask_decoder]. Empty: all but encoders and language model (section 3.1)."""
 
@@ -52,7 +52,7 @@ class LoraRecipe:
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability, 0 to below 1, of dropping an input of an adapter during training."""
     targets: tuple[str, ...] = ("q_proj", "v_proj")
-    """Names of the linear layers of the language model that get an adapter."""
+    """Names of the language model's linear layers that get an adapter."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -63,25 +63,25 @@ class SourceRecipe:
     """"composed" or "composed_clips" (composed from the instance masks of the data section), or a dataset of
     `instructseg data list`."""
     split: str = "train"
-    """Split of the dataset. "all": data without a published split, whose validation share is left out."""
+    """Split of the dataset. "all": data without a published split; its validation share is held out."""
     ratio: float = Field(default=1.0, ge=0)
-    """Share of the batches, relative to the other sources, 0 or more and exact. 0 leaves the source out."""
+    """Relative share of the batches, 0 or more; the shares are exact. 0 disables the source."""
     root: str = ""
     """Folder of the dataset, relative to data.root. Empty: data.root itself."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Options of the dataset's reader. Composed sources have one, the task to restrict them to: {task: reason_seg}."""
+    """Options of the dataset's reader. Composed sources have one option, a task, e.g. {task: reason_seg}."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class DataRecipe:
-    """Where the data is and how samples are made from it. Relative paths are relative to `root`.
+    """The location of the data and how samples are made from it. Relative paths are relative to `root`.
 
-    Photos whose id falls in the validation share (by a hash of the id) are never trained on; the same holds for the
-    samples of your own data (sources whose split is "all").
+    Photos whose id falls in the validation share (by a hash of the id) are never used for training. The same holds for
+    the samples of your own data (sources whose split is "all").
     """
 
     root: str = "."
-    """Folder that holds the datasets."""
+    """Folder that contains the datasets."""
     coco: tuple[dict[str, str], ...] = ()
     """COCO instance files to compose from: list of {annotations: FILE, images: FOLDER}."""
     label_maps: tuple[dict[str, str], ...] = ()
@@ -93,7 +93,7 @@ class DataRecipe:
     validation: tuple[SourceRecipe, ...] = ()
     """Sources that are scored in addition to the validation share of the training sources."""
     validation_percent: int = Field(default=20, ge=0, le=100)
-    """Percentage of the photos, 0 to 100, that is held out for validation."""
+    """Percentage of the photos, 0 to 100, held out for validation."""
     compose: dict[str, Any] = field(default_factory=dict)
     """Fields of `synthesis.composer.ComposeConfig`."""
     expressions: int = Field(default=4, ge=1)
@@ -101,7 +101,7 @@ class DataRecipe:
     max_tokens: int = Field(default=2048, ge=1)
     """Maximum length of a conversation in tokens, image included; later turns are left out."""
     workers: int = Field(default=1, ge=0)
-    """Number of processes that load data. 0: the training process loads it itself."""
+    """Number of data-loading processes. 0: load data in the training process."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -113,7 +113,7 @@ class LossRecipe:
     num_points: int = Field(default=12544, ge=1)
     """Points per mask on which mask losses and matching costs are computed (112 x 112 in the released code)."""
     oversample: float = Field(default=3.0, ge=1)
-    """Points drawn per point kept when the most uncertain ones are selected, 1 or more."""
+    """Number of candidate points drawn per point selected by uncertainty, 1 or more."""
     importance: float = Field(default=0.75, ge=0, le=1)
     """Share of the points, 0 to 1, selected by uncertainty; the others are drawn uniformly."""
     score_target: Literal["matched", "iou", "present_iou"] = "matched"
@@ -136,7 +136,7 @@ class Recipe:
     batch_photos: int = Field(default=4, ge=1)
     """Samples per step (photos, clips or conversations) with all their expressions, over all processes together."""
     accumulate: int = Field(default=1, ge=1)
-    """Micro-batches into which each process splits its share of a batch; saves memory, the result stays the same."""
+    """Micro-batches into which each process splits its share of a batch: less memory, same result."""
     gradient_checkpointing: bool = False
     """Recompute the language model's activations in the backward pass instead of storing them: less memory, slower."""
     learning_rate: float = Field(default=4e-5, ge=0)
@@ -182,9 +182,9 @@ class Recipe:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides such as "steps=100" or "data.root=/datasets", whose values are YAML.
 
-    `name` is that of a packaged recipe ("nano") or a path, see `find_recipe`. A path as the whole data section,
-    "data=my_coco.json", stands for your own data, see `data_section`.
-    Raises RecipeError with one line for each key that is unknown or has an unfit value.
+    `name` is that of a packaged recipe ("nano") or a path, see `find_recipe`. A path in place of the
+    data section, "data=my_coco.json", selects your own data, see `data_section`.
+    Raises RecipeError with one line per key that is unknown or has an invalid value.
     """
     tree = _current_names(read_yaml(find_recipe(name)))
     for override in overrides:
@@ -196,12 +196,12 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(tree: object) -> Recipe:
-    """A plain tree as a recipe; keys that older versions of the package used are accepted. Raises RecipeError."""
+    """A plain tree as a recipe; key names of older versions of the package are accepted. Raises RecipeError."""
     return check(Recipe, _current_names(tree))
 
 
 def _current_names(tree: Any) -> Any:
-    """The tree with old key names replaced by today's. Raises RecipeError where both names are given."""
+    """The tree with old key names replaced by current ones. Raises RecipeError if both names of a key are given."""
     try:
         return modern_recipe(tree) if isinstance(tree, dict) else tree
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Plain trees (from YAML) checked against pydantic dataclasses; every error becomes one line that names its key."""
+"""Validation of plain trees (from YAML) by pydantic dataclasses; every error becomes one line that names its key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from instructseg.errors import RecipeError
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-"""Configuration of every section: unknown keys are refused, and the docstring below a field describes it."""
+"""Configuration of every section: unknown keys are rejected, and the docstring below a field is its description."""
 
 Section = TypeVar("Section")
 _EXPECTED = {
@@ -28,9 +28,9 @@ _EXPECTED = {
 
 
 def check(kind: type[Section], tree: object) -> Section:
-    """The tree as an instance of the pydantic dataclass `kind`, in strict mode: text is no number, true is no 1.
+    """The tree as an instance of the pydantic dataclass `kind`, in strict mode: "1" and true are not numbers.
 
-    Raises RecipeError with one line for each key that is unknown, missing or has an unfit value.
+    Raises RecipeError with one line per key that is unknown, missing or has an invalid value.
     """
     try:
         return TypeAdapter(kind).validate_json(json.dumps(tree, default=str), strict=True)
@@ -40,7 +40,7 @@ def check(kind: type[Section], tree: object) -> Section:
 
 
 def json_schema(kind: type) -> dict[str, Any]:
-    """JSON schema of a section with descriptions, ranges and defaults, as editors read it."""
+    """JSON schema of a section with descriptions, ranges and defaults, for editors."""
     return TypeAdapter(kind).json_schema()
 
 
@@ -51,7 +51,7 @@ def _line(kind: type, error: Mapping[str, Any]) -> str:
         case "unexpected_keyword_argument":
             return f"unknown key {_path(error['loc'])}; {_near(last, _known(kind, section))}"
         case "missing":
-            return f"{_path(section) or 'the recipe'}: the key {last} is missing; add it"
+            return f"{_path(section) or 'the recipe'}: missing key {last}; add it"
         case "value_error":
             return f"{_path(error['loc'])}: {error['ctx']['error']}".removeprefix(": ")
         case name:

@@ -1,4 +1,4 @@
-"""Recipe files: where they are, how their YAML is read, and how key=value overrides change them."""
+"""Recipe files: their locations, their YAML, and key=value overrides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that also reads 1e-4 as a number, as YAML 1.2 does; YAML 1.1 takes it for text."""
+    """SafeLoader that also reads 1e-4 as a number, as YAML 1.2 does; in YAML 1.1 it is text."""
 
 
 _Loader.add_implicit_resolver(
@@ -27,8 +27,8 @@ _Loader.add_implicit_resolver(
 def find_recipe(name: str | Path) -> Path:
     """The file of a recipe: a packaged one by its bare name ("nano", "table6", "accelerate/ddp"), or a path.
 
-    A file wins over a packaged recipe of the same name only if it ends in .yaml. Names may also be spelled with
-    the folder in which they used to be, "recipes/nano.yaml", from anywhere. Raises RecipeError when there is none.
+    A file takes precedence over a packaged recipe of the same name only if it ends in .yaml. Former paths such as
+    "recipes/nano.yaml" also find the packaged recipe. Raises RecipeError if there is none.
     """
     path, packaged = Path(name), _packaged()
     bare = path.with_suffix("").as_posix().removeprefix("recipes/") if path.suffix == ".yaml" else path.as_posix()
@@ -43,17 +43,17 @@ def find_recipe(name: str | Path) -> Path:
         hint = f"; did you mean the packaged recipe {path.stem}?" if path.stem in packaged else ""
         raise RecipeError(f"the recipe {path} does not exist{hint}")
     near = difflib.get_close_matches(bare, packaged, n=1)
-    hint = f"did you mean {near[0]}?" if near else "give one of them, or the path of a .yaml file"
+    hint = f"did you mean {near[0]}?" if near else "choose one of them, or give the path of a .yaml file"
     raise RecipeError(f"there is no recipe {bare!r} among {', '.join(_bare_names())}; {hint}")
 
 
 def recipe_name(path: Path) -> str:
-    """The bare name of a packaged recipe, "paper" for example; other paths as they are."""
+    """The bare name of a packaged recipe, e.g. "paper"; other paths unchanged."""
     return path.relative_to(RECIPES).with_suffix("").as_posix() if path.is_relative_to(RECIPES) else str(path)
 
 
 def _packaged() -> dict[str, Path]:
-    """Every name of the packaged files; tables and their base have the folder's name in front or, if unique, not."""
+    """Name -> path of the packaged files; ablation tables are also listed without their folder."""
     files = {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in RECIPES.rglob("*.yaml")}
     tables = {path.stem: path for path in RECIPES.glob("ablations/table*.yaml")}
     return files | tables

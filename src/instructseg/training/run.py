@@ -1,9 +1,9 @@
-"""The training loop: `Run._loop` is the list of what happens in one step.
+"""The training loop; `Run._loop` shows the order of operations in one step.
 
 mixture -> collate (processor) -> model with targets -> weighted losses -> AdamW, one cosine schedule.
 
-By `accelerate launch` the same loop runs in several processes: each computes its share of every batch, gradients are
-averaged over them, and the first one writes logs, checkpoints and pictures.
+With `accelerate launch` the same loop runs in several processes: each computes its share of every batch, gradients are
+averaged over processes, and the first process writes logs, checkpoints and plots.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LOG_EVERY = 10
 
 
 def train_from_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Path:
-    """Train by a recipe, given by name or path, and resume from its last checkpoint; returns the model's folder."""
+    """Train with a recipe, given by name or path, resuming from the last checkpoint; returns the model's folder."""
     return Run(load_recipe(recipe, overrides)).train()
 
 
@@ -112,7 +112,7 @@ class Run:
         if recipe.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.model.to(self.accelerator.device).train()  # pyright: ignore[reportArgumentType] transformers wraps `to` without its self
-        if not self.accelerator.is_fsdp2:  # which accepts contiguous parameters only
+        if not self.accelerator.is_fsdp2:  # FSDP2 accepts only contiguous parameters
             self.model.backbone.to(memory_format=torch.channels_last)
 
     def _prepare_optimizer(self) -> None:
@@ -141,7 +141,7 @@ class Run:
         )  # fmt: skip
 
     def _open_data(self) -> Iterator[Sequence[Batch]]:
-        """The remaining batches; also opens the validation samples and the reports where this process needs them."""
+        """The remaining batches; also opens the validation samples and the reporter if this process needs them."""
         recipe, references = self.recipe, self.model.config.num_reference_frames
         mixture = open_mixture(recipe.data, references, recipe.batch_photos, recipe.steps, recipe.seed)
         if self.main or self.state_manager.collective:
@@ -181,7 +181,7 @@ class Run:
             self.average.swap()
 
     def _checkpoint_is_due(self, saved: float) -> bool:
-        """Whether it is time for a checkpoint: the first process decides where all must save together."""
+        """Whether a checkpoint is due; if saving is collective, the first process decides for all."""
         if self.step == self.recipe.steps:
             return True
         due = time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes
@@ -208,7 +208,7 @@ class Run:
     def _export(self) -> Path:
         """Save the averaged model with its adapters merged, ready for `Segmenter.load`.
 
-        A run that started from a saved model also saves what it adds to that model, for `instructseg merge`.
+        A run that started from a saved model also saves its difference to that model, for `instructseg merge`.
         """
         directory = self.output / "model"
         if self.average:

@@ -1,4 +1,4 @@
-"""Learning rate and random seed of a step; both depend on its number alone."""
+"""Learning rate and random seed of a step; both depend only on its number."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
-    """Seed of a step, so that a resumed run draws the same numbers; equal in all processes unless one is given."""
+    """Seed of a step, the same in a resumed run; equal in all processes unless `process` is given."""
     return seed * 1_000_003 + step + process * 1_000_000_007

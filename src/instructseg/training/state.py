@@ -1,4 +1,4 @@
-"""The part of a checkpoint beside weights and optimizer, and restoring it: every name must fit, none is skipped."""
+"""The entries of a checkpoint besides weights and optimizer; restoring is strict: every name must match."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from instructseg.training.logging.progress import StepWindow
 from instructseg.training.parameters import MovingAverage
 from instructseg.training.recipe import Recipe, parse_recipe
 
-# Keys that may differ between two starts of a run without changing what is learned.
+# Keys that may change when a run resumes, without affecting the result.
 NEUTRAL_KEYS = {"output", "threads", "checkpoint_minutes", "validate_every", "validation_photos", "report",
                 "accumulate", "gradient_checkpointing", "data.workers", "data.root"}  # fmt: skip
 
 
 @dataclass
 class Progress:
-    """Progress of a run: steps done, instructions used, seconds of computing, and sums for the next log line."""
+    """Progress of a run: completed steps, instructions used, compute time in seconds, sums for the next log line."""
 
     step: int = 0
     instructions: int = 0
@@ -31,7 +31,7 @@ class Progress:
 
 
 def capture(recipe: Recipe, progress: Progress, average: MovingAverage | None) -> dict[str, Any]:
-    """A checkpoint's entries beside weights and optimizer; `checkpoint.save` adds the random states."""
+    """A checkpoint's entries besides weights and optimizer; `checkpoint.save` adds the random states."""
     return {
         "step": progress.step, "instructions": progress.instructions, "seconds": progress.seconds,
         "window": progress.window.state(),
@@ -43,12 +43,12 @@ def capture(recipe: Recipe, progress: Progress, average: MovingAverage | None) -
 def restore(
     state: Mapping[str, Any], progress: Progress, trained: Mapping[str, nn.Parameter], average: MovingAverage | None
 ) -> None:
-    """Restore in place everything but weights and optimizer. Raises CheckpointError naming what does not fit."""
+    """Restore, in place, all but weights and optimizer. Raises CheckpointError naming the mismatch."""
     _check_fit(state["trained"], trained)
     if bool(state["average"]) != bool(average):
         with_average = "with" if state["average"] else "without"
         raise CheckpointError(
-            f"the checkpoint was made {with_average} a moving average of the weights; set ema_decay as it was"
+            f"the checkpoint was saved {with_average} a moving average of the weights; restore the original ema_decay"
         )
     if average:
         for shadow, saved in zip(average.shadow, state["average"], strict=True):
@@ -62,32 +62,32 @@ def _check_fit(saved: Mapping[str, Tensor], trained: Mapping[str, nn.Parameter])
     problems = [
         f"{len(names)} {problem}, first {names[0]}"
         for names, problem in (
-            (missing, "trained parameters are not in it"),
-            (extra, "of its parameters are not trained now"),
+            (missing, "trained parameters are missing from it"),
+            (extra, "of its parameters are not trained in this run"),
         )
         if names
     ]
     problems += [
-        f"shape mismatch of {name}: {tuple(saved[name].shape)} in it, {tuple(trained[name].shape)} now"
+        f"shape mismatch of {name}: {tuple(saved[name].shape)} in it, {tuple(trained[name].shape)} in this run"
         for name in trained
         if name in saved and saved[name].shape != trained[name].shape
     ][:1]
     if not problems and list(saved) != list(trained):  # the optimizer's state is matched by position
-        problems = ["its parameters are in another order, as another version of the package writes them"]
+        problems = ["its parameters are in a different order, from another version of the package"]
     if problems:
         raise CheckpointError(
-            f"the checkpoint does not fit this run: {'; '.join(problems)}; start in another output folder, or with the "
-            "recipe of the checkpoint (recipe.yaml beside it)"
+            f"the checkpoint does not fit this run: {'; '.join(problems)}; use another output folder, or the recipe "
+            "of the checkpoint (recipe.yaml in the output folder)"
         )
 
 
 def changed_keys(before: str, now: Recipe) -> list[str]:
-    """Keys of the recipe, e.g. "loss.num_points", that change what is learned and differ from a checkpoint's recipe.
+    """Keys of the recipe, e.g. "loss.num_points", that affect the result and differ from a checkpoint's recipe.
 
-    `before` is the recipe as YAML. Keys that it lacks because they are younger count with their defaults.
+    `before` is that recipe as YAML. Keys that were added later have their defaults.
     """
     tree = yaml.safe_load(before)
-    with suppress(RecipeError):  # a recipe with keys that no longer exist is compared as it is
+    with suppress(RecipeError):  # a recipe with removed keys is compared unparsed
         tree = parse_recipe(tree).as_tree()
     old, new = _flatten(tree), _flatten(yaml.safe_load(now.as_yaml()))
     absent = object()

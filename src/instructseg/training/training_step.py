@@ -1,4 +1,4 @@
-"""One optimizer step: the gradient of a batch, computed in micro-batches on every process, and the update."""
+"""One optimizer step: the gradient of a batch, accumulated over micro-batches and processes, and the update."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from instructseg.training.schedule import learning_rate, step_seed
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """Calling it with a step's number and this process's micro-batches makes the step.
+    """Called with a step's number and this process's micro-batches, performs the step.
 
     Returns the weighted loss terms and the number of instructions of the whole batch, the same in every process.
-    Raises InputError when the loss is not finite.
+    Raises InputError if the loss is not finite.
     """
 
     recipe: Recipe
@@ -61,12 +61,12 @@ class TrainingStep:
                 f"expected a finite loss, got {loss.item()} at step {step} on the samples {names}; check them, "
                 "or lower learning_rate"
             )
-        # accelerate averages gradients over micro-batches and processes; the loss of a batch is the sum of its parts.
+        # accelerate averages gradients over micro-batches and processes, but a batch's loss is their sum.
         self.accelerator.backward(loss * (self.recipe.accumulate * self.accelerator.num_processes))
         return {name: value.item() for name, value in terms.items()} | {"total": loss.item()}
 
     def _sum(self, losses: Mapping[str, float]) -> dict[str, float]:
-        """Loss terms over all processes; a step's batch is of one kind, so that all processes have the same terms."""
+        """Loss terms summed over processes; a batch is of one kind, so all processes have the same terms."""
         values = torch.tensor(list(losses.values()), device=self.accelerator.device)
         return dict(zip(losses, self._reduce(values).tolist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""Validation during training: scores of the selected mask, and of the best of all proposals."""
+"""Validation during training: scores of the selected mask and of the best proposal."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def validate(
     model: Any, collate: Collator, samples: Sequence[Sample], batch_photos: int, autocast: bool,
     show: ShowPrediction = lambda sample, index, prediction: None,
 ) -> dict[str, dict[str, float]]:  # fmt: skip
-    """Scores by kind of expression and, as "from coco" and the like, by dataset.
+    """Scores by kind of expression and by dataset ("from coco").
 
-    Under "best_of_all": the scores of the best proposal of each expression, an upper bound. Every prediction is passed
-    to `show`. The mask is selected as in inference, by the model's config.selection and config.score_threshold.
+    "best_of_all" has the scores of the best proposal of each expression, an upper bound. Every prediction is passed to
+    `show`. The mask is selected as in inference, by the model's config.selection and config.score_threshold.
 
     Args:
-        model: an `InstructSegModel`, or a stand-in with its device, config, eval, train and forward.
+        model: an `InstructSegModel`, or an object with the same device, config, eval, train and forward.
         collate: prepares batches.
         samples: the validation samples.
         batch_photos: samples per forward pass.
@@ -85,7 +85,7 @@ def _score(
 
 
 def _best_mask(masks: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The mask with the highest IoU with the target: masks (n, height, width)."""
+    """The mask of `masks` (n, height, width) with the highest IoU with the target."""
     intersection = (masks & target).sum((1, 2))
     union = (masks | target).sum((1, 2))
     return masks[int(np.argmax(intersection / np.maximum(union, 1)))]

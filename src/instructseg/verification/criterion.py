@@ -63,7 +63,7 @@ def _head(inputs: dict[str, Tensor], level: str) -> Proposals:
 
 
 def gradient_of(tensor: Tensor) -> Tensor:
-    """The gradient of a tensor. Raises ValueError when it has none."""
+    """The gradient of a tensor. Raises ValueError if it has none."""
     if tensor.grad is None:
         raise ValueError(f"expected a gradient of a tensor of shape {list(tensor.shape)}, got none")
     return tensor.grad
@@ -71,9 +71,9 @@ def gradient_of(tensor: Tensor) -> Tensor:
 
 def one_instruction(masks: list[Tensor]) -> Targets:
     """Targets with one instruction per image; its objects are padded to a common number."""
-    most = max(map(len, masks))
-    padded = torch.stack([nn.functional.pad(mask, (0, 0, 0, 0, 0, most - len(mask))) for mask in masks])
-    valid = torch.tensor([[index < len(mask) for index in range(most)] for mask in masks])
+    max_objects = max(map(len, masks))
+    padded = torch.stack([nn.functional.pad(mask, (0, 0, 0, 0, 0, max_objects - len(mask))) for mask in masks])
+    valid = torch.tensor([[index < len(mask) for index in range(max_objects)] for mask in masks])
     return Targets(padded[:, None], valid[:, None])
 
 

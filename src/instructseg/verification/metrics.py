@@ -40,7 +40,7 @@ def check_metrics(recording: Recording, result: Comparison) -> None:
 def _check_matching(
     recording: Recording, result: Comparison, gt: np.ndarray, pred: np.ndarray, void: np.ndarray
 ) -> None:
-    """The toolkit lists matched objects in the order of their proposals, our metric in the order of the objects."""
+    """The toolkit lists matched objects in proposal order, our metric in object order."""
     matching = match_proposals(list(pred.swapaxes(0, 1)), list(gt.swapaxes(0, 1)), list(void))
     order = np.argsort(matching.proposals)
     similarity, accuracy = matching.similarity[order], matching.accuracy[order]

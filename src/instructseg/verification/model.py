@@ -1,4 +1,4 @@
-"""Compare our whole model with recorded runs of the released one: losses, gradients and what flows between stages."""
+"""Compare our complete model with recorded runs of the released one: losses, gradients and the stages' outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from instructseg.verification.sizes import config_of
 RELEASED_WEIGHTS = LossWeights(mask=5.0, dice=5.0, score=2.0, text=1.0)
 WITH_TEXT_LOSS = ("mm_conv", "reason_seg")
 UNSURE = 1e-5
-"""Mask logits closer to 0 than this may have either sign, so that their pixels are not compared."""
+"""Mask logits closer to 0 than this may have either sign, so their pixels are not compared."""
 
 
 class RecordedModel:
@@ -34,7 +34,7 @@ class RecordedModel:
         self.plan = load_recorded(self.model, "released", released.TABLE, weights.weights, released.FRESH)
 
     def check(self, case: Recording, result: Comparison) -> None:
-        """Compare a conversation, a training step or a prediction, whichever the case has inputs for."""
+        """Compare a conversation, a training step or a prediction, depending on the inputs of the case."""
         if "input_ids" not in case.inputs:
             raise KeyError("input_ids")
         if "images" not in case.inputs:
@@ -59,8 +59,8 @@ class RecordedModel:
         if case.meta["use_soft"]:
             result.close("best_mask", best.sigmoid(), recorded)
         else:
-            sure = best.abs() > UNSURE
-            result.close("best_mask", (best > 0).float()[sure], recorded[sure])
+            compared = best.abs() > UNSURE
+            result.close("best_mask", (best > 0).float()[compared], recorded[compared])
 
     def _check_training(self, case: Recording, result: Comparison) -> None:
         run = _Run(self, case)
@@ -110,7 +110,7 @@ class _Run:
         batch, frames = clip.shape[:2]
         self.clip = torch.cat([clip[:, 0], clip[:, 1:].flatten(0, 1)])
         indices = [list(range(batch + row * (frames - 1), batch + (row + 1) * (frames - 1))) for row in range(batch)]
-        self.references = torch.tensor([own or [row] for row, own in enumerate(indices)])
+        self.references = torch.tensor([frames or [row] for row, frames in enumerate(indices)])
         self.layout = self._layout(batch, max(1, frames - 1))
         self.taps: dict[str, Tensor] = {}
         self.pixels = inputs["images"].flatten(0, -4) if "images" in inputs else None
@@ -220,7 +220,7 @@ def _prompt(
 
 
 class _Taps:
-    """Context that stores inputs and outputs of modules in `taps` under `name.in` and `name.out`."""
+    """Context manager that stores inputs and outputs of modules in `taps` under `name.in` and `name.out`."""
 
     def __init__(self, taps: dict[str, Tensor], **modules: nn.Module) -> None:
         self.taps, self.modules = taps, modules

@@ -40,7 +40,7 @@ def check_ovp(recording: Recording, result: Comparison) -> None:
 
 
 def check_vmtf(recording: Recording, result: Comparison) -> None:
-    """Compare the whole module, its projections set to the identity; detail tokens as queries change nothing."""
+    """Compare the module with identity projections; detail tokens as additional queries must not change the result."""
     latents, visual = recording.inputs["latents"][0], recording.inputs["visual"][0]
     size = latents.shape[-1]
     config = TextFusionConfig(hidden_size=size, granularity="global", **perceiver_sizes(recording.meta["cfg"]))

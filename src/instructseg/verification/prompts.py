@@ -84,7 +84,7 @@ def _instructions(recorded: dict[str, Any], task: Task) -> list[str]:
         return [join_expressions([recorded.get("sentence") or recorded["exp"]], task)]
     expressions = recorded.get("sentences") or recorded["expressions"]
     if isinstance(expressions[0], list):
-        return [join_expressions([one] if isinstance(one, str) else one, task) for one in expressions[0]]
+        return [join_expressions([item] if isinstance(item, str) else item, task) for item in expressions[0]]
     return [join_expressions(expressions, task)]
 
 
@@ -109,7 +109,7 @@ def _compare(name: str, spans: list[PromptSpan], recorded: dict[str, Any], resul
 
 
 def _compare_references(table: dict[str, Any], result: Comparison) -> None:
-    """Reference frames by video length, count and key frame; the released code reads outside videos that are short."""
+    """Reference frames by video length, count and key frame; the released code reads past the end of short videos."""
     for length, counts in table.items():
         for count, keys in counts.items():
             for key, frames in keys.items():

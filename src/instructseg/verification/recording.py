@@ -1,4 +1,4 @@
-"""Recorded tensors of the released code, and the comparison of ours with them.
+"""Recorded tensors of the released code, and the comparison with ours.
 
 A recording is a .safetensors file whose keys begin with `w.` (weights under the released names), `in.` (inputs) or
 `out.` (outputs); its metadata entry `meta` has sizes as JSON.
@@ -35,7 +35,7 @@ class Recording:
 
     @classmethod
     def read(cls, file: Path) -> Recording:
-        """Read a file. Raises CheckpointError when it is not a recording."""
+        """Read a file. Raises CheckpointError if it is not a recording."""
         groups: dict[str, dict[str, Tensor]] = {"w": {}, "in": {}, "out": {}}
         try:
             with safe_open(file, "pt") as tensors:
@@ -89,7 +89,7 @@ class Comparison:
 def load_recorded(
     module: nn.Module, table: str, rules: Sequence[Rule], weights: dict[str, Tensor], fresh: Sequence[Fresh] = ()
 ) -> ConversionPlan:
-    """Load recorded weights into a module of ours by the rules of a conversion table.
+    """Load recorded weights into one of our modules by the rules of a conversion table.
 
     `fresh` lists tensors that the recording does not fill. Raises CheckpointError for any other mismatch.
     """
@@ -101,18 +101,18 @@ def load_recorded(
 
 
 class RecordedPoints:
-    """Recorded random points in place of random draws; a draw of n rows takes recorded tensors until it has n."""
+    """Recorded points in place of random draws; a draw of n rows consumes recorded tensors until it has n."""
 
     def __init__(self, points: Sequence[Tensor]):
         self.points = list(points)
 
     def __call__(self, count: int, points: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-        taken: list[Tensor] = []
-        while sum(len(tensor) for tensor in taken) < count:
+        consumed: list[Tensor] = []
+        while sum(len(tensor) for tensor in consumed) < count:
             if not self.points:
                 raise CheckpointError("expected no more draws than recorded random points, got more; record again")
-            taken.append(self.points.pop(0))
-        drawn = torch.cat(taken)
+            consumed.append(self.points.pop(0))
+        drawn = torch.cat(consumed)
         if drawn.shape != (count, points, 2):
             actual, expected = list(drawn.shape), [count, points, 2]
             raise CheckpointError(f"expected recorded points of shape {expected}, got {actual}; record them again")

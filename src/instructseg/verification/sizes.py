@@ -22,7 +22,9 @@ def config_of(meta: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Instr
     layer = vision.pop("mm_vision_select_layer")
     vision = {key: value for key, value in vision.items() if not key.startswith(("mm_", "vision_model"))}
     if head["CONVS_DIM"] != decoder["HIDDEN_DIM"]:
-        raise ValueError("the two decoders' widths differ; ours share one")
+        raise ValueError(
+            f"expected equal widths of the two decoders, got {head['CONVS_DIM']} and {decoder['HIDDEN_DIM']}"
+        )
     config = InstructSegConfig(
         text_config={"model_type": "phi", **text, "rope_parameters": {"rope_type": "default", **rope}},
         vision_config={"model_type": "siglip_vision_model", **vision, "vision_use_head": False},

@@ -56,13 +56,13 @@ def verify(folder: Path) -> Iterator[VerificationResult]:
     """One result per recording, modules first, whole models last.
 
     Whole-model cases need their weights in the same folder: `model_tiny_eval_image` those of `model_tiny_weights`.
-    Raises CheckpointError when the folder has no recordings.
+    Raises CheckpointError if the folder has no recordings.
     """
     files = {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
     prompts = folder / PROMPTS
     if not files and not prompts.is_file():
         expected = f"*.safetensors or {PROMPTS} in {folder}"
-        raise CheckpointError(f"expected {expected}, got neither; give a folder of recordings")
+        raise CheckpointError(f"expected {expected}, got neither; pass a folder of recordings")
     for name in MODULES:
         if name in files:
             yield _check(name, files.pop(name))

@@ -1,4 +1,4 @@
-"""What the package knows about a dataset before opening it."""
+"""Catalogue entry of a dataset: its source, layout, published counts and opener."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Entry:
     """One dataset: its source, its layout on disk, its published counts, and how to open it.
 
     `layout` maps relative paths, as patterns of `Path.glob`, to descriptions; `{split}` stands for the split's name.
-    `counts` maps each split to its published counts ("samples", "expressions", "photos", "clips"), empty where none was
-    published. `open(root, split, **options)` gives the samples, decoded on access; `options` are those of the reader.
-    It raises DataError when a file is missing or damaged.
+    `counts` maps each split to its published counts ("samples", "expressions", "photos", "clips"), empty if none were
+    published. `open(root, split, **options)` returns the samples, decoded on access; `options` are passed to the
+    reader. It raises DataError when a file is missing or damaged.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Entry:
 
 
 def opener_in_folder(reader: Callable[..., Sequence[Sample]], title: str, *folders: str) -> Opener:
-    """Opens `reader(folder, split, **options)` in the first of `folders` below the root that exists."""
+    """An opener that calls `reader(folder, split, **options)` with the first existing folder of `folders`."""
 
     def open_in_folder(root: Path, split: str, **options: Any) -> Sequence[Sample]:
         return reader(first_present(root, folders, title), split, **options)

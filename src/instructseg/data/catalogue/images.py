@@ -1,8 +1,8 @@
 """Photo datasets of Table 2, COCO captions, and your own photos: their sources and their layouts on disk.
 
-Sources of the counts: RefCOCO/+/g, the card of tensorflow_datasets (ref_coco) for samples and photos, the papers that
-split them for expressions (Yu et al., ECCV 2016; Mao et al., CVPR 2016; Nagaraja et al., ECCV 2016), which add up to
-the totals published there; ReasonSeg, LISA's README; COCO, its caption files.
+Sources of the counts. RefCOCO/+/g: samples and photos from the tensorflow_datasets card (ref_coco); expressions from
+the papers that introduced the splits (Yu et al., ECCV 2016; Mao et al., CVPR 2016; Nagaraja et al., ECCV 2016), whose
+totals they match. ReasonSeg: LISA's README. COCO: its caption files.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from instructseg.data.templated import coco_templates
 from instructseg.errors import DataError
 from instructseg.types import Sample
 
-# Usual places of COCO's photos, below the root or beside the dataset's own folder: our layout and that of the released
-# code, that of the original tools, and that of LISA.
-_COCO_HOMES = ("coco", "", "images", "images/mscoco/images", "refer_seg/images/mscoco/images", "../coco", "..")
+# Known locations of COCO's photos relative to the root: the layout of this package and the released code, that of the
+# original REFER tools, and that of LISA.
+_COCO_LOCATIONS = ("coco", "", "images", "images/mscoco/images", "refer_seg/images/mscoco/images", "../coco", "..")
 _COCO_FOLDERS = ("train2014", "train2017", "val2017")
 
 
 def coco_folders(root: Path) -> list[Path]:
-    """The folders below `root` that may have photos of COCO train2014. Raises DataError when there is none."""
-    folders = [root / home / folder for folder in _COCO_FOLDERS for home in _COCO_HOMES]
+    """The existing folders below `root` that may contain photos of COCO train2014. Raises DataError if none exists."""
+    folders = [root / location / folder for folder in _COCO_FOLDERS for location in _COCO_LOCATIONS]
     present = [folder for folder in folders if folder.is_dir()]
     if not present:
         raise DataError(f"COCO's photos not found: expected {root / 'coco' / 'train2014'}")
@@ -39,23 +39,28 @@ def coco_folders(root: Path) -> list[Path]:
 
 
 def open_refcoco(root: Path, split: str, name: str, partition: str, **options: Any) -> Sequence[Sample]:
-    """The original files if they exist, otherwise the released code's JSON; `root` may be the dataset's own folder."""
+    """Open the original files if they exist, otherwise the released code's JSON.
+
+    `root` may be the dataset's own folder.
+    """
     folder = name.removesuffix("_google")
-    homes = [f"{folder}/", f"RES/{folder}/", f"refer_seg/{folder}/"] + [""] * (root.resolve().name == folder)
+    prefixes = [f"{folder}/", f"RES/{folder}/", f"refer_seg/{folder}/"] + [""] * (root.resolve().name == folder)
     files = [f"refs({partition}).p"] + [f"{folder}_{split}.json", f"{split}_psalm.json"] * (folder == name)
-    places = (home + file for file in files for home in homes)
-    return RefCoco(first_present(root, places, f"{folder}'s references"), coco_folders(root), split, name, **options)
+    candidates = (prefix + file for file in files for prefix in prefixes)
+    return RefCoco(
+        first_present(root, candidates, f"{folder}'s references"), coco_folders(root), split, name, **options
+    )
 
 
 def open_reason_seg(root: Path, split: str, **options: Any) -> Sequence[Sample]:
-    places = (f"ReasonSeg/{split}", f"reason_seg/ReasonSeg/{split}", f"reason_seg/{split}", split)
-    return ReasonSeg(first_present(root, places, f"ReasonSeg's {split}").parent, split, **options)
+    candidates = (f"ReasonSeg/{split}", f"reason_seg/ReasonSeg/{split}", f"reason_seg/{split}", split)
+    return ReasonSeg(first_present(root, candidates, f"ReasonSeg's {split}").parent, split, **options)
 
 
 def _coco(root: Path, split: str, kind: str) -> tuple[Path, Path]:
     """The annotation file of one split and the folder of its photos."""
-    places = (f"{place}annotations/{kind}_{split}.json" for place in ("coco/", ""))
-    file = first_present(root, places, f"COCO's {kind} of {split}")
+    candidates = (f"{prefix}annotations/{kind}_{split}.json" for prefix in ("coco/", ""))
+    file = first_present(root, candidates, f"COCO's {kind} of {split}")
     return file, file.parent.parent / split
 
 
@@ -80,7 +85,7 @@ def open_prepared(root: Path, split: str, **options: Any) -> Sequence[Sample]:
 
 
 def _refcoco_entry(name: str, title: str, partition: str, counts: Mapping[str, tuple[int, int, int]]) -> Entry:
-    """`counts`: split -> (objects, expressions, photos)."""
+    """Entry of one RefCOCO dataset; `counts` maps each split to (objects, expressions, photos)."""
     folder = name.removesuffix("_google")
 
     def opened(root: Path, split: str, **options: Any) -> Sequence[Sample]:
@@ -94,7 +99,7 @@ def _refcoco_entry(name: str, title: str, partition: str, counts: Mapping[str, t
         layout={
             f"{folder}/refs({partition}).p": f"objects and expressions; or the released code's {folder}_SPLIT.json",
             f"{folder}/instances.json": "masks, for the original format",
-            "coco/train2014/*.jpg": "photos; the folders of COCO 2017 have the same ones under shorter names",
+            "coco/train2014/*.jpg": "photos; the COCO 2017 folders contain the same photos under shorter names",
         },
         counts={
             split: {"samples": objects, "expressions": expressions, "photos": photos}

@@ -1,9 +1,9 @@
-"""Conversations and question benchmarks (Table 5): their sources and their layouts on disk.
+"""Conversations and question-answering benchmarks (Table 5): their sources and their layouts on disk.
 
-The layout follows LLaVA's playground/data/eval, whose prompts and protocols the paper's Table 5 uses, with the photos
-of COCO shared in coco/. Sources of the counts: VQAv2, visualqa.org/download; GQA, its testdev_balanced file; POPE, the
-files of commit e3e3926, to which LLaVA refers (later ones have 3,000 random questions); ScienceQA, pid_splits.json;
-MMBench, its README; LLaVA's mixture, the card of its copy on huggingface.co.
+The layout follows LLaVA's playground/data/eval, whose prompts and protocols the paper's Table 5 uses; COCO's photos are
+shared in coco/. Sources of the counts: VQAv2, visualqa.org/download; GQA, its testdev_balanced file; POPE, the files of
+commit e3e3926, which LLaVA uses (later versions have 3,000 random questions); ScienceQA, pid_splits.json; MMBench, its
+README; LLaVA's mixture, its dataset card on huggingface.co.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from instructseg.data.readers.vqav2 import VqaV2
 from instructseg.errors import DataError
 from instructseg.types import Sample
 
-# Versions of MMBench's files for each split; the first is the one that LLaVA-1.5 reports.
+# Versions of MMBench's files for each split; LLaVA-1.5 reports the first.
 MMBENCH_VERSIONS = {
     "dev": ("dev_20230712", "dev_en_20231003"),
     "test": ("test_20230712", "test_en_20231003"),
@@ -33,7 +33,7 @@ MMBENCH_VERSIONS = {
 
 
 def open_conversations(root: Path, split: str, **options: Any) -> Sequence[Sample]:
-    # The mixture gives paths below the root (coco/train2017/...), the 150k files give file names only.
+    # The mixture has paths below the root (coco/train2017/...); the 150k files have file names only.
     return Conversations(root / "llava_dataset" / f"{split}.json", root, root / "coco" / "train2017", **options)
 
 
@@ -46,8 +46,8 @@ def open_vqav2(root: Path, split: str, **options: Any) -> Sequence[Sample]:
 
 
 def open_gqa(root: Path, split: str, **options: Any) -> Sequence[Sample]:
-    places = (f"gqa/{split}_questions.json", f"gqa/llava_gqa_{split}.jsonl")
-    return Gqa(first_present(root, places, f"GQA's questions of {split}"), root / "gqa" / "images", **options)
+    candidates = (f"gqa/{split}_questions.json", f"gqa/llava_gqa_{split}.jsonl")
+    return Gqa(first_present(root, candidates, f"GQA's questions of {split}"), root / "gqa" / "images", **options)
 
 
 def open_pope(root: Path, split: str, **options: Any) -> Sequence[Sample]:
@@ -62,15 +62,15 @@ def open_pope(root: Path, split: str, **options: Any) -> Sequence[Sample]:
 
 
 def open_science_qa(root: Path, split: str, **options: Any) -> Sequence[Sample]:
-    places = ("scienceqa/problems.json", f"scienceqa/llava_{split}_CQM-A.json")
-    file, folder = first_present(root, places, f"ScienceQA's problems of {split}"), root / "scienceqa"
+    candidates = ("scienceqa/problems.json", f"scienceqa/llava_{split}_CQM-A.json")
+    file, folder = first_present(root, candidates, f"ScienceQA's problems of {split}"), root / "scienceqa"
     pids = folder / "pid_splits.json" if file.name == "problems.json" else None
     return ScienceQa(file, folder / "images", split, pids, **options)
 
 
 def open_mmbench(root: Path, split: str, **options: Any) -> Sequence[Sample]:
-    places = (f"mmbench/mmbench_{version}.tsv" for version in MMBENCH_VERSIONS.get(split, (split,)))
-    return MmBench(first_present(root, places, f"MMBench's table of {split}"), **options)
+    candidates = (f"mmbench/mmbench_{version}.tsv" for version in MMBENCH_VERSIONS.get(split, (split,)))
+    return MmBench(first_present(root, candidates, f"MMBench's table of {split}"), **options)
 
 
 ENTRIES = (

@@ -23,9 +23,9 @@ CATALOGUE: dict[str, Entry] = {
 
 
 def entry(name: str) -> Entry:
-    """The dataset called `name`. Raises InputError for an unknown name, with a similar one and all that exist."""
+    """The dataset called `name`. The InputError for an unknown name suggests a similar one and lists all names."""
     if name not in CATALOGUE:
         near = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"no dataset is called {name!r}; {hint}choose from {', '.join(sorted(CATALOGUE))}")
+        raise InputError(f"unknown dataset {name!r}; {hint}choose from {', '.join(sorted(CATALOGUE))}")
     return CATALOGUE[name]

@@ -23,9 +23,9 @@ ENTRIES = (
         licence="research; none stated for the expressions",
         layout={
             "ref_youtube_vos/meta_expressions/{split}/meta_expressions.json": "the expressions",
-            "ref_youtube_vos/{split}/JPEGImages/*/*.jpg": "every fifth frame; those of test may be with those of valid",
+            "ref_youtube_vos/{split}/JPEGImages/*/*.jpg": "every fifth frame; test frames may be in the valid folder",
             "ref_youtube_vos/train/Annotations/*/*.png": "palette masks, for train only",
-            "ref_youtube_vos/meta_expressions/test/meta_expressions.json": "lists which clips of valid are test",
+            "ref_youtube_vos/meta_expressions/test/meta_expressions.json": "the valid clips that belong to test",
         },
         counts={
             "train": {"clips": 3_471, "expressions": 12_913},
@@ -59,7 +59,7 @@ ENTRIES = (
             "revos/meta_expressions_{split}_.json": "the instructions",
             "revos/mask_dict.json": "masks of train and valid",
             "revos/mask_dict_foreground.json": "the union of all objects, for the robustness score",
-            "revos/JPEGImages/*/*.jpg": "frames; the folder JPEGImages may be left out",
+            "revos/JPEGImages/*/*.jpg": "frames; the folder JPEGImages may be omitted",
         },
         counts={"train": {}, "valid": {}},
         open=opener_in_folder(ReVos, "ReVOS", "revos", "ReVOS"),

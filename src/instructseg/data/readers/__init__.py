@@ -1,1 +1,1 @@
-"""Readers: one per file format. They know files and numpy arrays, not tensors."""
+"""Readers: one per file format. They return numpy arrays and do not depend on torch."""

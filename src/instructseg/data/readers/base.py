@@ -1,4 +1,4 @@
-"""What readers have in common: access by index, checked splits, and errors that name the file and the entry."""
+"""Base of the readers: access by index, checked splits, and errors that name the file and the entry."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reader(Sequence[Item]):
 
     def __getitem__(self, index: int | slice) -> Item | list[Item]:
         indices = range(len(self))[index]
-        return [self.read(each) for each in indices] if isinstance(indices, range) else self.read(indices)
+        return [self.read(position) for position in indices] if isinstance(indices, range) else self.read(indices)
 
 
 def require_split(dataset: str, split: str, splits: Sequence[str]) -> str:
@@ -40,10 +40,10 @@ def require_split(dataset: str, split: str, splits: Sequence[str]) -> str:
 
 @contextmanager
 def parsing(path: Path, where: str) -> Iterator[None]:
-    """Turn errors about the content of `path` into a DataError that names the file and `where` in it."""
+    """Convert errors in the content of `path` into a DataError that names the file and `where`, the invalid entry."""
     try:
         yield
     except KeyError as error:
-        raise DataError(f"{path}: {where} is broken (it has no {error}); correct it or download it again") from error
+        raise DataError(f"{path}: {where} is invalid (missing key {error}); fix it or download it again") from error
     except (TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(f"{path}: {where} is broken ({error}); correct it or download it again") from error
+        raise DataError(f"{path}: {where} is invalid ({error}); fix it or download it again") from error

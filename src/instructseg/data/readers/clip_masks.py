@@ -38,7 +38,7 @@ class ObjectMasks(Sequence[Any]):
 class RleMasks(Sequence[Any]):
     """The union of several objects' masks, bool (height, width) per frame; all False where every code is None.
 
-    Raises DataError, on access, for damaged codes and for codes of another size.
+    Raises DataError, on access, for damaged codes and for codes of a different size.
 
     codes: for each object one run-length code per frame, None where the object is absent.
     length: number of frames.

@@ -1,4 +1,4 @@
-"""The JSON files that list a dataset's clips, in the layouts that descend from Ref-YouTube-VOS."""
+"""The JSON files that list a dataset's clips, in Ref-YouTube-VOS's layout and its derivatives."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_videos(path: Path) -> dict[str, Any]:
 def parse_clips(path: Path, videos: Mapping[str, Any], kind: str = "human") -> list[ClipRecord]:
     """Clips whose "expressions" map ids to {"exp", "obj_id" or "anno_id"}: the layout of 2021 and later.
 
-    `kind` becomes the kind of every expression. Raises DataError naming the clip that is broken.
+    `kind` becomes the kind of every expression. Raises DataError naming the invalid clip.
     """
     clips = []
     for name, video in videos.items():
@@ -64,32 +64,32 @@ def ids(value: Any) -> list[str]:
     """Ids as text: one, several, or none (no public ground truth, or an expression without a target)."""
     if value is None:
         return []
-    return [str(each) for each in (value if isinstance(value, list) else [value])]
+    return [str(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def clean(text: str) -> str:
-    """An instruction on one line with single spaces. Raises ValueError when nothing is left."""
+    """An instruction on one line with single spaces. Raises ValueError if it is empty."""
     words = text.split()
     if not words:
-        raise ValueError("an empty expression")
+        raise ValueError("the expression is empty")
     return " ".join(words)
 
 
 def frame_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Frame names in the file's order, which run-length codes follow.
+    """Frame names in the order of the file, which is also that of the run-length codes.
 
     Raises ValueError for an empty list, for a repeated name, and for a name that is not a plain file name.
     """
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"{len(names)} frames, {len(set(names))} of them different")
+        raise ValueError(f"expected unique frame names, got {len(names)} frames with {len(set(names))} unique names")
     if any(not isinstance(name, str) or PurePosixPath(name).name != name for name in names):
-        raise ValueError("a frame's name is not a file name")
+        raise ValueError("expected frame names that are plain file names")
     return tuple(names)
 
 
 def checked_name(path: Path, name: str) -> str:
-    """A clip's name. Raises DataError for a name that leads out of the dataset's folder."""
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts or not place.parts:
-        raise DataError(f"{path}: {name!r} is not the name of a clip; expected a path inside the dataset")
+    """A clip's name. Raises DataError for a name that points outside the dataset's folder."""
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        raise DataError(f"{path}: expected a clip name that is a path inside the dataset, got {name!r}")
     return name

@@ -12,7 +12,7 @@ CAPTION_REQUEST = "Describe the image in one sentence."
 
 
 class CocoCaptions(Reader[Sample]):
-    """One sample per photo of a captions file: the same request once for each caption, which is its `answer`.
+    """One sample per photo of a captions file: the same request once per caption, with the caption as `answer`.
 
     Sample ids are `coco/ID`; expressions have the caption's id and kind "caption".
     """

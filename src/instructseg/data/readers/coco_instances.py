@@ -18,8 +18,8 @@ from instructseg.types import Instance, InstancePhoto
 class CocoInstances(Reader[InstancePhoto]):
     """The annotated photos of one COCO instances file, decoded on access; photos without annotations are left out.
 
-    Polygons and both kinds of RLE are read; crowd regions become `Instance.crowd`; names are COCO category names. Photo
-    ids are `coco/ID`, the dataset is "coco".
+    Polygons and both kinds of RLE are supported. Crowd regions become instances with `crowd` set; names are COCO
+    category names. Photo ids are `coco/ID`, the dataset is "coco".
 
     annotation_file: a COCO instances file (JSON).
     image_dir: the folder with its photos.
@@ -54,7 +54,9 @@ class CocoInstances(Reader[InstancePhoto]):
                 f"{entry['width']} x {entry['height']}; use the photos that the file annotates"
             )
         scale = shrink_scale(image, self.max_side)
-        instances = (self._instance(each, image.shape[:2], scale) for each in self._annotations[entry["id"]])
+        instances = (
+            self._instance(annotation, image.shape[:2], scale) for annotation in self._annotations[entry["id"]]
+        )
         visible = tuple(instance for instance in instances if instance.mask.any())
         return InstancePhoto(self.photo_id(index), shrink_image(image, scale), visible, dataset="coco")
 
@@ -80,7 +82,7 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
         return mask
     if not segmentation:
         return np.zeros(size, bool)
-    if len(segmentation[0]) < 6:  # pycocotools takes four numbers for a box
+    if len(segmentation[0]) < 6:  # pycocotools interprets four numbers as a box
         raise ValueError(f"expected a polygon of at least 6 numbers, got {len(segmentation[0])}")
     try:
         return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))).astype(bool)

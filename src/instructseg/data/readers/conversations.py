@@ -21,9 +21,9 @@ class Conversations(Reader[Sample]):
     `details` has "turn", from 0, and "turns". A turn depends on those before it: use the expressions of a sample
     together and in order. An assistant's message before the first human one is dropped, as in LLaVA.
 
-    The token <image> is removed from the text: the photo is the sample's frame and precedes the first turn, wherever
-    the token stood (the released code moves it to the front of its turn, the first one in LLaVA's files). Records
-    without an "image" have no frames. The photo is searched for in each of `image_dirs` in turn.
+    The token <image> is removed from the text: the photo is the sample's frame and always precedes the first turn. (The
+    released code moves the token to the front of its turn, which is the first one in LLaVA's files.) Records without an
+    "image" have no frames. The photo is looked up in each of `image_dirs` in order.
     """
 
     def __init__(self, path: str | Path, *image_dirs: str | Path) -> None:
@@ -52,16 +52,16 @@ class Conversations(Reader[Sample]):
 
 def _turns(messages: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
     """(human's message, assistant's reply) of each turn. Raises ValueError when they do not alternate."""
-    said = [(message["from"], message["value"]) for message in messages]
-    said = said[1:] if said and said[0][0] == "gpt" else said
-    speakers = [speaker for speaker, _ in said]
-    if not said or speakers != [("human", "gpt")[place % 2] for place in range(len(said))]:
-        raise ValueError(f"expected human and gpt in turn, got {', '.join(speakers) or 'no message'}")
-    count = sum(text.count(IMAGE_TOKEN) for _, text in said)
+    pairs = [(message["from"], message["value"]) for message in messages]
+    pairs = pairs[1:] if pairs and pairs[0][0] == "gpt" else pairs
+    speakers = [speaker for speaker, _ in pairs]
+    if not pairs or speakers != [("human", "gpt")[index % 2] for index in range(len(pairs))]:
+        raise ValueError(f"expected alternating human and gpt messages, got {', '.join(speakers) or 'no message'}")
+    count = sum(text.count(IMAGE_TOKEN) for _, text in pairs)
     if count > 1:
         raise ValueError(
-            f"expected at most one {IMAGE_TOKEN}, got {count}; only conversations about one photo are read"
+            f"expected at most one {IMAGE_TOKEN}, got {count}; only conversations about one photo are supported"
         )
-    texts = [text.replace(IMAGE_TOKEN, "").strip() for _, text in said]
+    texts = [text.replace(IMAGE_TOKEN, "").strip() for _, text in pairs]
     replies: list[str | None] = [*texts[1::2]]
     return [*zip(texts[::2], replies + [None] * (len(texts) % 2), strict=True)]

@@ -1,6 +1,6 @@
 """DAVIS 2016 (Perazzi et al., CVPR 2016): one object per clip, with instructions from a JSON file of your own.
 
-The masks have 480 rows while the frames may be smaller copies. Masks keep their size, since DAVIS scores predictions at
+The masks have 480 rows, but the frames may be smaller copies. Masks keep their size because DAVIS scores predictions at
 that size: resize the prediction to the mask, never the mask to the prediction.
 """
 
@@ -28,8 +28,8 @@ class Davis2016(Reader[Sample]):
     """The sequences of a split that the expressions file names; ids `davis2016/SEQUENCE`, dataset "davis2016".
 
     The expressions file is the only meta_expressions*.json in `root`, in Ref-YouTube-VOS's layout of 2021. Frames are
-    in JPEGImages/480p if it has all these sequences, otherwise in JPEGImages/240p (`frame_size` says which); masks are
-    in Annotations/480p, one per frame, whatever the size of the frames.
+    in JPEGImages/480p if all these sequences are there, otherwise in JPEGImages/240p (see `frame_size`). Masks are
+    always in Annotations/480p, one per frame.
 
     root: the dataset's folder.
     split: "val" (the 20 official sequences) or "train" (all others).
@@ -42,7 +42,7 @@ class Davis2016(Reader[Sample]):
         clips = parse_clips(self.listing, load_videos(self.listing))
         self._clips = [clip for clip in clips if (clip.name in VAL) == (split == "val")]
         if not self._clips:
-            raise DataError(f"{self.listing} has expressions for no {split} sequence of DAVIS 2016")
+            raise DataError(f"{self.listing} has no expressions for any {split} sequence of DAVIS 2016")
         self.frame_size = self._frame_size()
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class Davis2016(Reader[Sample]):
         if count != len(clip.frames):
             raise DataError(
                 f"{folder} has {count} masks, but {self.listing} lists {len(clip.frames)} frames of {clip.name}; "
-                "DAVIS scores every frame, so each needs one mask"
+                "DAVIS scores every frame, so each frame needs a mask"
             )
         return LazyPictures(paths, read_binary)
 
@@ -75,7 +75,9 @@ class Davis2016(Reader[Sample]):
                 return size
         largest = self.root / "JPEGImages" / _FRAME_SIZES[0]
         missing = [clip.name for clip in self._clips if not (largest / clip.name).is_dir()]
-        raise DataError(f"{largest / missing[0]} and {len(missing) - 1} other folders are missing; unpack DAVIS there")
+        raise DataError(
+            f"{largest / missing[0]} is missing ({len(missing)} of {len(self._clips)} sequences); unpack DAVIS there"
+        )
 
 
 def _listing(root: Path) -> Path:

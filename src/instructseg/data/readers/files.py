@@ -1,4 +1,4 @@
-"""What readers need of the file system: JSON, pictures, and a dataset's place below a root."""
+"""File helpers of the readers: JSON, images, and the location of a dataset below a root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from instructseg.media.image import load_image
 
 
 def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:
-    """The content of a JSON file, in the first of `encodings` that fits. Raises DataError naming the file."""
+    """The content of a JSON file in the first of `encodings` that decodes it. Raises DataError naming the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -29,7 +29,7 @@ def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:
         except UnicodeDecodeError:
             continue
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path} is damaged JSON ({error}); download it again") from error
+            raise DataError(f"{path} is not valid JSON ({error}); download it again") from error
     raise DataError(f"expected {path} to be text in {' or '.join(encodings)}; download it again")
 
 
@@ -37,7 +37,7 @@ def read_json_of(path: Path, what: str, *types: type) -> Any:
     """The content of a JSON file, an instance of one of `types`. Raises DataError: "FILE is not WHAT"."""
     content = read_json(path)
     if not isinstance(content, types):
-        expected = " or ".join(each.__name__ for each in types)
+        expected = " or ".join(expected_type.__name__ for expected_type in types)
         raise DataError(f"{path} is not {what}: expected a {expected}, got a {type(content).__name__}")
     return content
 
@@ -68,18 +68,18 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
             yield picture
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
-    except Exception as error:  # on damaged bytes the decoders raise nearly anything
+    except Exception as error:  # decoders raise many exception types on damaged data
         raise DataError(f"{path} cannot be read as an image ({error}); copy it again from the dataset") from error
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """An image file as RGB uint8 (height, width, 3), pixels as stored: for masks that were drawn on those."""
+    """An image file as RGB uint8 (height, width, 3), EXIF orientation ignored: for masks drawn on the stored pixels."""
     with opened_image(path) as picture:
         return np.asarray(picture.convert("RGB"))
 
 
 def read_upright(path: Path) -> np.ndarray:
-    """An image file as a viewer shows it, RGB uint8 (height, width, 3): for masks that were drawn in a viewer."""
+    """An image file as RGB uint8 (height, width, 3), EXIF orientation applied: for masks drawn in a viewer."""
     try:
         return load_image(path)
     except InputError as error:
@@ -87,7 +87,7 @@ def read_upright(path: Path) -> np.ndarray:
 
 
 class PhotoFrames(tuple[np.ndarray]):
-    """The frames of a photo's sample: the photo. `paths` names the file that it was decoded from, as for clips."""
+    """The frames of a photo sample: the one photo. `paths` has the file it was decoded from, as for clips."""
 
     paths: tuple[Path, ...]
 
@@ -102,12 +102,12 @@ class PhotoFrames(tuple[np.ndarray]):
 
 
 def shrink_scale(image: np.ndarray, max_side: int | None) -> float:
-    """The scale, at most 1, that brings the longest side of `image` to `max_side` pixels; 1 without `max_side`."""
+    """The scale, at most 1, that limits the longest side of `image` to `max_side` pixels; 1 without `max_side`."""
     return min(1.0, (max_side or max(image.shape)) / max(image.shape[:2]))
 
 
 def shrink_image(image: np.ndarray, scale: float) -> np.ndarray:
-    """The image scaled down by `scale`, averaging the pixels that are merged."""
+    """The image scaled down by `scale` with area averaging."""
     if scale >= 1:
         return image
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -115,21 +115,21 @@ def shrink_image(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def shrink_mask(mask: np.ndarray, scale: float) -> np.ndarray:
-    """A bool mask (height, width) scaled like `shrink_image`; a pixel is True where most of the merged ones were."""
+    """A bool mask (height, width) scaled like `shrink_image`; True where most of the averaged pixels are."""
     return mask if scale >= 1 else shrink_image(mask.astype(np.uint8) * 255, scale) > 127
 
 
-def first_present(root: Path, places: Iterable[str], what: str) -> Path:
-    """The first of several places below `root` that exists. Raises DataError naming the first place."""
-    places = list(places)
-    for place in places:
-        if (root / place).exists():
-            return root / place
-    others = f", nor in {len(places) - 1} other usual places" if len(places) > 1 else ""
-    raise DataError(f"{what} not found: expected {root / places[0]}; it is not there{others}")
+def first_present(root: Path, candidates: Iterable[str], what: str) -> Path:
+    """The first of the relative paths `candidates` that exists below `root`. Raises DataError naming the first one."""
+    candidates = list(candidates)
+    for candidate in candidates:
+        if (root / candidate).exists():
+            return root / candidate
+    others = f" or one of {len(candidates) - 1} other known locations" if len(candidates) > 1 else ""
+    raise DataError(f"{what} not found: expected {root / candidates[0]}{others}")
 
 
 def photo_beside(path: Path, suffixes: Sequence[str] = (".jpg", ".jpeg", ".png", ".webp")) -> Path:
-    """The photo with the stem of `path` in its folder; the first candidate when there is none."""
+    """The photo in the same folder with the same stem as `path`; the first candidate if none exists."""
     candidates = [path.with_suffix(case) for suffix in suffixes for case in (suffix, suffix.upper())]
     return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])

@@ -33,7 +33,7 @@ _LOSSLESS = {".png", ".bmp", ".tif", ".tiff", ".gif"}
 class MaskFolder(Reader[Sample]):
     """One sample per photo, with its sentences in the order of the table or of the text file.
 
-    A mask is a lossless picture of the photo's size; every pixel that is not 0 belongs to the object.
+    A mask is a lossless image of the photo's size; every non-zero pixel belongs to the object.
 
     folder: the folder with the table or the triples.
     task: RES for descriptions, REASON_SEG for sentences that need reasoning.
@@ -61,20 +61,20 @@ class MaskFolder(Reader[Sample]):
         image = read_upright(photo)
         masks = {path: read_mask(path, image.shape[:2]) for path, *_ in rows if path is not None}
         expressions = tuple(
-            Expression(text, None if path is None else masks[path], kind, str(at))
-            for at, (path, text, kind) in enumerate(rows)
+            Expression(text, None if path is None else masks[path], kind, str(index))
+            for index, (path, text, kind) in enumerate(rows)
         )
         return Sample(self.photo_id(index), self.task, PhotoFrames(image, photo), expressions, dataset=self.prefix)
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """A mask picture as bool (height, width): True where it is not 0 (palette number, gray value or any colour).
+    """A mask file as bool (height, width): True where it is non-zero (palette index, gray value or any colour).
 
-    Raises DataError for a size other than the photo's `size`, for a partly transparent picture, which is ambiguous, and
-    for JPEG, whose compression makes pixels around the object differ from 0.
+    Raises DataError for a size other than the photo's `size`, for a partly transparent image, which is ambiguous, and
+    for JPEG, whose compression artefacts are non-zero pixels around the object.
     """
     if path.suffix.lower() not in _LOSSLESS:
-        raise DataError(f"{path} is not a lossless picture; save masks as PNG")
+        raise DataError(f"{path} is not a lossless image; save masks as PNG")
     with opened_image(path) as picture:
         bands, pixels = picture.getbands(), np.asarray(picture)
     if bands[-1] == "A":
@@ -112,9 +112,7 @@ def _table(path: Path) -> Iterator[tuple[Path, Path | None, str, str]]:
     for line, row in parse(path):
         photo, mask, sentence = (row.get(name) for name in ("photo", "mask", "sentence"))
         if not isinstance(photo, str) or not photo or not isinstance(sentence, str) or not sentence.strip():
-            raise DataError(
-                f"{path}, line {line}: expected a photo, a mask (or an empty one) and a sentence, got {row}"
-            )
+            raise DataError(f"{path}, line {line}: expected a photo, a mask (may be empty) and a sentence, got {row}")
         if "mask" not in row or not isinstance(mask, str | None):
             raise DataError(f'{path}, line {line}: expected "mask" to be a path, or empty for no target, got {row}')
         yield path.parent / photo, path.parent / mask if mask else None, sentence.strip(), row.get("kind") or "human"
@@ -136,7 +134,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict]]:
     reader = csv.DictReader(io.StringIO(_read(path), newline=""))
     for row in reader:
         if None in row or None in row.values():
-            raise DataError(f"{path}, line {reader.line_num} has more or fewer columns than the first line: {row}")
+            raise DataError(f"{path}, line {reader.line_num} has more or fewer columns than the header: {row}")
         yield reader.line_num, row
 
 

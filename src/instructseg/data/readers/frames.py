@@ -20,8 +20,8 @@ Decoder = Callable[[Path], np.ndarray]
 def read_labels(path: Path) -> np.ndarray:
     """A label map: a PNG of object numbers as uint8 (height, width).
 
-    Palette ("P"), gray ("L", "1") and fully opaque gray with alpha ("LA", as one of DAVIS) are read. Raises DataError
-    for every other mode: a picture in colour has lost its object numbers.
+    Palette ("P"), gray ("L", "1") and fully opaque gray with alpha ("LA", used by one file of DAVIS) are supported.
+    Raises DataError for every other mode: a colour image has lost its object numbers.
     """
     with opened_image(path) as picture:
         mode, pixels = picture.mode, np.asarray(picture)
@@ -36,13 +36,13 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def read_binary(path: Path) -> np.ndarray:
-    """A PNG of one object as bool (height, width): True where it is not 0. Raises DataError for two values beside 0."""
+    """A PNG of one object as bool (height, width): True where non-zero. Raises DataError for two non-zero values."""
     labels = read_labels(path)
     values = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
     others = values[values > 0]
     if len(others) > 1:
         raise DataError(
-            f"{path} has the values {others.tolist()} beside 0; expected a single one: the mask of one object"
+            f"{path} has the non-zero values {others.tolist()}; expected a single one, for the mask of one object"
         )
     return labels > 0
 
@@ -56,13 +56,13 @@ def image_size(path: Path) -> tuple[int, int]:
 class LazyPictures(Sequence[Any]):
     """One read-only array per file, decoded on access; None where there is no file.
 
-    Thread-safe. Pickling drops the cache. Raises DataError, on access, for a file that is missing or damaged or whose
-    size differs.
+    Thread-safe. Pickling drops the cache. Raises DataError, on access, for a file that is missing, damaged or of a
+    different size.
 
     paths: the files, None for frames without one.
     decode: a module-level function from a path to an array (height, width, ...).
-    size: (height, width) of all pictures; by default that of the first file.
-    keep: number of decoded pictures in the cache, at least 0.
+    size: (height, width) of all images; by default that of the first file.
+    keep: maximum number of decoded images in the cache, at least 0.
     """
 
     def __init__(
@@ -119,23 +119,23 @@ class LazyPictures(Sequence[Any]):
 
 
 def files_named(folder: Path, names: Sequence[str], suffix: str, listing: Path) -> list[Path]:
-    """The files of `names` in `folder`. Raises DataError when one of them, or the folder, is missing.
+    """The files of `names` in `folder`. Raises DataError if one of them, or the folder, is missing.
 
-    `listing` is the file that names them, for the error.
+    `listing` is the file that lists them, named in the error.
     """
     present = folder_names(folder, listing)
     missing = [name for name in names if f"{name}{suffix}" not in present]
     if missing:
         raise DataError(
-            f"{folder / (missing[0] + suffix)} is missing, with {len(missing) - 1} others of the {len(names)} files "
-            f"that {listing} names; unpack the dataset again"
+            f"{folder / (missing[0] + suffix)} is missing ({len(missing)} of the {len(names)} files that "
+            f"{listing} lists); unpack the dataset again"
         )
     return [folder / f"{name}{suffix}" for name in names]
 
 
 def folder_names(folder: Path, listing: Path) -> set[str]:
-    """The names of the entries of a folder. Raises DataError when it is missing."""
+    """The names of the entries of a folder. Raises DataError if it is missing."""
     try:
         return set(os.listdir(folder))
     except OSError as error:
-        raise DataError(f"folder {folder} cannot be read ({error.strerror}); {listing} names a clip in it") from None
+        raise DataError(f"folder {folder} cannot be read ({error.strerror}); {listing} lists a clip in it") from None

@@ -18,8 +18,8 @@ class Gqa(Reader[Sample]):
     counts it), "entailed" (ids of questions whose answers follow from it), and with a `choices_file` its "valid" and
     "plausible" answers.
 
-    question_file: a file of GQA ({split}_balanced_questions.json), a folder of such files (as train_all comes), which
-        is read as one, or LLaVA's .jsonl of the same questions, which has no answers.
+    question_file: a file of GQA ({split}_balanced_questions.json), a folder of such files (as for train_all), read as
+        one, or LLaVA's .jsonl of the same questions, which has no answers.
     image_dir: the folder with the photos.
     choices_file: GQA's {split}_choices.json, for the validity and plausibility scores.
     """

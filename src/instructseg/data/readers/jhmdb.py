@@ -1,6 +1,6 @@
 """JHMDB-Sentences (Gavrilyuk et al., CVPR 2018): 928 clips with one expression each, for evaluation only.
 
-The list of labelled frames, three per clip, is the one that MTTR published and that others have used since.
+The list of labelled frames, three per clip, is the one published by MTTR, which later work also uses.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class JhmdbSentences(Reader[Sample]):
 
 
 class _LabelledClip:
-    """One clip from its rows [name, labelled frame, masks, number of frames, sentence], which differ in the frame."""
+    """One clip from its rows [name, labelled frame, masks, number of frames, sentence], one row per labelled frame."""
 
     def __init__(self, listing: Path, name: str, rows: Sequence[Sequence[Any]]) -> None:
         _, first, masks, self.length, text = rows[0]
@@ -70,9 +70,9 @@ class _LabelledClip:
         self.masks = _inside(listing, masks)
         self.folder = PurePosixPath(_inside(listing, first)).parent
         self.labelled = frozenset(int(PurePosixPath(row[1]).stem) - 1 for row in rows)
-        if not all(0 <= at < self.length for at in self.labelled):
+        if not all(0 <= index < self.length for index in self.labelled):
             raise ValueError(
-                f"clip {name} has {self.length} frames, expected labelled ones among them, got {sorted(self.labelled)}"
+                f"clip {name} has {self.length} frames, but labelled frames have indices {sorted(self.labelled)}"
             )
 
 
@@ -101,7 +101,7 @@ class PuppetMasks(Sequence[Any]):
 
         try:
             stack = loadmat(self.path)["part_mask"]
-        except Exception as error:  # on damaged bytes the decoder raises nearly anything
+        except Exception as error:  # the decoder raises many exception types on damaged data
             raise DataError(f"{self.path} cannot be read as a MATLAB file with part_mask ({error!r})") from error
         if stack.shape != (*self.size, self.length):
             raise DataError(
@@ -111,5 +111,5 @@ class PuppetMasks(Sequence[Any]):
 
 
 def _inside(listing: Path, path: str) -> str:
-    """A path of the list relative to the dataset's folder, with which it starts."""
+    """A listed path without its first part, the dataset's folder."""
     return checked_name(listing, str(PurePosixPath(path).relative_to("jhmdb_sentences")))

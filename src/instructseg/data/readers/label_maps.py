@@ -25,10 +25,10 @@ class LabelMaps(Reader[InstancePhoto]):
     mask_dir: the folder with the label maps, STEM.png.
     names: the name of each label, by its pixel value.
     max_side: longest side in pixels to which photos and masks are shrunk; None keeps their size.
-    ignore: names that are no objects, or too vague to refer to.
+    ignore: names that are not objects, or are too vague to refer to.
     prefix: name of the dataset and first part of photo ids.
-    min_share: minimum area of a label as a share of the photo, 0..1; smaller ones become crowd: too small for a target,
-        but their noun is not absent.
+    min_share: minimum area of a label as a share of the photo, 0..1; smaller labels become crowd: they are too small to
+        be targets, but their nouns do not count as absent.
     """
 
     def __init__(
@@ -85,7 +85,8 @@ class LabelMaps(Reader[InstancePhoto]):
             labels = np.asarray(picture)
         if labels.ndim != 2 or labels.max(initial=0) >= len(self.names):
             raise DataError(
-                f"{path} is not a label map of {len(self.names)} names: expected one channel with smaller values"
+                f"{path}: expected a label map with one channel and values below {len(self.names)}, got shape "
+                f"{labels.shape} and maximum {labels.max(initial=0)}"
             )
         return labels
 

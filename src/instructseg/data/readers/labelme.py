@@ -1,6 +1,6 @@
 """LabelMe (https://github.com/wkentaro/labelme): one JSON file beside each photo, with labelled shapes.
 
-`LabelMePhotos` gives photos with instances, from which samples are composed. `LabelMe` gives samples whose instructions
+`LabelMePhotos` reads photos with instances, from which samples are composed. `LabelMe` reads samples whose instructions
 are the labels.
 """
 
@@ -112,7 +112,7 @@ def _decode(path: Path, encoded: str) -> np.ndarray:
     try:
         return load_image(base64.b64decode(encoded, validate=True))
     except (InputError, binascii.Error, TypeError, ValueError) as error:
-        raise DataError(f'{path}: its "imageData" is not a photo ({error})') from error
+        raise DataError(f'{path}: "imageData" is not an image ({error})') from error
 
 
 def _groups(path: Path, content: dict[str, Any], size: tuple[int, int]) -> dict[tuple[str, Any], np.ndarray]:

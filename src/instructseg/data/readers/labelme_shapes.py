@@ -24,9 +24,13 @@ def draw_shape(shape: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
     if kind not in AREAS:
         raise ValueError(f"shape {shape.get('label')!r} is a {kind}, which has no area; redraw it as a polygon")
     points = np.asarray(shape["points"], dtype=np.float64)
-    enough = points.shape[:1] >= (3,) if kind == "polygon" else points.shape[:1] == (2,)
-    if points.ndim != 2 or points.shape[1] != 2 or not enough or not np.isfinite(points).all():
-        raise ValueError(f"shape {shape.get('label')!r} is a {kind} with corners of shape {points.shape}")
+    valid_count = points.shape[:1] >= (3,) if kind == "polygon" else points.shape[:1] == (2,)
+    if points.ndim != 2 or points.shape[1] != 2 or not valid_count or not np.isfinite(points).all():
+        number = "at least 3" if kind == "polygon" else "2"
+        raise ValueError(
+            f"shape {shape.get('label')!r}: expected a {kind} of {number} finite points, got points of shape "
+            f"{points.shape}"
+        )
     if kind == "mask":
         return _paste(shape["mask"], points, size)
     canvas = Image.new("L", (size[1], size[0]), 0)
@@ -47,7 +51,7 @@ def _draw(draw: ImageDraw.ImageDraw, kind: str, points: np.ndarray) -> None:
 
 
 def _paste(encoded: str, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask drawn by LabelMe's assistant: a PNG for the box between two corners, both included."""
+    """A mask drawn by LabelMe's AI assistant: a PNG of the box between two corners, both inclusive."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as picture:
             patch = np.asarray(picture.convert("L")) > 0

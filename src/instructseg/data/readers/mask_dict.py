@@ -1,4 +1,4 @@
-"""mask_dict.json of MeViS and ReVOS: annotation id -> one run-length code per frame, None where it is absent."""
+"""mask_dict.json of MeViS and ReVOS: annotation id -> one run-length code per frame, None where it is not visible."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from instructseg.errors import DataError
 
 
 def load_mask_dict(path: Path, clips: Sequence[ClipRecord], listing: Path) -> dict[str, Any]:
-    """The codes of the annotations that the clips' expressions refer to (`details["objects"]`), without all others.
+    """The codes of only those annotations that the clips' expressions refer to (`details["objects"]`).
 
-    Raises DataError for an annotation without codes, and for codes of another length than the clip. `listing` is the
-    file of the expressions, named in errors.
+    Raises DataError for an annotation without codes, and for codes whose length differs from the clip's. `listing` is
+    the file of the expressions, named in errors.
     """
     content = read_json_of(path, "a mapping of annotation ids to run-length codes", dict)
     referred = {

@@ -49,7 +49,7 @@ class MeVis(Reader[Sample]):
         expressions = clip.expressions
         codes = self._codes
         if codes is not None:
-            expressions = clip.with_masks(lambda each: self._masks(codes, each, len(frames), frames.size))
+            expressions = clip.with_masks(lambda expression: self._masks(codes, expression, len(frames), frames.size))
         return Sample(f"mevis/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames, dataset="mevis")
 
     def _masks(self, codes: Mapping[str, Any], expression: Expression, length: int, size: tuple[int, int]) -> RleMasks:

@@ -19,7 +19,7 @@ from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
 CHOICES = "ABCD"
-# The rows that repeat a question with shifted choices have its index plus a multiple of this.
+# Rows that repeat a question with shifted choices have its index plus a multiple of this number.
 STRIDE = 1_000_000
 MAX_FIELD = 2**31 - 1
 
@@ -27,8 +27,8 @@ MAX_FIELD = 2**31 - 1
 class MmBench(Reader[Sample]):
     """One sample per question; its expressions are the passes of the circular evaluation, each with shifted choices.
 
-    The official files have one row per pass. For a file with one row per question, the further passes are made here:
-    each moves the first choice to the end. `answer` is the letter of the choice, None in the test split; `details` has
+    The official files have one row per pass. For a file with one row per question, the other passes are generated: each
+    moves the first choice to the end. `answer` is the letter of the choice, None in the test split; `details` has
     "question" (index), "pass", "passes", "choices", "category" and "l2_category".
 
     The choices end at the first empty one. (The released script also stops at a choice "None" or "nan".)
@@ -89,9 +89,10 @@ def _record(row: dict[str, str]) -> dict[str, Any]:
         choices.append(row[letter])
     answer = None if _is_empty(row.get("answer")) else row["answer"].strip()
     if not row["image"] or len(choices) < 2:
-        raise ValueError(f"it has {len(choices)} choices and {'a' if row['image'] else 'no'} picture")
+        picture = "a picture" if row["image"] else "no picture"
+        raise ValueError(f"expected a picture and at least 2 choices, got {picture} and {len(choices)}")
     if answer is not None and answer not in list(CHOICES[: len(choices)]):
-        raise ValueError(f"its answer is {answer!r}, and it has {len(choices)} choices")
+        raise ValueError(f"expected the letter of one of {len(choices)} choices as answer, got {answer!r}")
     hint = "" if _is_empty(row.get("hint")) else f"{row['hint']}\n"
     return {
         "index": int(row["index"]),

@@ -18,7 +18,7 @@ CATEGORIES = ("adversarial", "popular", "random")
 class Pope(Reader[Sample]):
     """One sample per photo with its questions of the chosen categories, with ids such as "adversarial/1".
 
-    `answer` is "yes" or "no"; `details` has "category", the way in which absent objects were chosen.
+    `answer` is "yes" or "no"; `details` has "category", the strategy by which absent objects were sampled.
 
     label_dir: the folder with coco_pope_{category}.json, one JSON object per line.
     image_dir: the folder with COCO's val2014 photos.
@@ -48,6 +48,6 @@ class Pope(Reader[Sample]):
 
 def _expression(record: dict[str, Any], category: str) -> Expression:
     if record["label"] not in ("yes", "no"):
-        raise ValueError(f"its label is {record['label']!r}, not yes or no")
+        raise ValueError(f"expected the label yes or no, got {record['label']!r}")
     identity = f"{category}/{record['question_id']}"
     return question(identity, record["text"], SHORT_ANSWER, record["label"], {"category": category})

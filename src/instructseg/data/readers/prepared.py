@@ -15,9 +15,9 @@ from instructseg.types import Sample
 
 
 class Prepared(Reader[Sample]):
-    """The samples of one prepared split, equal to those they were prepared from. Each access reads about a megabyte.
+    """The samples of one prepared split, equal to those of the original reader. Each access reads about a megabyte.
 
-    Raises DataError when preparation did not finish or a shard is damaged, and InputError without pyarrow.
+    Raises DataError if preparation did not finish or a shard is damaged, and InputError without pyarrow.
 
     folder: the destination of `instructseg data prepare`.
     split: the name of a prepared split.
@@ -31,7 +31,7 @@ class Prepared(Reader[Sample]):
         missing = [path for path in self._paths if not path.is_file()]
         if missing:
             problem = f"{len(missing)} of {len(self._paths)} shards are missing, first {missing[0].name}"
-            raise DataError(f"{self.folder} {split}: {problem}; run `instructseg data prepare` again, it resumes")
+            raise DataError(f"{self.folder} {split}: {problem}; run `instructseg data prepare` again to resume")
         self._count, self._shard = facts["samples"], facts["shard"]
         self._close()
 

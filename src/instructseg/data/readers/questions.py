@@ -1,7 +1,7 @@
-"""What the readers of question data share: photos decoded on access, and the endings of prompts.
+"""Shared code of the question-answering readers: photos decoded on access, and the endings of prompts.
 
 One sample is one photo with its questions, each an `Expression` of kind "question": `text` is the prompt, `answer` the
-reference answer (None where it is not public), `details` what the benchmark's protocol needs.
+reference answer (None if it is not public), `details` the fields that the benchmark's protocol needs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ IMAGE_TOKEN = "<image>"
 class LazyPhoto(Sequence[np.ndarray]):
     """The one frame of a sample, RGB uint8 (height, width, 3), decoded on each access by `decode`.
 
-    Questions can be read without their photos: the DataError for a missing or damaged photo is raised on access.
+    The questions can be read without the photos: the DataError for a missing or damaged photo is raised on access.
     """
 
     def __init__(self, decode: Callable[[], np.ndarray]) -> None:
@@ -51,8 +51,8 @@ def _read_first(*paths: Path) -> np.ndarray:
     for path in paths:
         if path.is_file():
             return read_photo(path)
-    others = "".join(f", nor is {path}" for path in paths[1:])
-    raise DataError(f"{paths[0]} is missing{others}; put the photo there or give the folder that holds it")
+    others = f" (also tried: {', '.join(map(str, paths[1:]))})" if len(paths) > 1 else ""
+    raise DataError(f"{paths[0]} is missing{others}; put the photo there or pass the folder that contains it")
 
 
 def question(identity: str, text: str, ending: str, answer: str | None, details: dict[str, Any]) -> Expression:

@@ -1,4 +1,4 @@
-"""ReasonSeg (Lai et al., LISA, CVPR 2024): photos with a question or phrase that takes reasoning, and polygons.
+"""ReasonSeg (Lai et al., LISA, CVPR 2024): photos with polygons and a question or phrase that requires reasoning.
 
 Layout: `{split}/NAME.jpg` with `{split}/NAME.json` ("text": sentences of the same meaning, "is_sentence", "shapes"),
 and for training `explanatory/train.json`, a list of {"image", "query", "outputs"}: explanations of the targets.
@@ -50,16 +50,22 @@ class ReasonSeg(Reader[Sample]):
         return len(self._files)
 
     def read(self, index: int) -> Sample:
-        path, photo = self._files[index], photo_beside(self._files[index])
+        path = self._files[index]
+        photo = photo_beside(path)
         content = read_json(path, ("utf-8", "cp1252"))
         image = read_upright(photo)
-        texts, long = _sentences(path, content)
+        texts, are_sentences = _sentences(path, content)
         mask, ignore = self._masks(path, content, image.shape[:2])
         expressions = tuple(
             Expression(
-                text, mask, "long" if long else "short", str(at), ignore, answer=self._explanations.get(photo.name)
+                text,
+                mask,
+                "long" if are_sentences else "short",
+                str(index),
+                ignore,
+                answer=self._explanations.get(photo.name),
             )
-            for at, text in enumerate(texts[:1] if self.first_only else texts)
+            for index, text in enumerate(texts[:1] if self.first_only else texts)
         )
         return Sample(
             f"reason_seg/{self.split}/{path.stem}",
@@ -109,7 +115,7 @@ def _polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _sentences(path: Path, content: Any) -> tuple[list[str], bool]:
-    """The sentences, and whether they are sentences rather than phrases. Raises DataError."""
+    """The texts, and whether they are sentences rather than phrases. Raises DataError."""
     texts = content.get("text") if isinstance(content, dict) else None
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise DataError(f'{path}: expected "text" to be a list of sentences, got {texts!r:.60}')
@@ -119,8 +125,8 @@ def _sentences(path: Path, content: Any) -> tuple[list[str], bool]:
 
 
 def _explanations(path: Path) -> dict[str, str]:
-    """Photo name -> explanation; empty without the file, which exists for training only."""
+    """Photo name -> explanation; empty if the file does not exist, since only "train" has one."""
     if not path.is_file():
         return {}
     with parsing(path, "the list of explanations"):
-        return {str(each["image"]): str(each["outputs"]) for each in read_json(path, ("utf-8", "cp1252"))}
+        return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path, ("utf-8", "cp1252"))}

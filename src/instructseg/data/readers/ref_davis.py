@@ -1,8 +1,8 @@
 """Ref-DAVIS17 (Khoreva et al., ACCV 2018): DAVIS 2017 with four expressions per object.
 
-Two annotators each wrote one expression from the first frame and one from the full video; the usual protocol scores the
-four sets one by one and takes the mean. The sets are numbered 0..3 as `annotator`: the first annotator's from the first
-frame and from the full video, then the second annotator's.
+Each of two annotators wrote one expression from the first frame and one from the full video; the usual protocol scores
+the four sets separately and averages the scores. `annotator` numbers the sets 0..3: the first annotator's from the
+first frame and from the full video, then the second annotator's.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class RefDavis(Reader[Sample]):
             self.listing, self._frames = texts, davis / "JPEGImages" / "480p"
             self._masks = _published_masks(davis)
             self._clips = _annotated(texts, read_texts(texts, davis, split))
-        self._known: dict[str, set[str]] = {}
+        self._objects: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -58,7 +58,7 @@ class RefDavis(Reader[Sample]):
         paths = files_named(self._frames / clip.name, clip.frames, ".jpg", self.listing)
         frames = LazyPictures(paths, size=labels.size)
         self._check_objects(clip, labels)
-        expressions = clip.with_masks(lambda each: ObjectMasks(labels, int(each.details["objects"][0])))
+        expressions = clip.with_masks(lambda expression: ObjectMasks(labels, int(expression.details["objects"][0])))
         return Sample(
             f"ref_davis/{clip.name}", Task.RVOS, frames, expressions, frame_names=clip.frames, dataset="ref_davis"
         )
@@ -72,30 +72,30 @@ class RefDavis(Reader[Sample]):
         return LazyPictures(files_named(self._masks / clip.name, clip.frames, ".png", self.listing), read_labels)
 
     def _check_objects(self, clip: ClipRecord, labels: LazyPictures) -> None:
-        """Raise DataError for an expression about an object without a mask; DAVIS has no list of objects."""
-        if clip.name not in self._known:
-            self._known[clip.name] = {str(number) for number in object_numbers(labels)}
+        """Raise DataError for an expression about an object without a mask; DAVIS does not list its objects."""
+        if clip.name not in self._objects:
+            self._objects[clip.name] = {str(number) for number in object_numbers(labels)}
         for expression in clip.expressions:
-            if expression.details["objects"][0] not in self._known[clip.name]:
+            if expression.details["objects"][0] not in self._objects[clip.name]:
                 raise DataError(
-                    f"{self.listing}: expression {expression.id} of clip {clip.name} names object "
+                    f"{self.listing}: expression {expression.id} of clip {clip.name} refers to object "
                     f"{expression.details['objects'][0]}, which no mask in {self._masks / clip.name} shows; "
-                    f"its objects are {sorted(self._known[clip.name])}"
+                    f"its objects are {sorted(self._objects[clip.name])}"
                 )
 
 
 def _published_masks(davis: Path) -> Path:
-    """The folder of the masks behind the published scores if it exists; the other masks differ in void pixels."""
+    """The folder of the masks used for published scores if it exists; the other masks differ in void pixels."""
     unsupervised = davis / "Annotations_unsupervised" / "480p"
     return unsupervised if unsupervised.is_dir() else davis / "Annotations" / "480p"
 
 
 def _annotated(listing: Path, clips: Sequence[ClipRecord]) -> list[ClipRecord]:
-    """The clips with annotator and kind of each expression: the n-th one about an object is of annotator n."""
-    return [replace(clip, expressions=_of_annotators(listing, clip)) for clip in clips]
+    """The clips with annotator and kind set: the n-th expression about an object is that of annotator n."""
+    return [replace(clip, expressions=_with_annotators(listing, clip)) for clip in clips]
 
 
-def _of_annotators(listing: Path, clip: ClipRecord) -> tuple[Expression, ...]:
+def _with_annotators(listing: Path, clip: ClipRecord) -> tuple[Expression, ...]:
     counts: Counter[str] = Counter()
     expressions = []
     with parsing(listing, f"clip {clip.name}"):

@@ -1,8 +1,8 @@
 """Ref-YouTube-VOS (Seo et al., "URVOS", ECCV 2020): clips of YouTube-VOS with expressions about one object each.
 
-There are two layouts. That of 2021 (the challenge's, in general use) lists expressions by id; that of 2020 lists them
-by object, with the object's category, and has a second set written from the first frame alone. The ids of the 2021
-layout number the full-video expressions of the 2020 layout in order, so ids agree between both.
+There are two layouts. The layout of 2021 (that of the challenge, in general use) lists expressions by id. The layout of
+2020 lists them by object, with the object's category, and has a second set written from the first frame alone. The ids
+of 2021 number the full-video expressions of 2020 in order, so ids agree between the layouts.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ class RefYoutubeVos(Reader[Sample]):
     """The clips of one split, each with all its expressions; ids `ref_youtube_vos/CLIP`, dataset "ref_youtube_vos".
 
     `train` has masks from palette PNGs, one per listed frame (every fifth of the video): an object that is absent from
-    a frame has an empty mask there. The ground truth of `valid` and `test` is not public: `masks` is None. `valid` are
-    the clips of the valid file that the test file does not list.
+    a frame has an empty mask there. The ground truth of `valid` and `test` is not public: `masks` is None. `valid`
+    contains the clips of the valid file that the test file does not list.
 
     root: the dataset's folder.
     split: "train", "valid" or "test".
-    all_frames: read every frame in a clip's folder (the "all frames" archives); frames that are not listed have None as
-        their mask.
+    all_frames: read every frame in a clip's folder (the "all frames" archives); the mask of an unlisted frame is None.
     """
 
     def __init__(self, root: str | Path, split: str = "train", all_frames: bool = False) -> None:
@@ -51,7 +50,7 @@ class RefYoutubeVos(Reader[Sample]):
         if split == "valid":
             videos = _without_test(self.root, self.listing, videos)
         self._clips = _parse(self.listing, videos)
-        self._known = self._objects_of_meta() if split == "train" else {}
+        self._objects = self._objects_of_meta() if split == "train" else {}
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -66,7 +65,7 @@ class RefYoutubeVos(Reader[Sample]):
         if self.split == "train":
             labels = self._labels(clip, names, frames.size)
             self._check_objects(clip, labels)
-            expressions = clip.with_masks(lambda each: ObjectMasks(labels, int(each.details["objects"][0])))
+            expressions = clip.with_masks(lambda expression: ObjectMasks(labels, int(expression.details["objects"][0])))
         return Sample(
             f"ref_youtube_vos/{clip.name}",
             Task.RVOS,
@@ -77,10 +76,10 @@ class RefYoutubeVos(Reader[Sample]):
         )
 
     def _folder(self, kind: str, name: str) -> Path:
-        """The folder of a clip; in the archives of 2021 the frames of `test` are with those of `valid`."""
-        own = self.root / self.split / kind / name
+        """The folder of a clip; the archives of 2021 store the frames of `test` with those of `valid`."""
+        folder = self.root / self.split / kind / name
         shared = self.root / "valid" / kind / name
-        return shared if self.split == "test" and not own.is_dir() and shared.is_dir() else own
+        return shared if self.split == "test" and not folder.is_dir() and shared.is_dir() else folder
 
     def _labels(self, clip: ClipRecord, names: Sequence[str], size: tuple[int, int]) -> LazyPictures:
         folder = self._folder("Annotations", clip.name)
@@ -90,16 +89,16 @@ class RefYoutubeVos(Reader[Sample]):
     def _check_objects(self, clip: ClipRecord, labels: LazyPictures) -> None:
         """Raise DataError for an expression about an object that the clip does not have.
 
-        The objects are those of meta.json, or without it those in the masks.
+        The objects are those of meta.json or, without that file, those in the masks.
         """
-        if clip.name not in self._known:
-            self._known[clip.name] = {str(number) for number in object_numbers(labels)}
+        if clip.name not in self._objects:
+            self._objects[clip.name] = {str(number) for number in object_numbers(labels)}
         for expression in clip.expressions:
             objects = expression.details["objects"]
-            if len(objects) != 1 or objects[0] not in self._known[clip.name]:
+            if len(objects) != 1 or objects[0] not in self._objects[clip.name]:
                 raise DataError(
-                    f"{self.listing}: expression {expression.id} of clip {clip.name} names object {objects}, which "
-                    f"does not occur there; its objects are {sorted(self._known[clip.name])}"
+                    f"{self.listing}: expression {expression.id} of clip {clip.name} refers to object {objects}, "
+                    f"which the clip does not have; its objects are {sorted(self._objects[clip.name])}"
                 )
 
     def _objects_of_meta(self) -> dict[str, set[str]]:
@@ -111,8 +110,8 @@ class RefYoutubeVos(Reader[Sample]):
 
 
 def _listing(root: Path, split: str) -> Path:
-    places = (f"meta_expressions/{split}/meta_expressions.json", f"meta_expressions_{split}.json")
-    return first_present(root, places, f"the expressions of Ref-YouTube-VOS's {split} clips")
+    candidates = (f"meta_expressions/{split}/meta_expressions.json", f"meta_expressions_{split}.json")
+    return first_present(root, candidates, f"the expressions of Ref-YouTube-VOS's {split} clips")
 
 
 def _without_test(root: Path, listing: Path, videos: dict[str, Any]) -> dict[str, Any]:
@@ -122,8 +121,8 @@ def _without_test(root: Path, listing: Path, videos: dict[str, Any]) -> dict[str
         return {name: video for name, video in videos.items() if name not in test}
     if len(videos) > _VALID_CLIPS:
         raise DataError(
-            f"{listing} lists {len(videos)} clips, those of valid ({_VALID_CLIPS}) and of test, and {path}, which "
-            "lists those of test, is missing; put it there"
+            f"{listing} lists {len(videos)} clips, the {_VALID_CLIPS} of valid and those of test; put {path} there, "
+            "which lists those of test"
         )
     return videos
 

@@ -41,8 +41,8 @@ class RefCoco(Reader[Sample]):
         which has the same pixels.
     split: "train", "val", "testA", "testB" or "test".
     name: name of the dataset and first part of sample ids.
-    joined: give one expression per object instead, all its sentences, each with a full stop, as the released code
-        trains and evaluates.
+    joined: one expression per object instead: all its sentences, each with a full stop, as the released code trains
+        and evaluates.
     released_masks: fill polygons as the released evaluation does, with cv2.fillPoly on truncated coordinates, instead
         of with pycocotools.
     """
@@ -68,8 +68,9 @@ class RefCoco(Reader[Sample]):
 
     def _photo_path(self, ref: _Ref) -> Path:
         name = str(ref.photo["file_name"])
-        places = [folder / each for folder in self.image_dirs for each in (name, name.rsplit("_", 1)[-1])]
-        return next((place for place in places if place.is_file()), places[0])
+        names = (name, name.rsplit("_", 1)[-1])
+        candidates = [folder / candidate for folder in self.image_dirs for candidate in names]
+        return next((path for path in candidates if path.is_file()), candidates[0])
 
     def read(self, index: int) -> Sample:
         ref = self._refs[index]
@@ -97,8 +98,10 @@ class RefCoco(Reader[Sample]):
         texts = [str(sentence.get("sent") or sentence.get("raw", "")) for sentence in ref.sentences]
         if self.joined:
             return (Expression(" ".join(f"{text}." for text in texts), mask, id=ref.id, details=details),)
-        ids = [str(sentence.get("sent_id", at)) for at, sentence in enumerate(ref.sentences)]
-        return tuple(Expression(text, mask, id=each, details=details) for text, each in zip(texts, ids, strict=True))
+        ids = [str(sentence.get("sent_id", index)) for index, sentence in enumerate(ref.sentences)]
+        return tuple(
+            Expression(text, mask, id=identity, details=details) for text, identity in zip(texts, ids, strict=True)
+        )
 
 
 def released_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
@@ -137,9 +140,9 @@ def _unpickle(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise DataError(f"{path} cannot be opened ({error.strerror}); check the folder") from error
     except pickle.UnpicklingError as error:
-        raise DataError(f"{path} is not read, since it is unsafe or damaged: it {error}") from error
-    if not isinstance(content, list) or not all(isinstance(each, dict) and "split" in each for each in content):
-        raise DataError(f'{path} is not a list of references with a "split" each')
+        raise DataError(f"{path} cannot be loaded because it is unsafe or damaged: it {error}") from error
+    if not isinstance(content, list) or not all(isinstance(entry, dict) and "split" in entry for entry in content):
+        raise DataError(f'{path} is not a list of references that each have a "split"')
     return content
 
 
@@ -157,7 +160,7 @@ def _released_refs(path: Path, split: str) -> list[_Ref]:
 
 
 def _checked(ref: _Ref) -> _Ref:
-    """`ref` itself. Raises KeyError or TypeError if `RefCoco.read` would fail on it."""
+    """Return `ref`. Raises KeyError or TypeError if `RefCoco.read` would fail on it."""
     for key in ("id", "file_name", "height", "width"):
         ref.photo[key]
     if not ref.sentences or not all(isinstance(sentence, dict) for sentence in ref.sentences):

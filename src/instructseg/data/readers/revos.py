@@ -21,7 +21,7 @@ _KINDS = {0: "referring", 1: "reasoning", 2: "hallucination"}
 
 
 class ReVos(Reader[Sample]):
-    """The clips of one split; a clip gives one sample with its referring and one with its other expressions.
+    """The clips of one split; each clip gives one sample of its referring and one of its other expressions.
 
     Sample ids are `revos/CLIP/referring` (task RVOS) and `revos/CLIP/reasoning` (task REASON_VOS), the dataset is
     "revos". The kind of an expression is its type: "referring" (type_id 0), "reasoning" (1) or "hallucination" (2,
@@ -56,7 +56,7 @@ class ReVos(Reader[Sample]):
                 f"{frames.paths[0]} is {frames.size[1]} x {frames.size[0]} pixels, but {self.listing} says "
                 f"{width} x {height}; use the frames and the file of one release"
             )
-        expressions = clip.with_masks(lambda each: self._masks(each, clip))
+        expressions = clip.with_masks(lambda expression: self._masks(expression, clip))
         kind = "referring" if task is Task.RVOS else "reasoning"
         return Sample(f"revos/{clip.name}/{kind}", task, frames, expressions, frame_names=clip.frames, dataset="revos")
 
@@ -69,7 +69,7 @@ class ReVos(Reader[Sample]):
         with parsing(path, f"clip {clip.name}"):
             codes = foreground[clip.name]["masks_rle"]
             if len(codes) != len(clip.frames):
-                raise ValueError(f"masks of {len(codes)} frames, the clip has {len(clip.frames)}")
+                raise ValueError(f"expected masks of {len(clip.frames)} frames, got {len(codes)}")
         return RleMasks([codes], len(clip.frames), self._sizes[clip.name], path)
 
     def _folder(self, name: str) -> Path:
@@ -97,8 +97,8 @@ def _typed(listing: Path, clip: ClipRecord, video: dict[str, Any]) -> ClipRecord
 
 def _by_task(clip: ClipRecord) -> list[tuple[Task, ClipRecord]]:
     """A sample has one task, so a clip with expressions of both tasks is listed twice."""
-    referring = tuple(each for each in clip.expressions if each.kind == "referring")
-    others = tuple(each for each in clip.expressions if each.kind != "referring")
+    referring = tuple(expression for expression in clip.expressions if expression.kind == "referring")
+    others = tuple(expression for expression in clip.expressions if expression.kind != "referring")
     by_task = ((Task.RVOS, referring), (Task.REASON_VOS, others))
     return [(task, replace(clip, expressions=expressions)) for task, expressions in by_task if expressions]
 

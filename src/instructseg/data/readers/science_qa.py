@@ -1,4 +1,4 @@
-"""ScienceQA (https://github.com/lupantech/ScienceQA): school questions with choices, half of them with a picture."""
+"""ScienceQA (https://github.com/lupantech/ScienceQA): multiple-choice school questions, about half with a picture."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ScienceQa(Reader[Sample]):
     """One sample per problem of a split; problems without a picture have no frames.
 
     `answer` is the letter of the choice; `details` has "choices", "image" (whether there is a picture), and from
-    problems.json "subject", "grade" and "context" (whether there is a hint in words).
+    problems.json "subject", "grade" and "context" (whether there is a hint in text).
 
-    question_file: problems.json, or LLaVA's llava_{split}_CQM-A.json of one split, the prompts behind published scores;
-        problems.json gives the same prompts.
+    question_file: problems.json, or LLaVA's llava_{split}_CQM-A.json of one split, which has the prompts used for
+        published scores; problems.json gives the same prompts.
     image_dir: the folder with {split}/{problem}/image.png.
     split: "train", "val" or "test".
-    pids_file: pid_splits.json, which lists the problems of each split of problems.json; without it the problems' own
-        "split" counts.
+    pids_file: pid_splits.json, which lists the problems of each split of problems.json; without it, the "split" field
+        of each problem is used.
     images_only: leave out problems without a picture.
     """
 
@@ -51,7 +51,7 @@ class ScienceQa(Reader[Sample]):
             with parsing(self.question_file, "the file"):
                 records = [(str(record["id"]), record) for record in content]
         with parsing(self.question_file, "the file"):
-            self._samples = [each for each in records if each[1].get("image") or not images_only]
+            self._samples = [(pid, record) for pid, record in records if record.get("image") or not images_only]
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -70,7 +70,7 @@ class ScienceQa(Reader[Sample]):
     def _choose(self, problems: Mapping[str, Any], pids_file: Path | None) -> list[tuple[str, dict[str, Any]]]:
         if pids_file is None:
             with parsing(self.question_file, "a problem"):
-                return [(pid, each) for pid, each in problems.items() if each["split"] == self.split]
+                return [(pid, problem) for pid, problem in problems.items() if problem["split"] == self.split]
         splits = read_json_of(pids_file, "ScienceQA's splits", dict)
         if self.split not in splits:
             raise DataError(f"{pids_file} has no split {self.split!r}; choose from {', '.join(splits)}")
@@ -85,7 +85,7 @@ class ScienceQa(Reader[Sample]):
 def _from_problem(identity: str, record: dict[str, Any]) -> Expression:
     hint, choices = record.get("hint") or "", list(record["choices"])
     if not 0 <= record["answer"] < len(choices) <= len(LETTERS):
-        raise ValueError(f"its answer is choice {record['answer']} of {len(choices)}")
+        raise ValueError(f"expected the index of one of {len(choices)} choices as answer, got {record['answer']}")
     text = f"Context: {hint}\n{record['question']}" if hint else record["question"]
     details = {
         "choices": choices,
@@ -101,7 +101,7 @@ def _from_llava(identity: str, record: dict[str, Any]) -> Expression:
     prompt, answer = (turn["value"] for turn in record["conversations"])
     choices = _choices_of(prompt)
     if answer not in list(LETTERS[: len(choices)]):
-        raise ValueError(f"its answer is {answer!r}, and it has {len(choices)} choices")
+        raise ValueError(f"expected the letter of one of {len(choices)} choices as answer, got {answer!r}")
     details = {"choices": choices, "image": bool(record.get("image"))}
     return question(identity, prompt.replace(IMAGE_TOKEN, "").strip(), CHOICE_LETTER, answer, details)
 

@@ -1,4 +1,4 @@
-"""Which photos are held out for validation, decided by the photo's id alone, so that every run agrees."""
+"""The validation split of photos, determined by the photo's id alone so that it is the same in every run."""
 
 from __future__ import annotations
 

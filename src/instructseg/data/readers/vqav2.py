@@ -30,7 +30,7 @@ class VqaV2(Reader[Sample]):
         self.annotation_file = None if annotation_file is None else Path(annotation_file)
         content = read_json_of(self.question_file, "a VQA questions file", dict)
         with parsing(self.question_file, "the file"):
-            # test-dev is a part of the questions about the photos of test2015
+            # test-dev is a subset of the questions about the photos of test2015
             self._photos = "test2015" if content["data_subtype"].startswith("test") else content["data_subtype"]
             groups = _by_photo(self.question_file, content["questions"])
         self._samples = list(groups.items())

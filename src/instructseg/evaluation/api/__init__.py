@@ -31,14 +31,14 @@ __all__ = ["Evaluation", "SaveMasks", "evaluate", "open_samples"]
 
 NANO_RECIPE = Path(__file__).parents[2] / "recipes" / "nano.yaml"
 Progress = Callable[[Iterator[Record], Benchmark, int, Processes], Iterable[Record]]
-"""(records, benchmark, their expected number, this process) -> the same records, like tqdm."""
+"""(records, benchmark, expected number of records, this process) -> the same records, like tqdm."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outcome of `evaluate`.
+    """The result of `evaluate`.
 
-    results: one results.json per benchmark, in the order asked for; its "scores" (0..1) are None where samples failed.
+    results: one results.json per benchmark, in the given order; its "scores" (0..1) are None if samples failed.
     table: results.md, Markdown: the scores of all benchmarks in the output folder beside the paper's.
     """
 
@@ -70,22 +70,22 @@ def evaluate(
 ) -> Evaluation | None:
     """Score a model, or the saved predictions of another system, on benchmarks.
 
-    A run that was stopped resumes when it is called again with the same arguments. Processes that `accelerate launch`
-    or torchrun started share the samples.
+    An interrupted run resumes when called again with the same arguments. Processes started by `accelerate launch` or
+    torchrun share the samples.
 
     Args:
         model: a shipped name ("nano"), a folder or a hub id; None when `predictions` is given.
         benchmarks: names from `evaluation.benchmarks.BENCHMARKS`, e.g. "refcoco/val".
-        data: the folder that holds the datasets, laid out as `instructseg data list` shows.
+        data: the folder with the datasets, in the layout that `instructseg data list` shows.
         output: the folder for results: per benchmark samples.jsonl, results.json and sheet.jpg, and one results.md.
-        predictions: a folder of saved predictions (see `evaluation.saved_predictions`) to score instead of a model's.
+        predictions: a folder of saved predictions (see `evaluation.saved_predictions`) to score instead of a model.
         limit: maximum number of samples per benchmark, drawn by `seed`; None evaluates all.
-        seed: seed of that draw.
+        seed: seed of the draw.
         save_masks: "no", "png" (files) or "rle" (COCO RLE in the records).
-        allow_failures: True counts samples that fail as wrong; False withholds the scores of their benchmark.
-        linking: how objects are followed through clips: "off" (each frame alone, as the released evaluators do),
-            "causal" or "offline".
-        recipe: the training recipe whose held-out photos templated/val and composed_clips/val are composed of.
+        allow_failures: True counts failed samples as wrong; False withholds the scores of their benchmark.
+        linking: how objects are tracked through clips: "off" (each frame independently, as in the released
+            evaluators), "causal" or "offline".
+        recipe: the training recipe whose held-out photos templated/val and composed_clips/val are composed from.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
         dtype: "auto", "float32", "bfloat16" or "float16".
         progress: wraps the iterator of each benchmark's records, for progress bars and logs.
@@ -94,9 +94,9 @@ def evaluate(
         The results; None in processes other than the first, which only share the work.
 
     Raises:
-        InputError: an unknown benchmark, both or neither of `model` and `predictions`, or an `output` folder that
-            holds records of another model, limit or seed.
-        DataError: a dataset is missing or broken.
+        InputError: an unknown benchmark, both or neither of `model` and `predictions`, or an `output` folder with
+            records of another model, limit or seed.
+        DataError: a dataset is missing or damaged.
         CheckpointError: the model cannot be found or read.
     """
     if (model is None) == (predictions is None):
@@ -106,7 +106,7 @@ def evaluate(
     rows, root = choose_benchmarks(benchmarks), Path(output)
     if not rows:
         raise InputError("expected at least one benchmark, got none; see `instructseg evaluate --list`")
-    samples = {row.name: open_samples(row, Path(data), Path(recipe)) for row in rows}  # missing data shows at once
+    samples = {row.name: open_samples(row, Path(data), Path(recipe)) for row in rows}  # fail early if data is missing
     processes, device = launched_processes(device)
     system = model_system(model, device, dtype, linking) if model is not None else saved_system(Path(predictions or ""))
     for row in rows:
@@ -120,6 +120,6 @@ def evaluate(
 
 
 def _collect(rows: Sequence[Benchmark], root: Path) -> Evaluation:
-    """Read the results of `rows` and write the table of everything in `root` that is of the same model."""
+    """Read the results of `rows` and write the table of all results in `root` of the same model."""
     results = [read_results(root / row.name) for row in rows]
     return Evaluation(results, write_table(root, gather(root, results[0]["model"]["name"])))

@@ -10,9 +10,9 @@ from instructseg.types import Sample
 
 
 def open_samples(benchmark: Benchmark, data: Path, recipe: Path) -> Sequence[Sample]:
-    """The samples of a benchmark below the folder `data`. Raises DataError for a dataset that is not there.
+    """The samples of a benchmark below the folder `data`. Raises DataError if the dataset is missing.
 
-    `recipe` names the photos that "templated/val" and "composed_clips/val" are composed of.
+    `recipe` determines the photos that "templated/val" and "composed_clips/val" are composed from.
     """
     if benchmark.dataset not in COMPOSED:
         from instructseg.data.catalogue.registry import entry

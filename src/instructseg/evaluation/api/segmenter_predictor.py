@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class SegmenterPredictor:
     """A `Predictor`: photos in a session, clips by the video engine, questions by chat.
 
-    A mask counts where its score reaches the model's own `score_threshold`. `linking` says how objects are followed
-    through clips; "off" segments each frame alone, as the released evaluators do.
+    A mask counts if its score reaches the model's `score_threshold`. `linking` is how objects are tracked through
+    clips; "off" segments each frame independently, as in the released evaluators.
     """
 
     def __init__(self, segmenter: Segmenter, linking: Linking = "off") -> None:
@@ -27,7 +27,7 @@ class SegmenterPredictor:
         self._opened: tuple[Sample, ImageSession] | None = None
 
     def segment_image(self, sample: Sample) -> list[MaskPrediction]:
-        """A mask below the threshold becomes None; its score stays, so that the records allow other thresholds."""
+        """A mask below the threshold becomes None; its score is kept, so the records can be scored at others."""
         session, threshold = self.segmenter.open(sample.image), self.segmenter.model.config.score_threshold
         predictions = []
         for expression in sample.expressions:
@@ -45,14 +45,14 @@ class SegmenterPredictor:
             raise DataError(clip.error or f"expected masks for {len(sample.frames)} frames, got {len(clip)}")
         return [
             MaskPrediction(
-                MaskRles([frame.rles[place] if frame.present[place] else None for frame in clip.frames]),
-                [frame.scores[place] for frame in clip.frames],
+                MaskRles([frame.rles[position] if frame.present[position] else None for frame in clip.frames]),
+                [frame.scores[position] for frame in clip.frames],
             )
-            for place in range(len(texts))
+            for position in range(len(texts))
         ]
 
     def answer(self, sample: Sample, expression: Expression) -> str:
-        """Consecutive questions about one photo encode it once."""
+        """Consecutive questions about the same photo encode it only once."""
         if not len(sample.frames):
             return self.segmenter.chat(None, expression.text)
         if self._opened is None or self._opened[0] is not sample:

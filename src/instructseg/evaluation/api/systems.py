@@ -1,4 +1,4 @@
-"""What is evaluated: a model by its name, or predictions of another system in files; with the facts that name it."""
+"""The systems that can be evaluated: a model by its name, or another system's saved predictions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def saved_system(folder: Path) -> System:
 
 
 def model_system(model: str, device: str, dtype: str, linking: Linking) -> System:
-    """A model by its shipped name, folder or hub id. Raises CheckpointError when it is none of these."""
+    """A model by its shipped name, folder or hub id. Raises CheckpointError if there is no such model."""
     from huggingface_hub import snapshot_download
 
     from instructseg.inference.checkpoints import find_checkpoint

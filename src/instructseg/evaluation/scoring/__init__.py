@@ -1,4 +1,4 @@
-"""Scorers: from a sample and its predictions to records, and from the records of a benchmark to its scores."""
+"""Scorers: they turn predictions into records, and the records of a benchmark into scores."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ SCORERS: dict[str, Scorer[Any]] = {
     "ref_davis": RefDavisScorer(),
     **QUESTION_SCORERS,
 }
-"""Every scorer by the name that `evaluation.benchmarks` gives it."""
+"""The scorers by their name in `evaluation.benchmarks`."""

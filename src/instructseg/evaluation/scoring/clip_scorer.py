@@ -27,7 +27,7 @@ from instructseg.types import Sample
 class ResizedMasks(Sequence[np.ndarray | None]):
     """Predicted masks at the size of the ground truth, which may be larger than the frames (DAVIS at 480p).
 
-    Each mask is resized when it is read. Raises InputError for a mask that has neither size.
+    Masks are resized on access. Raises InputError for a mask that has neither size.
     """
 
     def __init__(self, masks: Sequence[np.ndarray | None], frame: tuple[int, ...], size: tuple[int, ...]) -> None:
@@ -48,7 +48,7 @@ class ResizedMasks(Sequence[np.ndarray | None]):
 
 
 def clip_fields(sample: Sample, position: int, prediction: MaskPrediction | None) -> dict[str, Any]:
-    """The fields a clip's record starts with. Raises InputError when there is not one mask per frame."""
+    """The first fields of a clip's record. Raises InputError unless there is one mask per frame."""
     record: dict[str, Any] = {**expression_fields(sample, position), "frames": len(sample.frames)}
     target = sample.expressions[position].masks
     if target is not None:
@@ -61,7 +61,7 @@ def clip_fields(sample: Sample, position: int, prediction: MaskPrediction | None
 
 
 def resize_to_truth(sample: Sample, prediction: MaskPrediction, target: Sequence[np.ndarray | None]) -> ResizedMasks:
-    """Predicted masks at the size of `target`. Raises InputError when no frame is annotated."""
+    """Predicted masks at the size of `target`. Raises InputError if no frame is annotated."""
     size = next((mask.shape for mask in target if mask is not None), None)
     if size is None:
         raise InputError(f"expected at least one annotated frame in {sample.id}, got none; it cannot be scored")
@@ -75,7 +75,7 @@ class ClipScorer(Scorer[MaskPrediction]):
     rank_by: ClassVar[str] = "J&F"
     unreadable: ExpressionRecord = {"kind": "unreadable", "J&F": 0.0, "J": 0.0, "F": 0.0}
     names: ClassVar[tuple[str, ...]] = ("J", "F")
-    """The scores that a record holds."""
+    """The scores in a record."""
 
     def metric(self) -> ClipScores:
         """A fresh metric."""
@@ -84,7 +84,7 @@ class ClipScorer(Scorer[MaskPrediction]):
     def score_expression(
         self, sample: Sample, position: int, prediction: MaskPrediction | None, truth: Any
     ) -> ExpressionRecord:
-        """J, F and J&F; none of them where the ground truth is not public."""
+        """J, F and J&F; none of them if the ground truth is not public."""
         record, target = clip_fields(sample, position, prediction), sample.expressions[position].masks
         if target is None:
             return record
@@ -114,7 +114,7 @@ class ClipScorer(Scorer[MaskPrediction]):
 
 
 class ReVosScorer(ClipScorer):
-    """ReVOS: J, F, accuracy A and robustness R, which is measured by the area of all objects of the clip.
+    """ReVOS: J, F, accuracy A and robustness R, which is relative to the area of all objects of the clip.
 
     An unreadable sample counts as one referring and one reasoning expression.
     """

@@ -1,4 +1,4 @@
-"""Questions: the predicted answer beside the reference answer, scored by each benchmark's own rules."""
+"""Questions: the predicted answer compared with the reference answer by each benchmark's own rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from instructseg.types import Sample
 
 
 class QuestionMetric(Protocol):
-    """What the classes of `metrics` for questions have in common."""
+    """The interface of the question metrics in `metrics`."""
 
     def update(self, prediction: str | None, reference: str | None, details: dict[str, Any]) -> float:
         """Add one question; returns its score, 0..1."""
@@ -25,7 +25,7 @@ class QuestionMetric(Protocol):
 class QuestionScorer(Scorer[str]):
     """Scores of one question benchmark.
 
-    make_metric: makes a fresh metric.
+    make_metric: creates a metric.
     reference: the reference answer of the record that stands for an unreadable sample.
     details: that record's details.
     """
@@ -59,7 +59,7 @@ class QuestionScorer(Scorer[str]):
 
 
 def protocol_details(record: ExpressionRecord) -> dict[str, Any]:
-    """The details a metric needs besides the reference answer; an unreadable question is a question of its own."""
+    """The details a metric needs besides the reference answer; an unreadable question counts as a separate question."""
     return {"id": record["id"], "question": record["id"], **record["details"]}
 
 

@@ -30,28 +30,28 @@ class RefDavisScorer(Scorer[MaskPrediction]):
     def score_expression(
         self, sample: Sample, position: int, prediction: MaskPrediction | None, truth: Any
     ) -> ExpressionRecord:
-        """The record without its scores: these need all expressions of the annotator."""
+        """The record without scores, which require all expressions of the annotator."""
         details = sample.expressions[position].details
-        known = {"annotator": details["annotator"], "object": details["objects"][0]}
-        return {**clip_fields(sample, position, prediction), **known}
+        target = {"annotator": details["annotator"], "object": details["objects"][0]}
+        return {**clip_fields(sample, position, prediction), **target}
 
     def score_sample(
         self, sample: Sample, predictions: Sequence[MaskPrediction] | None, truth: Sequence[np.ndarray] | None = None
     ) -> list[ExpressionRecord]:
         """J and F of each expression in every frame, after matching within its annotator's expressions.
 
-        `truth` holds the clip's label maps, uint8 (height, width), one per frame.
+        `truth` contains the clip's label maps, uint8 (height, width), one per frame.
         """
         given = one_per_expression(sample, predictions)
         records = [
             dict(self.score_expression(sample, position, prediction, None)) for position, prediction in enumerate(given)
         ]
         for annotator in sorted({record["annotator"] for record in records}):
-            positions = [at for at, record in enumerate(records) if record["annotator"] == annotator]
+            positions = [index for index, record in enumerate(records) if record["annotator"] == annotator]
             if predictions is None:
                 scores = np.zeros((2, len(positions), len(sample.frames)))
             else:
-                scores = _match(sample, {at: predictions[at] for at in positions}, truth or ())
+                scores = _match(sample, {index: predictions[index] for index in positions}, truth or ())
             for row, position in enumerate(positions):
                 similarity, accuracy = scores[0][row], scores[1][row]
                 records[position] |= {
@@ -103,8 +103,8 @@ def _annotated(sample: Sample, position: int) -> Sequence[np.ndarray]:
 class DisjointMasks(Sequence[np.ndarray]):
     """Frames of an annotator's predictions, bool (objects, height, width), in which no two masks overlap.
 
-    A pixel goes to the prediction with the highest score in that frame; without scores, and among equal ones, to the
-    later object, as the released evaluator paints hard masks.
+    A pixel is assigned to the prediction with the highest score in that frame. Ties, and predictions without scores, go
+    to the later object, as when the released evaluator paints hard masks.
     """
 
     def __init__(self, masks: Sequence[ResizedMasks], scores: Sequence[Sequence[float]], size: tuple[int, ...]) -> None:
@@ -117,10 +117,10 @@ class DisjointMasks(Sequence[np.ndarray]):
         given = [sequence[index] for sequence in self.masks]
         stack = np.stack([np.zeros(self.size, bool) if mask is None else mask for mask in given])
         scores = [scores[index] if len(scores) else 0.0 for scores in self.scores]
-        free = np.ones(self.size, bool)
-        for place in sorted(range(len(stack)), key=lambda place: (scores[place], place), reverse=True):
-            stack[place] &= free
-            free &= ~stack[place]
+        unassigned = np.ones(self.size, bool)
+        for position in sorted(range(len(stack)), key=lambda position: (scores[position], position), reverse=True):
+            stack[position] &= unassigned
+            unassigned &= ~stack[position]
         return stack
 
 

@@ -1,4 +1,4 @@
-"""Photos: IoU of one mask per expression, and whether expressions without a target are answered with no mask."""
+"""Photos: IoU of one mask per expression, and whether no mask is predicted for expressions without a target."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RegionScorer(Scorer[MaskPrediction]):
         return {**record, "shared": shared, "joined": joined, "iou": value}
 
     def compute(self, records: Iterable[ExpressionRecord]) -> Scores:
-        """giou (mean IoU), ciou and p@X over expressions with a target; n_acc: share of the others left unmasked."""
+        """giou (mean IoU), ciou and p@X over expressions with a target; n_acc: share of the others without a mask."""
         metric = ExpressionScores(released=self.released)
         for record in records:
             if "refused" in record:

@@ -1,8 +1,8 @@
-"""What all scorers have in common.
+"""The base class of the scorers.
 
-A scorer works in two steps that meet in the records on disk: `score_sample` turns a sample and its predictions into
-one JSON object per expression, `compute` turns the records of all samples into scores. Scores depend on the records
-alone, so a run can be resumed, shared by processes, and scored again.
+A scorer works in two steps, connected by the records on disk: `score_sample` turns a sample and its predictions into
+one JSON object per expression; `compute` turns the records of all samples into scores. Scores depend only on the
+records, so a run can be resumed, shared by processes, and scored again.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Scorer(ABC, Generic[P]):
     """How one kind of benchmark is scored; `P` is the type of one prediction, `MaskPrediction` or `str`."""
 
     method: ClassVar[Method]
-    """The method of `Predictor` that makes the predictions."""
+    """The `Predictor` method that makes the predictions."""
     rank_by: ClassVar[str]
     """The field of a record that ranks expressions on contact sheets; higher is better."""
     truth_method: ClassVar[str] = ""
-    """The reader's method that returns further ground truth of a sample by its index; "" when none is needed."""
+    """The reader's method that returns additional ground truth of a sample by its index; "" if none is needed."""
     unreadable: ExpressionRecord
-    """The record that stands for a sample that cannot be read: one wrong prediction."""
+    """The record of a sample that cannot be read: one wrong prediction."""
 
     @abstractmethod
     def score_expression(self, sample: Sample, position: int, prediction: P | None, truth: Any) -> ExpressionRecord:
@@ -46,14 +46,14 @@ class Scorer(ABC, Generic[P]):
 
     @abstractmethod
     def compute(self, records: Iterable[ExpressionRecord]) -> Scores:
-        """Scores (0..1) and counts from the records of all samples; {} where the ground truth is not public."""
+        """Scores (0..1) and counts from the records of all samples; {} if the ground truth is not public."""
 
     def score_sample(
         self, sample: Sample, predictions: Sequence[P] | None, truth: Any = None
     ) -> list[ExpressionRecord]:
         """One record per expression; `predictions` None means that the system failed on the sample.
 
-        Raises InputError when there is not one prediction per expression.
+        Raises InputError unless there is one prediction per expression.
         """
         return [
             self.score_expression(sample, position, prediction, truth)
@@ -65,7 +65,7 @@ MaskScorer = Scorer[MaskPrediction]
 
 
 def one_per_expression(sample: Sample, predictions: Sequence[P] | None) -> Sequence[P | None]:
-    """The predictions, or None for each expression when the system failed. Raises InputError for a wrong count."""
+    """The predictions, or None for each expression if the system failed. Raises InputError for a wrong count."""
     expected = len(sample.expressions)
     if predictions is None:
         return [None] * expected
@@ -75,15 +75,15 @@ def one_per_expression(sample: Sample, predictions: Sequence[P] | None) -> Seque
 
 
 def expression_fields(sample: Sample, position: int) -> dict[str, Any]:
-    """The fields every record starts with: which expression it is."""
+    """The first fields of every record, which identify the expression."""
     expression = sample.expressions[position]
     return {"id": expression_name(sample, position), "text": expression.text, "kind": expression.kind}
 
 
 def flatten_kinds(table: Mapping[str, Mapping[str, float]]) -> Scores:
-    """Scores by kind on one level: those of "all" by their own names, the others as "<kind>/<score>".
+    """Flatten scores by kind: those of "all" keep their names, the others become "<kind>/<score>".
 
-    With a single kind its scores equal those of "all" and are left out.
+    The scores of a single kind equal those of "all" and are omitted.
     """
     scores = dict(table.get("all", {}))
     for kind in table if len(table) > 2 else ():
@@ -93,7 +93,7 @@ def flatten_kinds(table: Mapping[str, Mapping[str, float]]) -> Scores:
 
 
 def checksum_masks(masks: Iterable[np.ndarray | None]) -> str:
-    """CRC-32 of ground-truth masks, 8 hex digits; it enters the hash of the data."""
+    """CRC-32 of ground-truth masks, 8 hex digits; it is part of the data hash."""
     value = 0
     for mask in masks:
         value = zlib.crc32(b"none" if mask is None else np.packbits(mask).tobytes(), value)
@@ -101,7 +101,7 @@ def checksum_masks(masks: Iterable[np.ndarray | None]) -> str:
 
 
 def round_score(score: Any) -> float:
-    """A model's own score rounded to six decimals. Raises InputError for NaN and infinities."""
+    """A model's score rounded to six decimals. Raises InputError for NaN and infinities."""
     if not np.isfinite(score):
         raise InputError(f"expected a finite score, got {score}")
     return round(float(score), 6)

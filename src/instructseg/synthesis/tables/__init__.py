@@ -18,7 +18,7 @@ def load_table(name: str) -> Any:
         text = resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
         return yaml.load(text, _LOADER)
     except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"table {name}.yaml cannot be read ({error}); install instructseg again") from error
+        raise DataError(f"table {name}.yaml cannot be read ({error}); reinstall instructseg") from error
 
 
 def string_list(table: str, where: str, value: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The batch of each step, divided among processes and into the micro-batches that each computes in turn."""
+"""The batch of each step, divided among processes and, within a process, into micro-batches."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 @dataclass(frozen=True)
 class BatchShare:
-    """Which samples of a batch belong to this process: `micro_batches` of `size` samples each.
+    """This process's share of a batch: `micro_batches` of `size` samples each.
 
-    Raises RecipeError when the batch cannot be divided evenly.
+    Raises RecipeError if the batch cannot be divided evenly.
     """
 
     batch: int
@@ -49,11 +49,12 @@ class BatchShare:
     def offsets(self) -> list[range]:
         """Positions in the batch of each of this process's micro-batches."""
         first = self.process * self.micro_batches * self.size
-        return [range(first + at * self.size, first + (at + 1) * self.size) for at in range(self.micro_batches)]
+        starts = range(first, first + self.micro_batches * self.size, self.size)
+        return [range(start, start + self.size) for start in starts]
 
 
 class TrainingBatches(Dataset):
-    """Item i: this process's micro-batches of step first + i, so that the position in the data is the step itself."""
+    """Item i: this process's micro-batches of step first + i. The step alone determines the data, also on resuming."""
 
     def __init__(self, mixture: Mixture, collate: Collator, share: BatchShare, first: int, steps: int) -> None:
         self.mixture, self.collate, self.share = mixture, collate, share
@@ -70,11 +71,11 @@ class TrainingBatches(Dataset):
 
 
 def open_loader(batches: TrainingBatches, workers: int) -> DataLoader:
-    """A loader in order, with `workers` processes of one thread each that exit with the trainer."""
+    """A loader that keeps the order, with `workers` single-threaded processes that exit with the trainer."""
     return DataLoader(
         batches, batch_size=None, shuffle=False, num_workers=workers, collate_fn=_unchanged,
         prefetch_factor=4 if workers else None, worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # a loader draws a number when it starts: not from the stream that is resumed
+        generator=torch.Generator(),  # a loader draws a seed when it starts, which must not advance the global stream
     )  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def _unchanged(batches: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """One thread; on Linux the worker exits when the trainer is killed, instead of waiting for it forever."""
+    """Use one thread; on Linux, also exit when the trainer is killed instead of waiting for it forever."""
     torch.set_num_threads(1)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Samples to batches: model inputs from the same processor as inference, and targets."""
+"""Collates samples into batches: model inputs from the processor that inference uses, and targets."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class Batch:
-    """Model inputs, targets, and the samples themselves for scoring and pictures.
+    """Model inputs, targets, and the samples themselves for scoring and visualization.
 
-    `targets` is None for conversations: the text to predict is in the layout's labels.
+    `targets` is None for conversations, whose target text is in the layout's labels.
     """
 
     inputs: ModelInputs
@@ -38,14 +38,14 @@ class Batch:
 
 
 class Collator:
-    """Samples of one kind (photos, clips or conversations) to one batch.
+    """Collates samples of one kind (photos, clips or conversations) into a batch.
 
     Args:
         processor: prepares images and prompts.
         stride: input pixels per cell of the pixel classification targets.
         mask_stride: mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution.
         max_tokens: maximum length of a conversation's sequence.
-        location_cells: cells per side of the localization targets in the reference frames; 0: no such targets.
+        location_cells: cells per side of the localization targets in the reference frames; 0: no localization targets.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class Collator:
         return masks, valid
 
     def _locations(self, samples: Sequence[Sample], width: int, frames: int) -> Tensor:
-        """Share of each cell of a reference frame that the target covers; -1 where the frame is not annotated.
+        """Share of each cell of a reference frame that the target covers; -1 for frames without annotation.
 
-        Shape: (batch, width, frames, location_cells, location_cells), `width` the maximum number of instructions.
+        Shape: (batch, width, frames, location_cells, location_cells); `width` is the maximum number of instructions.
         """
         cells = self.location_cells
         locations = torch.full((len(samples), width, frames, cells, cells), -1.0)
@@ -105,13 +105,14 @@ class Collator:
         return locations
 
     def _regions(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
-        """Pixel classes of the batch: labels (batch, cells, cells), token ids of the names, and the names per photo.
+        """Pixel classes of the batch: labels (batch, cells, cells), token ids of names, and allowed names per photo.
 
-        Only names of a photo's own dataset compete for its pixels: objects of another's may be unannotated there.
+        Only names of a photo's own dataset compete for its pixels, since objects of other datasets' vocabularies may be
+        unannotated in it.
         """
         datasets = [sample.dataset for sample in samples]
-        owned = {(name, data) for sample, data in zip(samples, datasets, strict=True) for name in sample.region_names}
-        pairs = [(BACKGROUND, None), *sorted(owned)]
+        classes = {(name, data) for sample, data in zip(samples, datasets, strict=True) for name in sample.region_names}
+        pairs = [(BACKGROUND, None), *sorted(classes)]
         index = {pair: position for position, pair in enumerate(pairs)}
         labels = torch.zeros(len(samples), self.cells, self.cells, dtype=torch.long)
         for row, (sample, data) in enumerate(zip(samples, datasets, strict=True)):
@@ -120,13 +121,13 @@ class Collator:
                 continue
             table = np.array([index[name, data] for name in sample.region_names] + [0])
             labels[row] = torch.from_numpy(table[_nearest(sample.regions, self.cells)])
-        allowed = torch.tensor([[owner in (None, data) for _, owner in pairs] for data in datasets])
+        allowed = torch.tensor([[dataset in (None, data) for _, dataset in pairs] for data in datasets])
         return labels, self._name_ids([name for name, _ in pairs]), allowed
 
     def _name_ids(self, names: Sequence[str]) -> Tensor:
         ids = [self.processor.tokenizer(f" {name}", add_special_tokens=False).input_ids for name in names]
         longest = max(map(len, ids))
-        return torch.tensor([line + [-1] * (longest - len(line)) for line in ids])
+        return torch.tensor([row + [-1] * (longest - len(row)) for row in ids])
 
 
 def _reference_masks(sample: Sample, expression: Expression) -> list[np.ndarray | None]:

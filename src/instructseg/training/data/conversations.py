@@ -1,4 +1,4 @@
-"""Conversations as model inputs: one per row, labels on what the assistant says (L_t of Eq. 4)."""
+"""Conversations as model inputs: one per row, with labels on the assistant's tokens (L_t of Eq. 4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from instructseg.types import Sample
 def prepare_conversations(processor: InstructSegProcessor, samples: Sequence[Sample], max_tokens: int) -> ModelInputs:
     """Photos and conversations about them; there are no reference frames and no mask tokens.
 
-    Later turns that exceed `max_tokens` are left out. Raises DataError when not even the first one fits.
+    Later turns that exceed `max_tokens` are dropped. Raises DataError if not even the first turn fits.
     """
     prompts = [[_fit_turns(processor, sample, max_tokens)] for sample in samples]
     photos = [check_frame(sample.frames[0]) for sample in samples]

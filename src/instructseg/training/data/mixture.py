@@ -1,4 +1,4 @@
-"""Which source each step's batch comes from: exact ratios, evenly spread, without randomness."""
+"""The source of each step's batch: exact ratios, evenly spread, deterministic."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from instructseg.types import Sample
 
 
 def schedule_sources(ratios: Sequence[float], steps: int) -> np.ndarray:
-    """The source of each step, int (steps,): after any step, each was chosen within 1 of its share of the steps so far.
+    """The source of each step, int (steps,). After any step, each source's count is within 1 of its share of the steps.
 
     Tijdeman's rule for the chairman assignment problem (Discrete Mathematics 32, 1980): among the sources with enough
-    credit, the one whose deadline comes first. In integers, so that it is the same on every machine.
+    credit, choose the one with the earliest deadline. Integer arithmetic makes it the same on every machine.
     """
     exact = [Fraction(ratio).limit_denominator(10**6) for ratio in ratios]
     count, spare = len(exact), max(1, 2 * len(exact) - 2)
@@ -38,9 +38,9 @@ def schedule_sources(ratios: Sequence[float], steps: int) -> np.ndarray:
 
 
 class Mixture:
-    """The samples of each step's batch; `sample(step, offset)` depends on the seed and these two numbers only.
+    """The samples of each step's batch; `sample(step, offset)` depends only on the seed, `step` and `offset`.
 
-    Batch k of a source holds its samples k * batch ... (k + 1) * batch - 1: none is skipped, none is used twice.
+    Batch k of a source has its samples k * batch ... (k + 1) * batch - 1: none is skipped, none is used twice.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Mixture:
         self.source_of_step = schedule_sources(ratios, steps)
         self.earlier_batches = np.zeros(steps, dtype=np.int64)  # of the same source
         for source in range(len(self.sources)):
-            own_steps = np.flatnonzero(self.source_of_step == source)
-            self.earlier_batches[own_steps] = np.arange(len(own_steps))
+            source_steps = np.flatnonzero(self.source_of_step == source)
+            self.earlier_batches[source_steps] = np.arange(len(source_steps))
 
     def name(self, step: int) -> str:
         return self.names[self.source_of_step[step]]
@@ -62,13 +62,13 @@ class Mixture:
 
 
 def open_mixture(data: DataRecipe, references: int, batch: int, steps: int, seed: int) -> Mixture:
-    """The training data of a recipe; photos to compose from are read once for composed photos and clips.
+    """The training data of a recipe; composed photos and clips share the photos to compose from.
 
     `references` is T_r, `batch` the number of samples per step over all processes. Raises RecipeError and DataError.
     """
     recipes = [source for source in data.sources or (SourceRecipe("composed"),) if source.ratio > 0]
     if not recipes:
-        raise RecipeError("data.sources: every ratio is 0; set at least one above 0")
+        raise RecipeError("data.sources: expected at least one ratio above 0, got none; set one")
     composer = None
     if any(source.name in COMPOSED_SOURCES for source in recipes):
         composer = Composer(open_photos(data, validation=False), compose_config(data), seed=seed)

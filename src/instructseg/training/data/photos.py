@@ -1,4 +1,4 @@
-"""From a recipe's data section to photos with instance masks, and how samples are composed from them."""
+"""Opens the photos with instance masks that a recipe's data section names, and the composer's settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from instructseg.types import InstancePhoto
 
 
 class InstanceReader(Protocol):
-    """Photos with instance masks whose ids are known without decoding them."""
+    """Photos with instance masks whose ids are available without decoding."""
 
     def __len__(self) -> int: ...
 
@@ -28,7 +28,7 @@ class InstanceReader(Protocol):
 
 
 class SelectedPhotos(Sequence[InstancePhoto]):
-    """Selected photos of several readers, one after the other: pairs of a reader and an index into it."""
+    """Selected photos of several readers, given as pairs of a reader and an index into it."""
 
     def __init__(self, entries: Sequence[tuple[Sequence[InstancePhoto] | InstanceReader, int]]) -> None:
         self.entries = list(entries)
@@ -42,9 +42,9 @@ class SelectedPhotos(Sequence[InstancePhoto]):
 
 
 def open_photos(recipe: DataRecipe, validation: bool) -> SelectedPhotos:
-    """The training photos, or the held-out `validation` photos, of every source to compose from.
+    """The training photos, or with `validation` the held-out photos, of every source to compose from.
 
-    Raises RecipeError when the recipe names none, and DataError when one cannot be read.
+    Raises RecipeError if the recipe names no source, and DataError if one cannot be read.
     """
     return SelectedPhotos(
         [
@@ -72,7 +72,7 @@ def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
         prefix = source.get("prefix", "labelme")
         readers.append(LabelMePhotos(root / source["folder"], max_side=side, prefix=prefix))
     if not readers:
-        raise RecipeError("the recipe names no data; set data.coco, data.label_maps, data.labelme or data.sources")
+        raise RecipeError("the recipe has no data; set data.coco, data.label_maps, data.labelme or data.sources")
     return readers
 
 
@@ -90,5 +90,5 @@ def _check_keys(
     known = {*required, *optional}
     missing, unknown = sorted({*required} - {*source}), sorted({*source} - known)
     if missing or unknown:
-        problem = f"the keys {', '.join(missing)} are missing" if missing else f"unknown key {unknown[0]}"
-        raise RecipeError(f"{where}: {problem}; its keys are {', '.join(sorted(known))}")
+        problem = f"missing keys {', '.join(missing)}" if missing else f"unknown key {unknown[0]}"
+        raise RecipeError(f"{where}: {problem}; known keys: {', '.join(sorted(known))}")

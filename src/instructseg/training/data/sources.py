@@ -1,7 +1,7 @@
-"""The sources of a mixture. A source is an endless sequence of samples: sample i depends on the seed and i only.
+"""The sources of a mixture. A source is an infinite sequence of samples; sample i depends only on the seed and i.
 
-- composed photos and clips: from instance masks, never the same twice;
-- photos, clips and conversations: of a dataset, shuffled anew in every pass over it.
+- Composed photos and clips are composed from instance masks and never repeat.
+- Photos, clips and conversations come from a dataset, reshuffled in every pass over it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from instructseg.types import Expression, Sample, Task
 
 COMPOSED, COMPOSED_CLIPS = "composed", "composed_clips"
 COMPOSED_SOURCES = (COMPOSED, COMPOSED_CLIPS)
-ATTEMPTS = 100  # compositions tried until one has the task that a source is restricted to
-MAX_TURNS = 10  # questions about one photo in one conversation
+ATTEMPTS = 100  # maximum number of compositions per sample of a source that is restricted to a task
+MAX_TURNS = 10  # maximum number of turns per conversation
 
 
 class SampleSource(Protocol):
-    """Samples by number, from 0 on, without end."""
+    """An infinite sequence of samples, numbered from 0."""
 
     def sample(self, index: int) -> Sample: ...
 
 
 class ComposedSource:
-    """Composed photos, or clips of `frames` frames; with `task`, samples of that task only."""
+    """Composed photos, or clips of `frames` frames; with `task`, only samples of that task."""
 
     def __init__(self, composer: Composer, frames: int = 0, task: Task | None = None) -> None:
         self.composer = composer if task is None else composer.with_reason_probability(float(task.is_reasoning))
@@ -58,7 +58,7 @@ class ComposedSource:
 
 
 def composed_task(recipe: SourceRecipe) -> Task | None:
-    """The task to which the options of a composed source restrict it. Raises RecipeError for other options or tasks."""
+    """The task that a composed source's options restrict it to. Raises RecipeError for invalid options."""
     is_video = recipe.name == COMPOSED_CLIPS
     tasks = [task.value for task in Task if task is not Task.CHAT and task.is_video == is_video]
     task = recipe.options.get("task")
@@ -80,22 +80,22 @@ class ClipSource:
 
 
 class ShuffledIndices:
-    """An endless sequence of indices below `length`: a new permutation in every pass."""
+    """An infinite sequence of indices below `length`: a new permutation in every pass."""
 
     def __init__(self, length: int, seed: int) -> None:
         self.length, self.seed = length, seed
-        self._permutation = lru_cache(2)(lambda turn: np.random.default_rng((seed, turn)).permutation(length))
+        self._permutation = lru_cache(2)(lambda cycle: np.random.default_rng((seed, cycle)).permutation(length))
 
     def __getitem__(self, index: int) -> int:
-        turn, position = divmod(index, self.length)
-        return int(self._permutation(turn)[position])
+        cycle, position = divmod(index, self.length)
+        return int(self._permutation(cycle)[position])
 
     def __reduce__(self) -> tuple:
         return ShuffledIndices, (self.length, self.seed)
 
 
 class ImageSource:
-    """Samples of a dataset of photos, at most `expressions` of each, drawn anew every time."""
+    """Samples of a photo dataset, each with at most `expressions` randomly drawn expressions."""
 
     def __init__(self, reader: Sequence[Sample], expressions: int, seed: int) -> None:
         self.reader, self.expressions, self.seed = reader, expressions, seed
@@ -123,11 +123,11 @@ class ConversationSource:
             turns = _answered_turns(sample)
             if turns and len(sample.frames):
                 return replace(sample, id=f"{sample.id}#{index}", expressions=turns[:MAX_TURNS])
-        raise DataError("no record of the conversations has a photo and an answer; training needs both")
+        raise DataError("expected conversations with a photo and an answer, got none that has both")
 
 
 def _answered_turns(sample: Sample) -> tuple[Expression, ...]:
-    """The turns of a conversation up to the first without an answer; of separate questions, those with answers."""
+    """The turns of a conversation before the first without an answer, or all separate questions with answers."""
     answered = [turn.answer is not None for turn in sample.expressions]
     if any(turn.kind == "conversation" for turn in sample.expressions) and not all(answered):
         return sample.expressions[: answered.index(False)]
@@ -150,17 +150,17 @@ class SampleSubset(Sequence[Sample]):
 def open_reader(recipe: SourceRecipe, data: DataRecipe) -> Sequence[Sample]:
     """The dataset that a source names.
 
-    Raises InputError for an unknown name, RecipeError for a split or option that it does not have, and DataError when
-    it cannot be read or has no samples.
+    Raises InputError for an unknown name, RecipeError for a split or option that the dataset does not have, and
+    DataError if it cannot be read or has no samples.
     """
     dataset = entry(recipe.name)
     if dataset.splits and recipe.split not in dataset.splits and recipe.name not in ("labelme", "folder", "prepared"):
-        raise RecipeError(f"{recipe.name} has no split {recipe.split!r}; it has {', '.join(dataset.splits)}")
+        raise RecipeError(f"{recipe.name} has no split {recipe.split!r}; choose from {', '.join(dataset.splits)}")
     root = Path(data.root).expanduser() / Path(recipe.root).expanduser()
     try:
         reader = dataset.open(root, recipe.split, **recipe.options)
     except TypeError as error:
-        raise RecipeError(f"the options of source {recipe.name} do not fit its reader: {error}") from None
+        raise RecipeError(f"invalid options of source {recipe.name}: {error}") from None
     if not len(reader):
         raise DataError(f"{recipe.name} {recipe.split} below {root} has no samples")
     return reader
@@ -169,7 +169,7 @@ def open_reader(recipe: SourceRecipe, data: DataRecipe) -> Sequence[Sample]:
 def own_data_split(
     reader: Sequence[Sample], recipe: SourceRecipe, data: DataRecipe, validation: bool
 ) -> Sequence[Sample]:
-    """The training or the validation share of your own data (split "all"); other datasets as they are."""
+    """The training or validation share of your own data (split "all"); other datasets are returned unchanged."""
     photo_id = getattr(reader, "photo_id", None)
     if recipe.split != "all" or photo_id is None:
         return reader
@@ -181,7 +181,7 @@ def own_data_split(
 def open_source(
     recipe: SourceRecipe, data: DataRecipe, composer: Composer | None, references: int, seed: int
 ) -> SampleSource:
-    """A source by its name; `references` is T_r. A dataset's first sample decides which kind of source it is."""
+    """A source by its name; `references` is T_r. A dataset's first sample determines the kind of source."""
     if recipe.name in COMPOSED_SOURCES:
         assert composer is not None
         frames = references + 1 if recipe.name == COMPOSED_CLIPS else 0

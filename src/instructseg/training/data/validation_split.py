@@ -1,4 +1,4 @@
-"""Validation samples of a run: held out from training, and the same at every validation."""
+"""The validation samples of a run: held out from training and identical at every validation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from instructseg.types import Sample, Task
 
 
 def open_validation(data: DataRecipe, limit: int, references: int) -> list[Sample]:
-    """About `limit` samples (0: all) of the composed photos and of every other source that holds some out.
+    """About `limit` samples (0: all) of the composed photos and of each other source with held-out samples.
 
-    `references` is T_r, the number of reference frames of a clip. Conversations are not scored. May be empty: sources
-    with a published split hold nothing out themselves; their validation split is named in `data.validation`.
+    `references` is T_r, the number of reference frames of a clip. Conversations are not scored. The list may be empty:
+    sources with a published split hold out nothing themselves; `data.validation` names their validation split.
     """
     samples: list[Sample] = []
     sources = data.sources or (SourceRecipe("composed"),)
@@ -31,7 +31,7 @@ def open_validation(data: DataRecipe, limit: int, references: int) -> list[Sampl
 
 
 def _select(reader: Sequence[Sample], data: DataRecipe, limit: int, references: int) -> list[Sample]:
-    """Photos as they are, one key frame of each clip."""
+    """About `limit` samples of a reader: photos unchanged, clips with one key frame; no conversations."""
     indices = _evenly_spaced(len(reader), limit)
     task = reader[0].task
     if task is Task.CHAT:

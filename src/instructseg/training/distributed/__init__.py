@@ -1,1 +1,1 @@
-"""Training on several processes."""
+"""Distributed training."""

@@ -1,4 +1,4 @@
-"""Device, precision and processes of a run; `accelerate launch` decides how many processes there are."""
+"""Device, precision and processes of a run; `accelerate launch` sets the number of processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from instructseg.training.data.sources import COMPOSED_SOURCES
 from instructseg.training.logging.trackers import check_trackers
 from instructseg.training.recipe import Recipe
 
-TIMEOUT = timedelta(hours=4)  # the other processes wait while the first one validates and writes
+TIMEOUT = timedelta(hours=4)  # other processes wait while the first one validates and writes
 
 
 def open_accelerator(recipe: Recipe) -> Accelerator:
@@ -25,7 +25,7 @@ def open_accelerator(recipe: Recipe) -> Accelerator:
     check_trackers(recipe.report)
     composed = all(source.name in COMPOSED_SOURCES for source in recipe.data.sources)
     ddp = DistributedDataParallelKwargs(
-        broadcast_buffers=False,  # they are statistics of frozen encoders, equal in every process
+        broadcast_buffers=False,  # buffers are statistics of frozen encoders, equal in every process
         find_unused_parameters=not composed,  # a batch of conversations decodes no masks
     )
     accelerator = Accelerator(
@@ -36,7 +36,7 @@ def open_accelerator(recipe: Recipe) -> Accelerator:
         project_config=ProjectConfiguration(recipe.output, logging_dir=f"{recipe.output}/tensorboard"),
         kwargs_handlers=[ddp, InitProcessGroupKwargs(timeout=TIMEOUT)],
     )
-    if accelerator.distributed_type is DistributedType.DEEPSPEED:  # it requires the size, and no loader tells it
+    if accelerator.distributed_type is DistributedType.DEEPSPEED:  # requires the size; it reads none from a loader
         size = recipe.batch_photos // (accelerator.num_processes * recipe.accumulate)
         plugin = accelerator.state.deepspeed_plugin
         assert plugin is not None

@@ -1,6 +1,6 @@
 """Weights and optimizer state across processes: replicated (one process, DDP), sharded (FSDP2) or DeepSpeed's.
 
-A checkpoint holds full tensors either way. Sharded ones are gathered by all processes together.
+A checkpoint has full tensors in each case; gathering sharded tensors is a collective operation.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ PREFIX = "model."  # the model inside the objective
 
 
 class StateManager(Protocol):
-    """Saves, restores, validates and exports the weights of a run."""
+    """Saves, restores and exports the weights of a run, and provides its model for validation."""
 
     @property
     def collective(self) -> bool:
-        """Whether all processes must call every method together; otherwise the first process can call it alone."""
+        """Whether the methods are collective; otherwise the first process can call them alone."""
         ...
 
     def gather(self) -> dict[str, Any]:
-        """The entries "trained" (full tensors by name) and "optimizer" of a checkpoint; empty except on the first."""
+        """A checkpoint's "trained" (full tensors by name) and "optimizer"; empty except on the first process."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore in place the entries that `gather` returned; they must fit."""
+        """Restore, in place, the entries that `gather` returned; they must fit."""
         ...
 
     def inference_model(self) -> Any:
@@ -55,7 +55,7 @@ class StateManager(Protocol):
 
 @dataclass(frozen=True)
 class ReplicatedState:
-    """Every process has all weights and optimizer state: the first can save, validate and export alone."""
+    """Every process has all weights and optimizer state, so the first can save, validate and export alone."""
 
     model: InstructSegModel
     optimizer: Any
@@ -81,7 +81,7 @@ class ReplicatedState:
 
 @dataclass(frozen=True)
 class ShardedState:
-    """FSDP2: weights, gradients and optimizer state are sharded; all processes call every method together."""
+    """FSDP2: weights, gradients and optimizer state are sharded; every method is collective."""
 
     objective: Objective
     optimizer: Any
@@ -144,10 +144,10 @@ class _ShardedInference:
 
 @dataclass(frozen=True)
 class DeepSpeedState(ReplicatedState):
-    """DeepSpeed ZeRO-1: full weights everywhere, the optimizer's state partitioned and in DeepSpeed's own files.
+    """DeepSpeed ZeRO-1: weights are replicated; optimizer state is partitioned and saved in DeepSpeed's own files.
 
-    The checkpoint's entry "optimizer" names the folder with the partitions, which all processes write together.
-    Written after accelerate's and DeepSpeed's documentation; this project has not run it (see recipes/accelerate).
+    The checkpoint's entry "optimizer" names the folder with the partitions, which all processes write collectively.
+    Written from the documentation of accelerate and DeepSpeed; untested in this project (see recipes/accelerate).
     """
 
     accelerator: Accelerator
@@ -155,7 +155,7 @@ class DeepSpeedState(ReplicatedState):
     collective = True
 
     def gather(self) -> dict[str, Any]:
-        """The folders of the last two checkpoints are kept; older ones are deleted."""
+        """Write the partitions; the folders of older checkpoints than the last two are deleted."""
         folders = sorted(self.folder.glob("deepspeed_*"))
         name = f"deepspeed_{int(folders[-1].name.rpartition('_')[2]) + 1 if folders else 0:06d}"
         self.accelerator.wait_for_everyone()
@@ -173,9 +173,9 @@ def make_state_manager(
     accelerator: Accelerator, objective: nn.Module, optimizer: Any, trained: Mapping[str, nn.Parameter],
     average: MovingAverage | None, folder: Path,
 ) -> StateManager:  # fmt: skip
-    """The manager of what `accelerator.prepare` returned; `folder` is that of the checkpoints.
+    """The manager of the objects that `accelerator.prepare` returned; `folder` is that of the checkpoints.
 
-    Raises RecipeError for FSDP's first version, and for a moving average with FSDP or DeepSpeed.
+    Raises RecipeError for FSDP version 1, and for a moving average with FSDP or DeepSpeed.
     """
     inner: Objective = accelerator.unwrap_model(objective)
     kind = accelerator.distributed_type

@@ -1,4 +1,4 @@
-"""Training curves as a picture, drawn from the log of a run."""
+"""Training curves, plotted from the log of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sample predictions at every validation: ground truth and prediction side by side, in one picture."""
+"""A contact sheet of sample predictions at every validation: ground truth and prediction side by side."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ COLUMNS = 4
 
 
 class PredictionSheet:
-    """Collects predictions for `PAIRS` samples, evenly spread over the validation set, each for another expression."""
+    """Collects predictions for `PAIRS` samples, evenly spaced in the validation set, cycling through expressions."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         positions = np.unique(np.linspace(0, len(samples) - 1, PAIRS).astype(int))
         self.pending = {
-            (samples[at].id, number % len(samples[at].expressions)) for number, at in enumerate(positions.tolist())
+            (samples[position].id, number % len(samples[position].expressions))
+            for number, position in enumerate(positions.tolist())
         }
         self.tiles: list[np.ndarray] = []
         self.captions: list[str] = []
 
     def show(self, sample: Sample, index: int, prediction: np.ndarray | None) -> None:
-        """Add the prediction for expression `index` of a sample, if it is one of the selected."""
+        """Add the prediction for expression `index` of a sample, if it is selected."""
         if (sample.id, index) not in self.pending:
             return
         self.pending.remove((sample.id, index))

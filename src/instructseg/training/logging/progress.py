@@ -1,4 +1,4 @@
-"""Means and speeds of the last steps, and the progress bar that shows them."""
+"""Mean losses and throughput of the last steps, and the progress bar that shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class StepWindow:
-    """Means over the steps since the last log line. Checkpoints store its sums, not its clock."""
+    """Means over the steps since the last log line. Checkpoints store the sums but not the timing."""
 
     def __init__(self) -> None:
         self.clear()
@@ -24,7 +24,7 @@ class StepWindow:
         self.waited, self.start = 0.0, time.perf_counter()
 
     def add(self, losses: Mapping[str, float], instructions: int, samples: int = 0, waited: float = 0.0) -> None:
-        """Add a step; `waited` is the time in seconds that it waited for data."""
+        """Add a step; `waited` is the time in seconds spent waiting for its data."""
         for name, value in losses.items():
             self.sums[name] += value
             self.counts[name] += 1
@@ -34,11 +34,11 @@ class StepWindow:
         self.waited += waited
 
     def exclude(self, seconds: float) -> None:
-        """Exclude time that was not spent on steps (validation, checkpoints) from the speeds."""
+        """Exclude time that was not spent on steps (validation, checkpoints) from the throughput."""
         self.start += seconds
 
     def means(self) -> dict[str, float]:
-        """Mean of each loss term over the steps that had it: conversations have no mask loss, photos no text loss."""
+        """Mean of each loss term over the steps that have it: conversations have no mask loss, photos no text loss."""
         return {name: round(value / self.counts[name], 4) for name, value in self.sums.items()}
 
     def state(self) -> dict[str, dict[str, float]]:
@@ -46,14 +46,14 @@ class StepWindow:
         return {"sums": dict(self.sums), "seen": dict(self.counts)}
 
     def restore(self, state: Mapping[str, Mapping[str, float]]) -> None:
-        """Start a window with the sums of an earlier one."""
+        """Start a window with the sums from a checkpoint."""
         self.clear()
         self.sums.update(state.get("sums", {}))
         self.counts.update({name: int(count) for name, count in state.get("seen", {}).items()})
 
     @property
     def elapsed(self) -> float:
-        """Seconds."""
+        """Seconds since the start of the window, without excluded time."""
         return max(time.perf_counter() - self.start, 1e-9)
 
     @property
@@ -72,7 +72,7 @@ class StepWindow:
 
 
 def memory() -> int:
-    """Bytes: peak GPU memory so far, or without a GPU the resident memory of this process."""
+    """Peak GPU memory so far or, without a GPU, the resident memory of this process; in bytes."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
 
 

@@ -1,4 +1,4 @@
-"""Everything the first process writes during a run: log lines, tracker figures, curves, sheets of predictions."""
+"""The output of the first process during a run: log lines, tracker metrics, curves and prediction sheets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Scores = dict[str, dict[str, float]]
 
 
 class Reporter:
-    """Writes the reports of a run that continues after `step` into its output folder."""
+    """Writes the logs of a run that continues after `step` into its output folder."""
 
     def __init__(self, recipe: Recipe, step: int, accelerator: Accelerator) -> None:
         self.output, self.accelerator = make_folder(recipe.output), accelerator
@@ -34,14 +34,14 @@ class Reporter:
         start_trackers(accelerator, self.output, step, recipe.as_tree())
 
     def figures(self, step: int, figures: Mapping[str, Any]) -> None:
-        """Losses and speeds of the last steps."""
+        """Log losses and throughput of the last steps."""
         self.log.write(step=step, **figures)
         log_figures(self.accelerator, step, figures)
 
     def validation(
         self, step: int, instructions: int, samples: Sequence[Sample], score: Callable[[ShowPrediction], Scores]
     ) -> None:
-        """Scores by `score`, which passes every prediction to its argument; with a sheet of some predictions."""
+        """Log the scores that `score` computes; it passes every prediction to its argument. Also write a sheet."""
         sheet = PredictionSheet(samples)
         scores = score(sheet.show)
         self.log.write(step=step, instructions=instructions, validation=scores)
@@ -57,7 +57,7 @@ class Reporter:
 
 
 def print_groups(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> None:
-    """Which parameters are trained and which are frozen: their number by group."""
+    """Print the number of trained and frozen parameters by group."""
     table = Table("parameters", "tensors", "values")
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     for group, names in groups.items():

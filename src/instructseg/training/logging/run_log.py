@@ -12,9 +12,9 @@ from instructseg.errors import InputError
 
 
 class RunLog:
-    """Append-only JSONL; lines after the resumed step are removed, so that a log holds every step once.
+    """Append-only JSONL; on resuming, lines after the resumed step are removed, so that no step appears twice.
 
-    Raises InputError when the disk refuses a line; earlier lines stay.
+    Raises InputError if a line cannot be written; earlier lines are kept.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -26,22 +26,22 @@ class RunLog:
             temporary.write_text(lines)
             os.replace(temporary, path)
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._write_error(error) from error
 
     def write(self, **values: Any) -> None:
         try:
             with self.path.open("a") as file:
                 file.write(json.dumps(values | {"time": round(time.time(), 1)}) + "\n")
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._write_error(error) from error
 
-    def _refused(self, error: OSError) -> InputError:
-        return InputError(f"{self.path} cannot be written: {error.strerror}; free some space and start the run again, "
-                          "it resumes from its last checkpoint")  # fmt: skip
+    def _write_error(self, error: OSError) -> InputError:
+        return InputError(f"{self.path} cannot be written: {error.strerror}; free some space and start the run again; "
+                          "it resumes from the last checkpoint")  # fmt: skip
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Lines of a log; a last line that a kill cut off is left out."""
+    """The lines of a log; a truncated last line is ignored."""
     if not path.exists():
         return []
     lines = []

@@ -12,11 +12,11 @@ from accelerate.tracking import get_available_trackers
 from instructseg.errors import RecipeError
 
 PROJECT = "instructseg"
-EXTRAS = ("tensorboard", "trackio")  # trackers that are extras of this package
+EXTRAS = ("tensorboard", "trackio")  # trackers that this package has extras for
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raises RecipeError for a tracker that is not installed: accelerate would leave it out silently."""
+    """Raises RecipeError for a tracker that is not installed, which accelerate would silently ignore."""
     installed = {str(getattr(name, "value", name)) for name in get_available_trackers()}
     for name in names:
         if name not in installed:
@@ -29,7 +29,7 @@ def check_trackers(names: Sequence[str]) -> None:
 def start_trackers(accelerator: Accelerator, output: Path, step: int, recipe: Mapping[str, Any]) -> None:
     """Start the trackers of a run in the folder `output` that continues after `step`.
 
-    TensorBoard's files are below OUTPUT/tensorboard; what an interrupted run wrote after `step` is hidden.
+    TensorBoard's files are below OUTPUT/tensorboard; entries that an interrupted run wrote after `step` are hidden.
     """
     config = {key: value if isinstance(value, bool | int | float | str) else str(value)
               for key, value in _flatten(recipe)}  # fmt: skip
@@ -45,7 +45,7 @@ def start_trackers(accelerator: Accelerator, output: Path, step: int, recipe: Ma
 
 
 def log_figures(accelerator: Accelerator, step: int, figures: Mapping[str, Any]) -> None:
-    """`figures` may be nested: {"losses": {"mask": 0.3}} becomes losses/mask. Text is left out."""
+    """Log figures, which may be nested: {"losses": {"mask": 0.3}} becomes losses/mask. Text is skipped."""
     numbers = {name: float(value) for name, value in _flatten(figures) if isinstance(value, int | float)}
     accelerator.log(numbers, step=step)
 
