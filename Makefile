@@ -19,8 +19,10 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	.venv/bin/ruff check
-	.venv/bin/pyright
-	.venv/bin/pytest
+	@echo ".venv/bin/pyright (at the same time as) .venv/bin/pytest"
+	@.venv/bin/pyright > .venv/pyright.log 2>&1 & checker=$$!; \
+	.venv/bin/pytest; tests=$$?; \
+	wait $$checker; types=$$?; cat .venv/pyright.log; exit $$((tests | types))
 
 clean:
 	rm -rf .venv demo-output

@@ -46,13 +46,13 @@ class LazyPhoto(Sequence[np.ndarray]):
         return [self._decode() for _ in indices] if isinstance(indices, range) else self._decode()
 
 
-def _read_first(*paths: Path) -> np.ndarray:
+def _read_first(first: Path, *others: Path) -> np.ndarray:
     """The first of these photos that exists, pixels as stored. Raises DataError naming all of them."""
-    for path in paths:
+    for path in (first, *others):
         if path.is_file():
             return read_photo(path)
-    others = f" (also tried: {', '.join(map(str, paths[1:]))})" if len(paths) > 1 else ""
-    raise DataError(f"{paths[0]} is missing{others}; put the photo there or pass the folder that contains it")
+    tried = f" (also tried: {', '.join(map(str, others))})" if others else ""
+    raise DataError(f"{first} is missing{tried}; put the photo there or pass the folder that contains it")
 
 
 def question(identity: str, text: str, ending: str, answer: str | None, details: dict[str, Any]) -> Expression:
