@@ -169,7 +169,7 @@ def test_a_mixture_is_opened_from_a_recipe(root):
     [
         (SourceRecipe("refcocoo"), InputError, "unknown dataset 'refcocoo'; did you mean refcoco"),
         (SourceRecipe("refcoco", "training"), RecipeError, "refcoco has no split 'training'; choose from train, val"),
-        (SourceRecipe("reason_seg", options={"frst": 1}), RecipeError, "options of source reason_seg do not fit"),
+        (SourceRecipe("reason_seg", options={"frst": 1}), RecipeError, "invalid options of source reason_seg"),
         (SourceRecipe("folder", "all", root="nowhere"), DataError, "nowhere is not a folder"),
         (SourceRecipe("composed", ratio=0), RecipeError, "data.sources: expected at least one ratio above 0"),
     ],

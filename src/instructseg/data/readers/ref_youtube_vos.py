@@ -121,8 +121,8 @@ def _without_test(root: Path, listing: Path, videos: dict[str, Any]) -> dict[str
         return {name: video for name, video in videos.items() if name not in test}
     if len(videos) > _VALID_CLIPS:
         raise DataError(
-            f"{listing} lists {len(videos)} clips, the {_VALID_CLIPS} of valid and those of test; put {path} there, "
-            "which lists those of test"
+            f"{listing} lists {len(videos)} clips, the {_VALID_CLIPS} of valid together with those of test; "
+            f"to tell them apart, add the list of test: {path}"
         )
     return videos
 
