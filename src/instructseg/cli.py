@@ -28,15 +28,15 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(segment)
-app.command()(train)
-app.command()(evaluate)
-app.command()(reproduce)
-app.command()(export)
-app.command()(merge)
-app.command()(verify)
-app.add_typer(convert.app, name="convert")
-app.add_typer(data.app, name="data")
+app.command(short_help="Segment objects in photos and clips by a description.")(segment)
+app.command(short_help="Train or fine-tune a model.")(train)
+app.command(short_help="Score a model on the paper's benchmarks.")(evaluate)
+app.command(short_help="Run the ablations of Tables 6-9.")(reproduce)
+app.command(short_help="Write a model with int8 weights.")(export)
+app.command(short_help="Apply trained adapters to their model.")(merge)
+app.command(short_help="Compare our modules with recorded tensors.")(verify)
+app.add_typer(convert.app, name="convert", short_help="Convert checkpoints of other projects.")
+app.add_typer(data.app, name="data", short_help="List, check and prepare datasets.")
 
 
 @app.command()
