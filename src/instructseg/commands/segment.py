@@ -51,7 +51,7 @@ def segment(
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0 always gives a mask. [default: the model's]"
+            min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0: none. [default: the model's]"
         ),
     ] = None,
     model: Annotated[

@@ -106,7 +106,7 @@ class Segmenter:
             instruction: what to segment, e.g. "the dog on the left" or "what could bite?".
             task: "res" or "reason_seg"; None: inferred from the form (questions and long sentences are reasoning).
             max_masks: maximum number of masks per instruction, at least 1; the best are kept.
-            threshold: minimum score of a mask, 0..1; None: the model's default, 0: always return a mask.
+            threshold: minimum score of a mask, 0..1; None: the model's default. With 0 only empty masks are left out.
 
         Raises InputError for an unreadable photo, or an invalid instruction or option.
         """

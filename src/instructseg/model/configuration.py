@@ -197,7 +197,7 @@ class InstructSegConfig(PreTrainedConfig):
     """Ranking of proposals: by the score, a sigmoid of the similarity with the text, or by the score times the mean
     probability of the mask's foreground ("score_x_quality", as the released evaluators)."""
     score_threshold: float | int = 0.0
-    """Minimum score of a mask, 0 to 1. 0 always keeps the best mask (released behaviour)."""
+    """Minimum score of a mask, 0 to 1. 0 keeps the best mask unless it is empty (released behaviour)."""
     video_threshold: float | int | None = None
     """Minimum score of a mask in a video frame, 0 to 1. None: `score_threshold`."""
     video_contrast: float | int | None = None
