@@ -29,10 +29,10 @@ def load_nanodet(detector: NanoDet, folder: Path) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"NanoDet's weights in {folder} cannot be read: {error}") from error
     convolutions = [module for module in detector.modules() if isinstance(module, torch.nn.Conv2d)]
-    heads = 2 * len(detector.towers)
-    order = convolutions[:-heads] + [
-        module for pair in zip(detector.towers, detector.predictors, strict=True) for module in pair
-    ]
+    levels = len(detector.towers)
+    towers, predictors = convolutions[-2 * levels : -levels], convolutions[-levels:]
+    heads = [module for pair in zip(towers, predictors, strict=True) for module in pair]
+    order = convolutions[: -2 * levels] + heads
     pairs = _convolutions(graph)
     if len(pairs) != len(order):
         raise CheckpointError(f"expected {len(order)} convolutions in {folder}, got {len(pairs)}")
