@@ -377,7 +377,7 @@ VOLATILE = {
 }  # fmt: skip
 """Keys of JSON that differ from run to run or from version to version."""
 VOLATILE_IN_LOGS = VOLATILE | {"time"}
-FEW = 24  # a list or array of so many numbers is written out beside its hash
+FEW = 24  # lists and arrays of at most this many numbers are recorded in full beside their hash
 LONG_TEXT = 400
 
 
@@ -404,7 +404,7 @@ class Book:
 
     @contextlib.contextmanager
     def step(self, name: str):
-        """A part of a section; what it raises is an error of that part, and the next one goes on."""
+        """One step of a section. An exception is recorded as this step's error; the section continues."""
         start = time.perf_counter()
         try:
             yield

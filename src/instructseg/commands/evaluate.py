@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from instructseg.evaluation.processes import Processes
     from instructseg.evaluation.records import Record
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "nano.yaml"
-
 
 def evaluate(
     words: Annotated[
@@ -49,12 +47,12 @@ def evaluate(
         typer.Option(help="How to track objects in clips; off: each frame separately, as in the released evaluators."),
     ] = "off",
     recipe: Annotated[
-        Path,
+        str,
         typer.Option(
-            metavar="FILE", show_default="nano.yaml of the package",
+            metavar="RECIPE",
             help="The recipe that defines the held-out photos of templated/val and composed_clips/val.",
         ),
-    ] = RECIPE,
+    ] = "nano",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     list_: Annotated[bool, typer.Option("--list", help="Print the benchmarks and exit.")] = False,

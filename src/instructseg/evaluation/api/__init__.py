@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "SaveMasks", "evaluate", "open_samples"]
 
-NANO_RECIPE = Path(__file__).parents[2] / "recipes" / "nano.yaml"
 Progress = Callable[[Iterator[Record], Benchmark, int, Processes], Iterable[Record]]
 """(records, benchmark, expected number of records, this process) -> the same records, like tqdm."""
 
@@ -63,7 +62,7 @@ def evaluate(
     save_masks: SaveMasks | str = SaveMasks.NO,
     allow_failures: bool = False,
     linking: Linking = "off",
-    recipe: str | Path = NANO_RECIPE,
+    recipe: str | Path = "nano",
     device: str = "auto",
     dtype: str = "auto",
     progress: Progress = lambda records, *about: records,
