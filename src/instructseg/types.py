@@ -100,6 +100,8 @@ class Expression:
     """The reference answer of a question or conversation, in words."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """JSON-serializable values that the dataset's protocol needs (annotator, question type, choices, ...)."""
+    instances: Sequence[np.ndarray] = ()
+    """bool (height, width) each: the referred objects one by one, where they are annotated so; their union is `mask`."""
 
     @property
     def area(self) -> float:

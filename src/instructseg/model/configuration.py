@@ -104,6 +104,43 @@ class AuxiliaryHeadsConfig(PreTrainedConfig):
     """Predict from a reference frame's OVP tokens where in that frame the object is; needs a perceiver."""
 
 
+@strict
+class SeedConfig(PreTrainedConfig):
+    """Seed proposals: instance masks of detected boxes, which the language model scores but cannot change.
+
+    Our extension; the paper's model and the released weights have none.
+    """
+
+    model_type = "instructseg_seeds"
+
+    num_seeds: int = 24
+    """Seeds per image; 1 or more."""
+    num_candidates: int = 48
+    """Boxes whose masks are computed; the best `num_seeds` remain after suppression of duplicates."""
+    box_nms_iou: float = 0.6
+    """IoU above which the box with the lower score is dropped, whatever its class; 0 to 1."""
+    mask_nms_iou: float = 0.6
+    """IoU above which the mask with the lower score is dropped; 0 to 1."""
+    hidden_size: int = 256
+    """Channels of a seed's features; 1 or more."""
+    mask_channels: int = 24
+    """Channels of the map that the dynamic mask head reads; 1 or more."""
+    lateral_size: int = 64
+    """Channels of the convolutions that build that map; a multiple of min(16, `lateral_size`)."""
+    class_size: int = 64
+    """Channels of the class embedding; 1 or more."""
+    class_dropout: float = 0.5
+    """Fraction of seeds trained without their class embedding, 0 to 1: masks must not depend on the class."""
+    box_margin: float = 1.2
+    """Masks fade out beyond this multiple of the box; 1 or more."""
+    num_classes: int = 80
+    """Classes of the detector."""
+    pixel_mean: float = 127.0
+    """Mean of the model's input pixels, which the detector's own normalization replaces; 0 to 255."""
+    pixel_std: float = 128.0
+    """Standard deviation of the model's input pixels; above 0."""
+
+
 if TYPE_CHECKING:
     # Configurations from transformers have many classes; these are the fields that this package reads.
     class LanguageModelConfig(PreTrainedConfig):
@@ -127,10 +164,11 @@ if TYPE_CHECKING:
     OptionalTextFusion = TextFusionConfig | None
     Decoder = SegmentationDecoderConfig
     OptionalAuxiliaryHeads = AuxiliaryHeadsConfig | None
+    OptionalSeeds = SeedConfig | None
 else:
     # Types that the constructor accepts; it converts dicts to configurations.
     LanguageModelConfig = BackboneConfig = Decoder = OptionalClipEncoder = dict | PreTrainedConfig | None
-    OptionalPerceiver = OptionalTextFusion = OptionalAuxiliaryHeads = dict | PreTrainedConfig | None
+    OptionalPerceiver = OptionalTextFusion = OptionalAuxiliaryHeads = OptionalSeeds = dict | PreTrainedConfig | None
 
 UNSET: Any = None
 
@@ -152,6 +190,7 @@ class InstructSegConfig(PreTrainedConfig):
         "text_fusion_config": SubConfigSpec(config_class=TextFusionConfig, optional=True),
         "decoder_config": SubConfigSpec(config_class=SegmentationDecoderConfig),
         "auxiliary_config": SubConfigSpec(config_class=AuxiliaryHeadsConfig, optional=True),
+        "seed_config": SubConfigSpec(config_class=SeedConfig, optional=True),
     }
 
     text_config: LanguageModelConfig = UNSET
@@ -169,6 +208,12 @@ class InstructSegConfig(PreTrainedConfig):
     """Segmentation decoder."""
     auxiliary_config: OptionalAuxiliaryHeads = None
     """Heads used only in training. None: no such heads."""
+    seed_config: OptionalSeeds = None
+    """Seed proposals from a detector, beside the mask tokens. None: no seeds, as in the paper. Needs `vision_config`
+    None."""
+    mask_attention: Literal["causal", "full"] = "causal"
+    """Attention among one instruction's mask tokens (and seeds) in the language model: "causal" (released), or "full",
+    where each attends to all of them."""
     num_mask_tokens: int = 100
     """N, mask tokens (and mask proposals) per instruction; 1 or more."""
     num_reference_frames: int = 4
@@ -222,6 +267,13 @@ class InstructSegConfig(PreTrainedConfig):
                 "expected vision_config to be None with projector='concept', which reads the backbone's classifier; "
                 "set projector='mlp' to use a CLIP-type encoder"
             )
+        if self.seed_config is not None and self.vision_config is not None:
+            raise ValueError("expected vision_config to be None with seed_config, got both; remove one")
+
+    @property
+    def num_proposals(self) -> int:
+        """Mask proposals per instruction: seeds, then mask tokens."""
+        return self.num_mask_tokens + (self.seed_config.num_seeds if self.seed_config else 0)
 
 
 AutoConfig.register("instructseg", InstructSegConfig, exist_ok=True)
@@ -231,6 +283,7 @@ __all__ = [
     "EfficientNetLiteConfig",
     "InstructSegConfig",
     "PerceiverConfig",
+    "SeedConfig",
     "SegmentationDecoderConfig",
     "TextFusionConfig",
 ]

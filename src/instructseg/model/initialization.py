@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from instructseg.model.auxiliary_heads import PixelClassificationHead
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver, PerceiverLayer
+from instructseg.model.seeds import SeedProposer
 from instructseg.model.segmentation_decoder import DeformableEncoderLayer, MaskedAttentionDecoder, PixelDecoder
 from instructseg.model.vision_encoder import BackboneTokens
 
@@ -48,6 +49,9 @@ def initialize(module: nn.Module) -> bool:
             # Score and mask logits start near 0.
             _xavier(module.score_embed[-1], gain=0.1)
             _xavier(module.mask_embed[-1], gain=0.25)
+        case SeedProposer():
+            _xavier(module.token_projection, gain=WORD_SCALE)
+            _xavier(module.query_position, gain=0.1)
         case PixelClassificationHead():
             nn.init.zeros_(module.log_scale)
         case nn.Linear() | nn.Conv2d():

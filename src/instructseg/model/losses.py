@@ -8,12 +8,13 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from instructseg.model.choice import choice_loss, plural_loss, proposal_quality
 from instructseg.model.layout import IGNORE
 from instructseg.model.matching import PointSource, match, random_points, sample_points, uncertain_points
 from instructseg.model.segmentation_decoder import Proposals
 from instructseg.model.targets import LossNormalizers, Targets
 
-ScoreTarget = Literal["matched", "iou", "present_iou"]
+ScoreTarget = Literal["matched", "iou", "present_iou", "choice"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class LossWeights:
     all_queries: float = 0.0
     """Mask plus dice loss of every proposal, matched or not, against the union of the instruction's objects. With few
     mask tokens it makes each of them follow the instruction instead of specializing in an image region."""
+    plural: float = 1.0
+    """Binary cross-entropy of "several objects"; models with seeds only."""
     class_positive: float | None = None
     """Weight of positives in the score loss, above 0. None: negatives / positives, which balances the two (released
     code)."""
@@ -59,7 +62,8 @@ class Criterion:
         score_target: target of a proposal's score. "matched": 1 if matched to an object, else 0 (released). "iou": the
             proposal's IoU with the union of the instruction's objects, 0 without a target. "present_iou": the mean of
             that IoU and 1 where there is a target, 0 without one: a poor mask of a present object then scores higher
-            than an absent object, and one threshold decides presence.
+            than an absent object, and one threshold decides presence. "choice": the proposals compete with each other
+            and with "none", see `choice`.
     """
 
     def __init__(
@@ -77,9 +81,12 @@ class Criterion:
 
     def segmentation(
         self, heads: list[Proposals], targets: Targets, expression_mask: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None = None, plural: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """Mask, dice and score loss of every head (Eq. 4); expression_mask bool (batch, instructions)."""
+        """Mask, dice and score loss of every head (Eq. 4).
+
+        Shapes: expression_mask bool, plural (batch, instructions). Seeds have a score loss only.
+        """
         masks = targets.masks.flatten(0, 1).float()
         valid = (targets.valid & expression_mask[..., None]).flatten(0, 1)
         unions = masks if masks.shape[1] == 1 else (masks * valid[..., None, None]).amax(1, keepdim=True)
@@ -89,19 +96,27 @@ class Criterion:
             terms = self._one_head(head, masks, unions, valid, expression_mask.flatten(), normalizers, generator)
             for name, value in terms.items():
                 losses[name] = losses.get(name, 0) + value
+        if plural is not None:
+            loss = plural_loss(plural.flatten(), valid.sum(-1))
+            losses["plural"] = loss[expression_mask.flatten()].sum() / normalizers.present.clamp(min=1)
         return losses
 
     def _one_head(
         self, head: Proposals, masks: Tensor, unions: Tensor, valid: Tensor, expression_mask: Tensor,
         normalizers: LossNormalizers, generator: torch.Generator | None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        logits, scores = head.mask_logits.flatten(0, 1), head.score_logits.flatten(0, 1)
+        logits, scores = head.mask_logits[:, :, head.num_seeds :].flatten(0, 1), head.score_logits.flatten(0, 1)
         points = self.draw(len(masks), self.num_points, masks, generator)
         samples, queries, objects = match(logits.detach(), masks, valid, points, self.weights.mask, self.weights.dice)
         pairs = normalizers.pairs.clamp(min=1)
         matched = logits[samples, queries][:, None]
         bce, dice = self._mask_losses(matched, masks[samples, objects][:, None], generator)
         losses = {"mask": bce.sum() / pairs, "dice": dice.sum() / pairs}
+        if self.score_target == "choice":
+            quality = proposal_quality(head.mask_logits.flatten(0, 1), masks, valid)
+            loss = choice_loss(scores, quality, valid.sum(-1))
+            return losses | {"score": loss[expression_mask].sum() / normalizers.expressions}
+        scores = scores[:, head.num_seeds :]
         quality = torch.zeros_like(scores)
         if self.score_target == "matched":
             quality[samples, queries] = 1

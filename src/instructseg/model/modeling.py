@@ -26,6 +26,7 @@ from instructseg.model.layout import Layout
 from instructseg.model.losses import Criterion, text_loss
 from instructseg.model.outputs import InstructSegOutput, LanguageModelOutput, VisualFeatures, require
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver
+from instructseg.model.seeds import SeedProposer, geometry
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, Proposals
 from instructseg.model.slots import gather_slots, scatter_slots
 from instructseg.model.targets import Targets
@@ -66,6 +67,8 @@ class InstructSegModel(TextGeneration):
             decoder, config.num_mask_tokens, text_to_pixel=auxiliary.text_to_pixel
         )
         classify = auxiliary.pixel_classification
+        seeds = config.seed_config
+        self.seed_proposer = seeds and SeedProposer(seeds, channels, width, decoder.hidden_size)
         self.pixel_classification_head = PixelClassificationHead(decoder.mask_size, width) if classify else None
         self.criterion = Criterion()
         self.post_init()
@@ -73,12 +76,13 @@ class InstructSegModel(TextGeneration):
     @property
     def encoders(self) -> list[nn.Module]:
         """The visual encoders, which the paper freezes (section 3.1)."""
-        return [self.backbone, *([self.vision_tokens.encoder] if isinstance(self.vision_tokens, ClipTokens) else [])]
+        clip = [self.vision_tokens.encoder] if isinstance(self.vision_tokens, ClipTokens) else []
+        return [self.backbone, *clip, *([self.seed_proposer.detector] if self.seed_proposer else [])]
 
     def train(self, mode: bool = True) -> InstructSegModel:
-        """Set the mode, but keep frozen encoders in eval mode: no drop-path, fixed batch norm."""
+        """Set the mode, but keep frozen encoders and a frozen seed head in eval mode: no dropout, fixed batch norm."""
         super().train(mode)
-        for encoder in self.encoders:
+        for encoder in [*self.encoders, *([self.seed_proposer.head] if self.seed_proposer else [])]:
             if not any(parameter.requires_grad for parameter in encoder.parameters()):
                 encoder.eval()
         return self
@@ -120,9 +124,12 @@ class InstructSegModel(TextGeneration):
         hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
         heads = self.decode(visual, hidden.mask_embeddings, text)
-        output = InstructSegOutput(mask_logits=heads[-1].mask_logits, score_logits=heads[-1].score_logits)
+        plural = self.seed_proposer and self.seed_proposer.plural_head(text)[..., 0].float()
+        output = InstructSegOutput(
+            mask_logits=heads[-1].mask_logits, score_logits=heads[-1].score_logits, plural_logits=plural
+        )
         if targets is not None:
-            losses = self.criterion.segmentation(heads, targets, layout.expression_mask, generator)
+            losses = self.criterion.segmentation(heads, targets, layout.expression_mask, generator, plural)
             losses |= self.auxiliary_losses(visual, text, references, layout, targets, generator)
             losses |= text_loss(hidden.hidden_states, layout.labels, self.lm_head, targets.normalizers)
             output.loss, output.parts = self.criterion.total(losses)
@@ -138,7 +145,12 @@ class InstructSegModel(TextGeneration):
             return replace(pyramid, tokens=self.encode_tokens(None, clip_pixel_values))
         maps = self.backbone(pixel_values).feature_maps
         keys = tuple(level[:batch] for level in maps)
-        return VisualFeatures(self.vision_tokens(maps[-1], self.backbone), keys[-1], self.pixel_decoder(keys))
+        tokens, seeds = self.vision_tokens(maps[-1], self.backbone), None
+        if self.seed_proposer is not None:
+            detections = self.seed_proposer.detect(pixel_values)
+            tokens = tokens + self.seed_proposer.evidence(detections, pixel_values.shape[-1])
+            seeds = self.seed_proposer.propose(detections, keys, (pixel_values.shape[-2], pixel_values.shape[-1]))
+        return VisualFeatures(tokens, keys[-1], self.pixel_decoder(keys), seeds)
 
     def encode_tokens(self, pixel_values: Tensor | None, clip_pixel_values: Tensor | None = None) -> Tensor:
         """Visual tokens (frames, patches, dim) only, which is all that a conversation or a reference frame needs.
@@ -147,7 +159,10 @@ class InstructSegModel(TextGeneration):
         """
         if clip_pixel_values is not None:
             return self.vision_tokens(clip_pixel_values)
-        return self.vision_tokens(self.backbone(pixel_values).feature_maps[-1], self.backbone)
+        tokens = self.vision_tokens(self.backbone(pixel_values).feature_maps[-1], self.backbone)
+        if self.seed_proposer is None or pixel_values is None:
+            return tokens
+        return tokens + self.seed_proposer.evidence(self.seed_proposer.detect(pixel_values), pixel_values.shape[-1])
 
     def encode_pyramid(self, pixel_values: Tensor) -> VisualFeatures:
         """The decoder's pyramid of key frames, without visual tokens (`tokens` is None)."""
@@ -171,7 +186,7 @@ class InstructSegModel(TextGeneration):
         words = self.get_input_embeddings()(layout.token_ids)
         blocks = []
         if layout.mask_slots.shape[2]:  # a conversation has none
-            blocks.append((layout.mask_slots, self.mask_tokens.expand(*layout.expression_mask.shape, -1, -1)))
+            blocks.append((layout.mask_slots, self._mask_block(layout, visual)))
         if visual is not None:
             images = require(visual.tokens, "tokens")[: len(words), None]
             blocks.append((layout.image_slots, images.expand(-1, layout.image_slots.shape[1], -1, -1)))
@@ -180,6 +195,14 @@ class InstructSegModel(TextGeneration):
         if references is not None:
             blocks.append((layout.reference_slots, references[:, :, : layout.reference_slots.shape[2]]))
         return scatter_slots(words, blocks)
+
+    def _mask_block(self, layout: Layout, visual: VisualFeatures | None) -> Tensor:
+        """Embeddings of the mask slots (batch, instructions, proposals, dim): the seeds, then the mask tokens."""
+        learned = self.mask_tokens.expand(*layout.expression_mask.shape, -1, -1)
+        if self.seed_proposer is None or visual is None:
+            return learned
+        seeds = self.seed_proposer.tokens(require(visual.seeds, "seeds"))
+        return torch.cat([seeds[:, None].expand(-1, learned.shape[1], -1, -1).to(learned.dtype), learned], 2)
 
     def reason(
         self, layout: Layout, visual: VisualFeatures, references: Tensor | None, prefix: Cache | None = None
@@ -190,7 +213,7 @@ class InstructSegModel(TextGeneration):
         """
         embeddings = self.embed(layout, visual, references)
         cached = prefix.get_seq_length() if prefix is not None else 0
-        allowed = layout.attention_mask()[:, :, cached:]
+        allowed = layout.attention_mask(self.config.mask_attention == "full")[:, :, cached:]
         mask = torch.zeros_like(allowed, dtype=embeddings.dtype)
         mask = mask.masked_fill(~allowed, torch.finfo(embeddings.dtype).min)
         states = self.language_model(
@@ -217,7 +240,12 @@ class InstructSegModel(TextGeneration):
 
         Shapes: mask_embeddings E_m (batch, instructions, queries, dim), text E_v (batch, instructions, hidden_size).
         """
-        return self.mask_decoder(visual.pixels, self.query_projection(mask_embeddings), text)
+        queries = self.query_projection(mask_embeddings)
+        if self.seed_proposer is None:
+            return self.mask_decoder(visual.pixels, queries, text)
+        seeds = require(visual.seeds, "seeds")
+        position = self.seed_proposer.query_position(geometry(seeds.boxes.boxes).to(queries.dtype))
+        return self.mask_decoder(visual.pixels, queries, text, seeds, position)
 
     def auxiliary_losses(
         self, visual: VisualFeatures, text: Tensor, references: Tensor | None, layout: Layout, targets: Targets,

@@ -8,6 +8,7 @@ from typing import TypeVar
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
+from instructseg.model.seeds import Seeds
 from instructseg.model.segmentation_decoder import PixelFeatures
 
 
@@ -24,9 +25,11 @@ class VisualFeatures:
     """The backbone's coarsest map of the key frames, for VMTF: (batch, channels, height / 32, width / 32)."""
     pixels: PixelFeatures | None = None
     """The pixel decoder's output for the key frames."""
+    seeds: Seeds | None = None
+    """Seed proposals of the key frames; None for a model without seeds."""
 
 
-Part = TypeVar("Part", Tensor, PixelFeatures)
+Part = TypeVar("Part", Tensor, PixelFeatures, Seeds)
 
 
 def require(part: Part | None, name: str) -> Part:
@@ -52,9 +55,13 @@ class LanguageModelOutput:
 
 @dataclass
 class InstructSegOutput(ModelOutput):
-    """The proposals of the last head, see `Proposals`; with targets, also the loss and its weighted terms."""
+    """The proposals of the last head, see `Proposals`; with targets, also the loss and its weighted terms.
+
+    `plural_logits` (batch, instructions), of a model with seeds: above 0 where the instruction asks for several objects.
+    """
 
     loss: Tensor | None = None
     parts: dict[str, Tensor] | None = None
     mask_logits: Tensor | None = None
     score_logits: Tensor | None = None
+    plural_logits: Tensor | None = None

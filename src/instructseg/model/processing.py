@@ -241,7 +241,7 @@ def _options_of(config: InstructSegConfig, side: int) -> dict[str, Any]:
     return {
         "image_tokens": (side // 32) ** 2 if vision is None else (vision.image_size // vision.patch_size) ** 2,
         "frame_tokens": config.perceiver_config.num_latents if config.perceiver_config else 0,
-        "mask_tokens": config.num_mask_tokens,
+        "mask_tokens": config.num_proposals,
         "block_order": config.block_order,
         "prompt_set": config.prompt_set,
     }

@@ -16,6 +16,7 @@ from instructseg.model.auxiliary_heads import TextToPixelHead
 from instructseg.model.configuration import SegmentationDecoderConfig
 from instructseg.model.deformable_attention import MultiScaleDeformableAttention
 from instructseg.model.position import sine_position
+from instructseg.model.seeds import EMPTY, Seeds
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Proposals:
     """(batch, instructions, queries, height / 4, width / 4)."""
     score_logits: Tensor
     """(batch, instructions, queries)."""
+    num_seeds: int = 0
+    """Number of leading proposals that are seeds."""
 
 
 class DeformableEncoderLayer(nn.Module):
@@ -196,10 +199,15 @@ class MaskedAttentionDecoder(nn.Module):
         self.score_embed = _mlp(size, size, size, 2)
         self.text_to_pixel_head = TextToPixelHead(size, config.mask_size) if text_to_pixel else None
 
-    def forward(self, pixels: PixelFeatures, queries: Tensor, text: Tensor) -> list[Proposals]:
+    def forward(
+        self, pixels: PixelFeatures, queries: Tensor, text: Tensor, seeds: Seeds | None = None,
+        seed_position: Tensor | None = None,
+    ) -> list[Proposals]:  # fmt: skip
         """Predictions of every head, the final one last.
 
-        Shapes: queries (batch, instructions, queries, hidden_size), text (batch, instructions, hidden_size).
+        With `seeds`, the first queries are theirs: they attend to their masks' foreground and are scored, but their
+        masks stay. Shapes: queries (batch, instructions, queries, hidden_size), text (batch, instructions,
+        hidden_size), seed_position (batch, seeds, hidden_size).
         """
         memories = [
             level.flatten(2).transpose(1, 2) + embed
@@ -208,22 +216,33 @@ class MaskedAttentionDecoder(nn.Module):
         positions = [
             sine_position(*_size(level), level.shape[1], level.device).to(level.dtype) for level in pixels.levels
         ]
-        predictions = [self.predict(pixels.mask_features, queries, text)]
+        position = self.query_embed
+        if seed_position is not None:
+            learned = position.expand(len(queries), -1, -1)
+            position = torch.cat([seed_position, learned.to(seed_position.dtype)], 1)[:, None]
+        predictions = [self.predict(pixels.mask_features, queries, text, seeds)]
         for index, layer in enumerate(self.layers):
             level = index % len(memories)
             mask = attention_mask(predictions[-1].mask_logits, _size(pixels.levels[level]))
-            queries = layer(queries, self.query_embed, memories[level], positions[level], mask)
-            predictions.append(self.predict(pixels.mask_features, queries, text))
+            queries = layer(queries, position, memories[level], positions[level], mask)
+            predictions.append(self.predict(pixels.mask_features, queries, text, seeds))
         return predictions
 
-    def predict(self, mask_features: Tensor, queries: Tensor, text: Tensor) -> Proposals:
+    def predict(self, mask_features: Tensor, queries: Tensor, text: Tensor, seeds: Seeds | None = None) -> Proposals:
         """Masks and scores of the queries after a layer; a score is an unscaled dot product with the text."""
         normed = self.norm(queries)
-        kernels = self.mask_embed(normed).flatten(1, 2)
+        learned = normed if seeds is None else normed[:, :, seeds.mask_logits.shape[1] :]
+        kernels = self.mask_embed(learned).flatten(1, 2)
         masks = torch.bmm(kernels, mask_features.flatten(2)).float()
-        masks = masks.unflatten(1, queries.shape[1:3]).unflatten(-1, mask_features.shape[-2:])
+        masks = masks.unflatten(1, learned.shape[1:3]).unflatten(-1, mask_features.shape[-2:])
         scores = (self.score_embed(normed).float() * text[:, :, None].float()).sum(-1)
-        return Proposals(masks, scores)
+        if seeds is None:
+            return Proposals(masks, scores)
+        seed_masks = seeds.mask_logits.float()[:, None].expand(-1, queries.shape[1], -1, -1, -1)
+        padding = nn.functional.pad(~seeds.boxes.valid, (0, learned.shape[2]))[:, None]
+        return Proposals(
+            torch.cat([seed_masks, masks], 2), scores.masked_fill(padding, EMPTY), seeds.mask_logits.shape[1]
+        )
 
 
 @torch.no_grad()

@@ -118,7 +118,8 @@ class Composer:
     def _candidates(
         self, dataset: str, scene: Scene, rng: np.random.Generator
     ) -> tuple[Task, list[CandidateExpression]]:
-        if rng.random() < self.config.reason_probability:
+        asks = not self.config.reason_datasets or dataset in self.config.reason_datasets
+        if rng.random() < self.config.reason_probability and asks:
             table = self.library.affordance_tables[dataset]
             candidates = affordance_expressions(scene, table, self.config.min_area)
             if candidates:
@@ -140,10 +141,20 @@ class Composer:
             candidate = options[rng.choice(len(options), p=weights / weights.sum())]
             chosen.append(candidate)
             remaining = [other for other in remaining if not _is_equivalent(candidate, other)]
+            siblings = [other for other in remaining if _is_sibling(candidate, other)]
+            if siblings and self.config.sibling_probability and rng.random() < self.config.sibling_probability:
+                chosen.append(siblings[rng.integers(len(siblings))])
+                remaining = [other for other in remaining if not _is_equivalent(chosen[-1], other)]
             absent += not candidate.targets
             if absent >= _MAX_ABSENT_SHARE * self.config.expressions_per_photo:
                 remaining = [other for other in remaining if other.targets]
         return chosen
+
+
+def _is_sibling(first: CandidateExpression, second: CandidateExpression) -> bool:
+    """True for expressions of the same kind about other objects of the same noun."""
+    same = first.kind == second.kind and first.noun == second.noun
+    return same and bool(first.targets and second.targets) and not _is_equivalent(first, second)
 
 
 def _is_equivalent(first: CandidateExpression, second: CandidateExpression) -> bool:

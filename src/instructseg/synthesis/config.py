@@ -33,6 +33,14 @@ class ComposeConfig:
     reason_probability: float = 0.2
     """Probability, 0..1, of a reasoning instead of a referring sample; it is referring if no question applies."""
 
+    reason_datasets: tuple[str, ...] = ()
+    """Datasets whose photos may get a reasoning question; empty: all. Leave out those that annotate few nouns, where
+    an unannotated object could be the answer."""
+
+    sibling_probability: float = 0.0
+    """Probability, 0..1, that an expression is followed by one of the same kind about another object of the same noun
+    ("the left dog", "the right dog"), which only the choice between the two can tell apart."""
+
     dataset_weights: Mapping[str, float] = field(default_factory=dict)
     """Relative frequency of each dataset (`InstancePhoto.dataset`), at least 0; 1 for datasets that are not listed."""
 
@@ -40,7 +48,7 @@ class ComposeConfig:
         for name, minimum in (("size", 16), ("cache_side", 16), ("expressions_per_photo", 1)):
             if getattr(self, name) < minimum:
                 raise InputError(f"{name}: expected at least {minimum}, got {getattr(self, name)}")
-        for name in ("min_area", "paste_probability", "whole_probability", "reason_probability"):
+        for name in ("min_area", "paste_probability", "whole_probability", "reason_probability", "sibling_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
         negative = [dataset for dataset, weight in self.dataset_weights.items() if weight < 0]

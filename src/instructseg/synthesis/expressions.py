@@ -54,7 +54,7 @@ def referring_expressions(scene: Scene, vocabulary: frozenset[str], min_area: fl
         candidates += color_expressions(group, codes)
         candidates += wrong_side_expressions(scene, group)
     candidates += relation_expressions(scene, groups)
-    candidates += _superclasses(scene)
+    candidates += _superclasses(scene, vocabulary)
     candidates += _absent(scene, vocabulary)
     return [candidate for candidate in candidates if has_visible_target(scene, candidate, min_area)]
 
@@ -140,11 +140,13 @@ def _plural_phrases(word: str) -> tuple[str, ...]:
     return phrases if is_plural(word) else (*phrases, f"every {word}", f"each {word} in the {{picture}}")
 
 
-def _superclasses(scene: Scene) -> Iterator[CandidateExpression]:
+def _superclasses(scene: Scene, vocabulary: frozenset[str]) -> Iterator[CandidateExpression]:
     """ "the animal", "the vehicles": if all members in the scene are countable and lookalikes are absent."""
     table, groups = noun_table(), scene.objects_by_noun()
     for word, members in table.superclasses.items():
         objects = tuple(obj for noun in sorted(members & groups.keys()) for obj in groups[noun])
+        if 2 * len(members & vocabulary) < len(members):
+            continue  # the annotators may have left out other members
         if not objects or not all(obj.countable for obj in objects):
             continue
         if (members | {"teddy bear"}) & scene.uncertain_nouns or "teddy bear" in groups:

@@ -23,6 +23,7 @@ def photo_sample(
     expressions = []
     for candidate in candidates:
         mask = union(candidate.targets) if candidate.targets else None
-        expressions.append(Expression(write_text(candidate, rng), mask, candidate.kind))
+        instances = tuple(obj.mask for obj in candidate.targets)
+        expressions.append(Expression(write_text(candidate, rng), mask, candidate.kind, instances=instances))
     regions, names = scene.regions()
     return Sample(name, task, (scene.image,), tuple(expressions), 0, regions, names, dataset=dataset)

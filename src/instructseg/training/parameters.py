@@ -33,17 +33,23 @@ def merge_lora(model: InstructSegModel) -> None:
             setattr(model.language_model.get_submodule(parent), child, module.get_base_layer())
 
 
-def choose_trainable(model: InstructSegModel, train: Sequence[str] = ()) -> dict[str, list[str]]:
+def choose_trainable(
+    model: InstructSegModel, train: Sequence[str] = (), freeze: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """Set requires_grad of every parameter; returns group -> parameter names.
 
     `train` names the modules (or parameters) that are trained in full; empty: all but encoders and language model. Word
-    embeddings and the output head are frozen too, unlike in the released training. Raises RecipeError for a name that
-    is not a module of the model, or is always frozen.
+    embeddings and the output head are frozen too, unlike in the released training. `freeze` names modules, or parts of
+    them, to leave out. Raises RecipeError for a name that is not a module of the model, or is always frozen.
     """
     trainable = _trainable_modules(model)
     unknown = [name for name in train if name not in trainable]
     if unknown:
         raise RecipeError(f"model.train: expected names among {', '.join(trainable)}; got {unknown[0]!r}")
+    modules = dict(model.named_modules())
+    unknown = [name for name in freeze if name not in modules]
+    if unknown:
+        raise RecipeError(f"model.freeze: expected modules of the model, got {unknown[0]!r}")
     encoders = {id(parameter) for encoder in model.encoders for parameter in encoder.parameters()}
     groups: dict[str, list[str]] = {
         "trained": [], "lora": [], "frozen encoder": [], "frozen language model": [], "frozen by the recipe": [],
@@ -54,7 +60,9 @@ def choose_trainable(model: InstructSegModel, train: Sequence[str] = ()) -> dict
         elif name.startswith("language_model.") or name == "lm_head.weight":
             group = "lora" if "lora_" in name else "frozen language model"
         else:
-            group = "trained" if not train or name.split(".")[0] in train else "frozen by the recipe"
+            chosen = not train or name.split(".")[0] in train
+            chosen = chosen and not any(name.startswith(f"{part}.") for part in freeze)
+            group = "trained" if chosen else "frozen by the recipe"
         parameter.requires_grad_(not group.startswith("frozen"))
         groups[group].append(name)
     return groups

@@ -39,6 +39,8 @@ class ModelRecipe:
     """Modules of a saved model to reinitialize, e.g. [perceiver]."""
     train: tuple[str, ...] = ()
     """Modules trained in full, e.g. [mask_decoder]. Empty: all but encoders and language model (section 3.1)."""
+    freeze: tuple[str, ...] = ()
+    """Modules, or parts of them, that are not trained although `train` includes them, e.g. [seed_proposer.head]."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -83,7 +85,8 @@ class DataRecipe:
     root: str = "."
     """Folder that contains the datasets."""
     coco: tuple[dict[str, str], ...] = ()
-    """COCO instance files to compose from: list of {annotations: FILE, images: FOLDER}."""
+    """COCO instance files to compose from: list of {annotations: FILE, images: FOLDER, prefix: TEXT}. Photos of one
+    prefix ("coco" by default) share a vocabulary of nouns."""
     label_maps: tuple[dict[str, str], ...] = ()
     """Label maps to compose from: list of {images: FOLDER, masks: FOLDER, names: FILE, prefix: TEXT}."""
     labelme: tuple[dict[str, str], ...] = ()
@@ -116,9 +119,10 @@ class LossRecipe:
     """Number of candidate points drawn per point selected by uncertainty, 1 or more."""
     importance: float = Field(default=0.75, ge=0, le=1)
     """Share of the points, 0 to 1, selected by uncertainty; the others are drawn uniformly."""
-    score_target: Literal["matched", "iou", "present_iou"] = "matched"
+    score_target: Literal["matched", "iou", "present_iou", "choice"] = "matched"
     """Target of a proposal's score. "matched": 1 if matched to a target (released code). "iou": its IoU with the
-    target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none."""
+    target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none. "choice": proposals
+    compete with each other and with "none"; target masks are then single objects instead of their union."""
     mask_stride: int = Field(default=1, ge=1)
     """Mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution."""
 

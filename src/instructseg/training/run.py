@@ -107,7 +107,7 @@ class Run:
         recipe = self.recipe
         self.model, self.processor = build_model(recipe)
         add_lora(self.model, recipe.lora)
-        self.groups = choose_trainable(self.model, recipe.model.train)
+        self.groups = choose_trainable(self.model, recipe.model.train, recipe.model.freeze)
         use_loss(self.model, recipe.loss)
         if recipe.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -138,6 +138,7 @@ class Run:
         return Collator(
             self.processor, mask_stride=self.recipe.loss.mask_stride, max_tokens=self.recipe.data.max_tokens,
             location_cells=head.CELLS if head is not None else 0,
+            instances=self.recipe.loss.score_target == "choice",
         )  # fmt: skip
 
     def _open_data(self) -> Iterator[Sequence[Batch]]:

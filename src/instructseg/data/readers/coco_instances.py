@@ -19,14 +19,18 @@ class CocoInstances(Reader[InstancePhoto]):
     """The annotated photos of one COCO instances file, decoded on access; photos without annotations are left out.
 
     Polygons and both kinds of RLE are supported. Crowd regions become instances with `crowd` set; names are COCO
-    category names. Photo ids are `coco/ID`, the dataset is "coco".
+    category names. Photo ids are `PREFIX/ID`, the dataset is the prefix.
 
     annotation_file: a COCO instances file (JSON).
     image_dir: the folder with its photos.
     max_side: longest side in pixels to which photos and masks are shrunk; None keeps their size.
+    prefix: name of the dataset.
     """
 
-    def __init__(self, annotation_file: str | Path, image_dir: str | Path, max_side: int | None = None) -> None:
+    def __init__(
+        self, annotation_file: str | Path, image_dir: str | Path, max_side: int | None = None, prefix: str = "coco"
+    ) -> None:
+        self.prefix = prefix
         self.annotation_file, self.image_dir, self.max_side = Path(annotation_file), Path(image_dir), max_side
         content = load_annotations(self.annotation_file)
         self._names = {category["id"]: category["name"] for category in content["categories"]}
@@ -42,7 +46,7 @@ class CocoInstances(Reader[InstancePhoto]):
 
     def photo_id(self, index: int) -> str:
         """The id of a photo without decoding it."""
-        return f"coco/{self._photos[index]['id']}"
+        return f"{self.prefix}/{self._photos[index]['id']}"
 
     def read(self, index: int) -> InstancePhoto:
         entry = self._photos[index]
@@ -58,7 +62,7 @@ class CocoInstances(Reader[InstancePhoto]):
             self._instance(annotation, image.shape[:2], scale) for annotation in self._annotations[entry["id"]]
         )
         visible = tuple(instance for instance in instances if instance.mask.any())
-        return InstancePhoto(self.photo_id(index), shrink_image(image, scale), visible, dataset="coco")
+        return InstancePhoto(self.photo_id(index), shrink_image(image, scale), visible, dataset=self.prefix)
 
     def _instance(self, annotation: dict[str, Any], size: tuple[int, int], scale: float) -> Instance:
         with parsing(self.annotation_file, f"annotation {annotation.get('id')}"):

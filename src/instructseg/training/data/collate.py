@@ -18,6 +18,8 @@ from instructseg.training.data.conversations import prepare_conversations
 from instructseg.types import Expression, Sample, Task
 
 BACKGROUND = "background"
+MAX_OBJECTS = 12
+"""Maximum number of target masks of an instruction; the largest are kept."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Collator:
         mask_stride: mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution.
         max_tokens: maximum length of a conversation's sequence.
         location_cells: cells per side of the localization targets in the reference frames; 0: no localization targets.
+        instances: one target mask per object, where annotated, instead of the union of the instruction's objects.
     """
 
     def __init__(
@@ -55,8 +58,10 @@ class Collator:
         mask_stride: int = 1,
         max_tokens: int = 2048,
         location_cells: int = 0,
+        instances: bool = False,
     ) -> None:
         self.processor, self.mask_stride, self.max_tokens = processor, mask_stride, max_tokens
+        self.instances = instances
         self.location_cells = location_cells
         self.cells = processor.image_processor.side // stride
 
@@ -77,17 +82,30 @@ class Collator:
         return Batch(inputs, Targets(masks, valid, regions, names, allowed, locations), tuple(samples))
 
     def _masks(self, samples: Sequence[Sample], width: int) -> tuple[Tensor, Tensor]:
+        """Masks of each instruction's objects (batch, width, objects, side, side) in [0, 1], and which are valid."""
         stride = self.mask_stride
         side = self.processor.image_processor.side // stride
-        masks = torch.zeros(len(samples), width, 1, side, side, dtype=torch.uint8 if stride == 1 else torch.float32)
-        valid = torch.zeros(len(samples), width, 1, dtype=torch.bool)
-        for row, sample in enumerate(samples):
-            for column, expression in enumerate(sample.expressions):
-                if expression.mask is not None:
-                    mask = self.processor.image_processor.prepare_mask(expression.mask)
-                    masks[row, column, 0] = mask if stride == 1 else avg_pool2d(mask[None].float(), stride)[0]
-                    valid[row, column, 0] = bool(masks[row, column].any())
+        objects = [[self._objects(expression) for expression in sample.expressions] for sample in samples]
+        most = max(1, *(len(masks) for row in objects for masks in row))
+        shape = len(samples), width, most
+        masks = torch.zeros(*shape, side, side, dtype=torch.uint8 if stride == 1 else torch.float32)
+        valid = torch.zeros(*shape, dtype=torch.bool)
+        for row, columns in enumerate(objects):
+            for column, members in enumerate(columns):
+                for index, member in enumerate(members):
+                    mask = self.processor.image_processor.prepare_mask(member)
+                    target = mask if stride == 1 else avg_pool2d(mask[None].float(), stride)[0]
+                    masks[row, column, index] = target
+                    valid[row, column, index] = bool(target.any())
         return masks, valid
+
+    def _objects(self, expression: Expression) -> Sequence[np.ndarray]:
+        """The target masks: the objects one by one if asked for and known, largest first, else their union."""
+        if expression.mask is None:
+            return ()
+        if not self.instances or not expression.instances:
+            return (expression.mask,)
+        return sorted(expression.instances, key=lambda mask: -int(np.count_nonzero(mask)))[:MAX_OBJECTS]
 
     def _locations(self, samples: Sequence[Sample], width: int, frames: int) -> Tensor:
         """Share of each cell of a reference frame that the target covers; -1 for frames without annotation.

@@ -60,8 +60,9 @@ def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
     side, root = compose_config(recipe).cache_side, Path(recipe.root).expanduser()
     readers: list[InstanceReader] = []
     for index, source in enumerate(recipe.coco):
-        _check_keys(f"data.coco[{index}]", source, {"annotations", "images"})
-        readers.append(CocoInstances(root / source["annotations"], root / source["images"], max_side=side))
+        _check_keys(f"data.coco[{index}]", source, {"annotations", "images"}, {"prefix"})
+        files, prefix = (root / source["annotations"], root / source["images"]), source.get("prefix", "coco")
+        readers.append(CocoInstances(*files, max_side=side, prefix=prefix))
     for index, source in enumerate(recipe.label_maps):
         _check_keys(f"data.label_maps[{index}]", source, {"images", "masks", "names"}, {"prefix"})
         names, prefix = json.loads((root / source["names"]).read_text()), source.get("prefix", "labels")

@@ -1,0 +1,267 @@
+"""Seed proposals: one mask per detected box, from a dynamic mask head that never sees the instruction.
+
+Our extension, in the line of two-stage queries (Deformable DETR; Mask DINO): a detector's boxes become instance masks
+by conditional convolutions (CondInst, Tian et al. 2020), and the language model only scores them. Released weights
+and the paper's preset do not use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from instructseg.model.backbones.nanodet import STRIDES, Detections, NanoDet, NanoDetConfig, normalize
+from instructseg.model.configuration import SeedConfig
+
+DYNAMIC_WIDTH = 8  # channels of the dynamic head's hidden layers
+OUTSIDE_SLOPE = 16.0  # how fast logits fall outside the enlarged box, per box size
+GEOMETRY_SIZE = 7
+EMPTY = -30.0  # mask logit and score logit of a padding seed
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Candidate boxes of a batch, best first.
+
+    boxes (batch, n, 4): xyxy as shares of the input's width and height; scores (batch, n): probability of the best
+    class; classes int (batch, n), -1 = unknown; valid bool (batch, n), False pads; cells int (batch, n): the
+    detector's cell that predicted each box.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    valid: Tensor
+    cells: Tensor
+
+    def take(self, index: Tensor) -> Boxes:
+        """The boxes at `index` (batch, m)."""
+        return Boxes(
+            self.boxes.gather(1, index[..., None].expand(-1, -1, 4)), self.scores.gather(1, index),
+            self.classes.gather(1, index), self.valid.gather(1, index), self.cells.gather(1, index),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Seed proposals of a batch: their boxes, features (batch, seeds, hidden_size), mask logits (batch, seeds, h, w), and
+    the mean word embedding of the classes that the detector sees in them (batch, seeds, dim), None before it is known."""
+
+    boxes: Boxes
+    features: Tensor
+    mask_logits: Tensor
+    words: Tensor | None = None
+
+
+@torch.no_grad()
+def select_boxes(detections: Detections, size: tuple[int, int], count: int, nms_iou: float) -> Boxes:
+    """The best `count` boxes of dense detections after class-agnostic suppression; `size` is the input's (h, w)."""
+    scores, classes = detections.class_logits.float().sigmoid().max(-1)
+    best = min(8 * count, scores.shape[1])
+    scores, order = scores.topk(best, dim=1)
+    height, width = size
+    scale = detections.boxes.new_tensor([width, height, width, height])
+    boxes = (detections.boxes.gather(1, order[..., None].expand(-1, -1, 4)) / scale).clamp(0, 1)
+    keep = suppress(box_iou(boxes, boxes), nms_iou)
+    position = torch.where(keep, torch.arange(best, device=boxes.device), best)
+    index = position.sort(1).values[:, :count]
+    valid = index < best
+    chosen = Boxes(boxes, scores, classes.gather(1, order), keep, order).take(index.clamp(max=best - 1))
+    return replace(chosen, valid=valid)
+
+
+def box_iou(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of every pair: xyxy (batch, n, 4), (batch, m, 4) -> (batch, n, m)."""
+    corner = torch.maximum(first[:, :, None, :2], second[:, None, :, :2])
+    opposite = torch.minimum(first[:, :, None, 2:], second[:, None, :, 2:])
+    shared = (opposite - corner).clamp(min=0).prod(-1)
+    area = lambda boxes: (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)  # noqa: E731
+    return shared / (area(first)[:, :, None] + area(second)[:, None] - shared).clamp(min=1e-9)
+
+
+def suppress(overlap: Tensor, limit: float) -> Tensor:
+    """Greedy non-maximum suppression of rows sorted by score: overlaps (batch, n, n) -> kept, bool (batch, n)."""
+    count = overlap.shape[1]
+    repeats = (overlap > limit).triu(1)
+    keep = torch.ones(overlap.shape[:2], dtype=torch.bool, device=overlap.device)
+    for index in range(count):  # an earlier kept row removes its later duplicates
+        keep &= ~(repeats[:, index] & keep[:, index, None])
+    return keep
+
+
+class SeedProposer(nn.Module):
+    """The detector, the mask head, and the projections that bring seeds into the language model and the decoder.
+
+    `class_words` (classes, dim) are the word embeddings of the detector's class names.
+    """
+
+    class_words: Tensor
+
+    def __init__(self, config: SeedConfig, channels: list[int], text_size: int, decoder_size: int):
+        super().__init__()
+        self.config = config
+        self.detector = NanoDet(NanoDetConfig(num_classes=config.num_classes))
+        self.head = SeedHead(config, channels)
+        self.token_projection = nn.Linear(config.hidden_size + GEOMETRY_SIZE, text_size)
+        self.query_position = nn.Linear(GEOMETRY_SIZE, decoder_size)
+        self.plural_head = nn.Linear(decoder_size, 1)
+        self.register_buffer("class_words", torch.zeros(config.num_classes, text_size))
+
+    def detect(self, pixels: Tensor) -> Detections:
+        """Detections of the model's input pixels (frames, 3, height, width)."""
+        with torch.no_grad():
+            return self.detector(normalize(pixels * self.config.pixel_std + self.config.pixel_mean))
+
+    def propose(self, detections: Detections, pyramid: tuple[Tensor, ...], size: tuple[int, int]) -> Seeds:
+        """The seeds of key frames, best first, padded to `num_seeds`; `size` is the input's (height, width)."""
+        config = self.config
+        batch = len(pyramid[0])
+        keys = Detections(detections.class_logits[:batch], detections.boxes[:batch], detections.maps)
+        candidates = select_boxes(keys, size, config.num_candidates, config.box_nms_iou)
+        seeds = self.head(pyramid, candidates)
+        kept = suppress(mask_iou(seeds.mask_logits), config.mask_nms_iou) & candidates.valid
+        count = kept.shape[1]
+        order = torch.where(kept, torch.arange(count, device=kept.device), count).sort(1).values[:, : config.num_seeds]
+        index, valid = order.clamp(max=count - 1), order < count
+        boxes = replace(candidates.take(index), valid=valid)
+        probabilities = keys.class_logits.sigmoid()
+        probabilities = probabilities.gather(1, boxes.cells[..., None].expand(-1, -1, probabilities.shape[2]))
+        masks = seeds.mask_logits.gather(1, index[..., None, None].expand(-1, -1, *seeds.mask_logits.shape[2:]))
+        features = seeds.features.gather(1, index[..., None].expand(-1, -1, seeds.features.shape[2]))
+        return Seeds(boxes, features, masks.masked_fill(~valid[..., None, None], EMPTY), self.name(probabilities))
+
+    def name(self, probabilities: Tensor) -> Tensor:
+        """Mean word embedding of the classes, weighted by their probabilities: (..., classes) -> (..., dim)."""
+        weights = probabilities.float().pow(2)  # sharper: twenty classes at 0.05 must not outweigh one at 0.6
+        weights = weights / (weights.sum(-1, keepdim=True) + 0.05)
+        return weights.to(self.class_words.dtype) @ self.class_words
+
+    def tokens(self, seeds: Seeds) -> Tensor:
+        """The seeds as tokens of the language model's sequence (batch, seeds, dim)."""
+        assert seeds.words is not None
+        projected = self.token_projection(torch.cat([seeds.features, geometry(seeds.boxes.boxes)], -1))
+        return (projected + seeds.words) * seeds.boxes.valid[..., None]
+
+    def evidence(self, detections: Detections, side: int) -> Tensor:
+        """Class words of what the detector sees in each visual token's cell: (frames, tokens, dim).
+
+        `side` is the input's side in pixels; visual tokens have stride 32.
+        """
+        sizes, cells = [side // stride for stride in STRIDES], side // STRIDES[-1]
+        levels = detections.class_logits.sigmoid().split([side * side for side in sizes], 1)
+        maps = [level.transpose(1, 2).unflatten(2, (side, side)) for level, side in zip(levels, sizes, strict=True)]
+        pooled = torch.stack([nn.functional.adaptive_max_pool2d(level, cells) for level in maps]).amax(0)
+        return self.name(pooled.flatten(2).transpose(1, 2))
+
+
+class SeedHead(nn.Module):
+    """Masks of boxes: a dynamic head of three 1x1 convolutions whose weights come from each box's own features.
+
+    Input: the backbone's pyramid (strides 4, 8, 16, 32, finest first, each (batch, channels, h, w)) and boxes.
+    """
+
+    def __init__(self, config: SeedConfig, channels: list[int]):
+        super().__init__()
+        self.config = config
+        width, groups = config.lateral_size, min(16, config.lateral_size)
+        self.laterals = nn.ModuleList(nn.Conv2d(size, width, 1) for size in channels)
+        self.mix = nn.Sequential(
+            nn.GroupNorm(groups, width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(groups, width), nn.ReLU(), nn.Conv2d(width, config.mask_channels, 3, padding=1),
+        )  # fmt: skip
+        self.class_embedding = nn.Embedding(config.num_classes + 1, config.class_size)  # the last row: unknown
+        pooled = 9 * (width + config.mask_channels)
+        self.features = nn.Sequential(
+            nn.Linear(pooled + GEOMETRY_SIZE + config.class_size, config.hidden_size), nn.ReLU(),
+            nn.Linear(config.hidden_size, config.hidden_size), nn.ReLU(),
+        )  # fmt: skip
+        inputs = config.mask_channels + 2
+        self.sizes = [(DYNAMIC_WIDTH, inputs), (DYNAMIC_WIDTH, DYNAMIC_WIDTH), (1, DYNAMIC_WIDTH)]
+        self.weights = nn.Linear(config.hidden_size, sum(out * (size + 1) for out, size in self.sizes))
+
+    def forward(self, pyramid: tuple[Tensor, ...], boxes: Boxes, generator: torch.Generator | None = None) -> Seeds:
+        """Features and mask logits at stride 4 of every box."""
+        coarse, mask_map = self.maps(pyramid)
+        features = self.describe(coarse, mask_map, boxes, generator)
+        return Seeds(boxes, features, self.masks(features, mask_map, boxes.boxes))
+
+    def maps(self, pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The sum of all levels at stride 8 (batch, lateral_size, h, w), and the mask map at stride 4."""
+        levels = [lateral(level) for lateral, level in zip(self.laterals, pyramid, strict=True)]
+        total = levels[-1]
+        for level in levels[-2:0:-1]:
+            total = level + _resize(total, level.shape[-2:])
+        return total, self.mix(levels[0] + _resize(total, levels[0].shape[-2:]))
+
+    def describe(
+        self, coarse: Tensor, mask_map: Tensor, boxes: Boxes, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Features (batch, n, hidden_size) from both maps inside each box, the box's geometry and its class."""
+        inside = [sample_boxes(level, boxes.boxes).flatten(2) for level in (coarse, mask_map)]
+        classes = torch.where(boxes.classes < 0, self.config.num_classes, boxes.classes)
+        if self.training and self.config.class_dropout:
+            drop = torch.rand(classes.shape, generator=generator).to(classes.device) < self.config.class_dropout
+            classes = classes.masked_fill(drop, self.config.num_classes)
+        return self.features(torch.cat([*inside, geometry(boxes.boxes), self.class_embedding(classes)], -1))
+
+    def masks(self, features: Tensor, mask_map: Tensor, boxes: Tensor) -> Tensor:
+        """Mask logits (batch, n, h, w): the dynamic head over the mask map and coordinates relative to each box."""
+        batch, count = boxes.shape[:2]
+        height, width = mask_map.shape[-2:]
+        relative = relative_coordinates(boxes, height, width)  # (batch, n, 2, h, w), the box is -1..1
+        hidden = torch.cat([mask_map[:, None].expand(-1, count, -1, -1, -1), relative], 2).flatten(3)
+        parameters = self.weights(features)
+        start = 0
+        for layer, (outputs, inputs) in enumerate(self.sizes):
+            matrix = parameters[..., start : start + outputs * inputs].unflatten(-1, (outputs, inputs))
+            start += outputs * inputs
+            bias = parameters[..., start : start + outputs, None]
+            start += outputs
+            hidden = matrix @ hidden + bias
+            hidden = hidden.relu() if layer < len(self.sizes) - 1 else hidden
+        outside = (relative.abs() - self.config.box_margin).clamp(min=0).sum(2)
+        return hidden.view(batch, count, height, width) - OUTSIDE_SLOPE * outside
+
+
+def mask_iou(mask_logits: Tensor) -> Tensor:
+    """IoU of every pair of masks: (batch, n, h, w) -> (batch, n, n)."""
+    flat = (mask_logits > 0).flatten(2).float()
+    shared = flat @ flat.mT
+    area = flat.sum(-1)
+    return shared / (area[:, :, None] + area[:, None] - shared).clamp(min=1)
+
+
+def sample_boxes(level: Tensor, boxes: Tensor, cells: int = 3) -> Tensor:
+    """Bilinear samples at the centres of cells x cells cells of each box: (batch, c, h, w), boxes (batch, n, 4) as
+    shares -> (batch, n, c, cells * cells)."""
+    centres = (torch.arange(cells, device=boxes.device, dtype=boxes.dtype) + 0.5) / cells
+    x = boxes[..., 0, None] + (boxes[..., 2] - boxes[..., 0])[..., None] * centres
+    y = boxes[..., 1, None] + (boxes[..., 3] - boxes[..., 1])[..., None] * centres
+    points = torch.stack([x[..., None, :].expand(*y.shape, cells), y[..., None].expand(*y.shape, cells)], -1)
+    sampled = nn.functional.grid_sample(level, 2 * points.flatten(2, 3).to(level.dtype) - 1, align_corners=False)
+    return sampled.permute(0, 2, 1, 3)
+
+
+def geometry(boxes: Tensor) -> Tensor:
+    """Centre, size, log size and log aspect of boxes (batch, n, 4) as shares: (batch, n, 7)."""
+    size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-3)
+    centre = (boxes[..., 2:] + boxes[..., :2]) / 2
+    logs = size.log()
+    return torch.cat([centre, size, logs, (logs[..., :1] - logs[..., 1:])], -1)
+
+
+def relative_coordinates(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Each cell's (x, y) relative to each box, -1..1 inside it: (batch, n, 2, height, width)."""
+    x = (torch.arange(width, device=boxes.device, dtype=boxes.dtype) + 0.5) / width
+    y = (torch.arange(height, device=boxes.device, dtype=boxes.dtype) + 0.5) / height
+    centre = (boxes[..., 2:] + boxes[..., :2]) / 2
+    half = ((boxes[..., 2:] - boxes[..., :2]) / 2).clamp(min=1e-3)
+    across = ((x - centre[..., :1]) / half[..., :1])[..., None, :].expand(*boxes.shape[:2], height, width)
+    down = ((y - centre[..., 1:]) / half[..., 1:])[..., None].expand(*boxes.shape[:2], height, width)
+    return torch.stack([across, down], 2)
+
+
+def _resize(features: Tensor, size: torch.Size) -> Tensor:
+    return nn.functional.interpolate(features, size=tuple(size), mode="bilinear")
