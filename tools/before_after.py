@@ -125,7 +125,7 @@ def predict(segmenter: Segmenter, case: Case) -> CasePrediction:
     best = segmenter.open(case.sample.image).segment(case.expression.text, case.sample.task, threshold=0.0)
     score = float(best.scores[0]) if best.found else 0.0
     refused = not best.found or score < segmenter.model.config.score_threshold
-    return CasePrediction(None if refused else best.masks[0], score)
+    return CasePrediction(None if refused else best.mask, score)
 
 
 def judge(mask: np.ndarray | None, target: np.ndarray | None) -> tuple[str, bool, float | None]:

@@ -26,7 +26,7 @@ SHEET = ("camera: the man", "chelsea: the cat", "raccoon: the raccoon")
 def iou(prediction: Prediction, mask: np.ndarray) -> float:
     if not prediction.found:
         return 0.0
-    shared, joined = intersection_and_union(prediction.masks[0], mask)
+    shared, joined = intersection_and_union(prediction.mask, mask)
     return shared / joined
 
 

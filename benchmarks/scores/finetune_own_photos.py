@@ -120,7 +120,7 @@ def score(segmenter: Segmenter, samples: Sequence[Sample]) -> dict[str, dict[str
         for expression in sample.expressions:
             answer = session.segment(expression.text, sample.task, threshold=0.0)
             for name, (kinds, sources) in tables.items():
-                mask = answer.masks[0] if answer.found and answer.scores[0] >= least[name] else None
+                mask = answer.mask if answer.found and answer.scores[0] >= least[name] else None
                 kinds.update(expression.kind, mask, expression.mask)
                 sources.update(f"from {sample.dataset}", mask, expression.mask)
     return {name: _short(sources.compute()) | _short(kinds.compute()) for name, (kinds, sources) in tables.items()}

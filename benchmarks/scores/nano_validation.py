@@ -71,7 +71,7 @@ def gather(segmenter: Segmenter, samples: Iterable[Sample]) -> list[dict]:
         for expression in sample.expressions:
             answer = session.segment(expression.text, sample.task, threshold=0.0)
             ways = {
-                "model": answer.masks[0] if answer.found else None,
+                "model": answer.mask if answer.found else None,
                 "centre box": box,
                 "concept heat map": concept_heat_map(session, expression.text, cells),
             }

@@ -47,7 +47,10 @@ def segment(
             "[default: inferred from the form of TEXT]"
         ),
     ] = None,
-    max_masks: Annotated[int, typer.Option(min=1, metavar="N", help="Photos: maximum number of masks per TEXT.")] = 1,
+    max_masks: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Photos: maximum number of masks per TEXT. [default: as TEXT asks]"),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(

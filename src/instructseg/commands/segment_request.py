@@ -28,7 +28,7 @@ class SegmentRequest:
     instructions: list[str]
     task: Task | None
     """A photo's task; clips get the corresponding video task."""
-    max_masks: int
+    max_masks: int | None
     threshold: float | None
     output: Path | None
     """Folder of the results; None writes no files."""
@@ -47,7 +47,7 @@ class SegmentRequest:
         if clips is None:
             self._refuse_read_options(source)
             return expand_photos(source), False
-        if self.max_masks > 1:
+        if (self.max_masks or 1) > 1:
             raise InputError("--max-masks is for photos only; for a clip, pass one TEXT per object")
         return clips, True
 

@@ -45,15 +45,15 @@ class ImageSession:
 
     @overload
     def segment(
-        self, instruction: str, task: Task | str | None = None, max_masks: int = 1, threshold: float | None = None
+        self, instruction: str, task: Task | str | None = None, max_masks: int | None = None, threshold: float | None = None
     ) -> Prediction: ...
     @overload
     def segment(
-        self, instruction: list[str] | tuple[str, ...], task: Task | str | None = None, max_masks: int = 1,
+        self, instruction: list[str] | tuple[str, ...], task: Task | str | None = None, max_masks: int | None = None,
         threshold: float | None = None,
     ) -> list[Prediction]: ...  # fmt: skip
     def segment(
-        self, instruction: str | Sequence[str], task: Task | str | None = None, max_masks: int = 1,
+        self, instruction: str | Sequence[str], task: Task | str | None = None, max_masks: int | None = None,
         threshold: float | None = None,
     ) -> Prediction | list[Prediction]:  # fmt: skip
         """Segment what the instruction describes; a list of instructions gives a list of predictions.
@@ -78,7 +78,7 @@ class ImageSession:
         return generate_answer(self.model, self.processor, question, max_new_tokens, self._chat_prefix)
 
     @torch.inference_mode()
-    def _segment_one(self, text: str, task: Task, max_masks: int, threshold: float | None) -> Prediction:
+    def _segment_one(self, text: str, task: Task, max_masks: int | None, threshold: float | None) -> Prediction:
         layout = self.processor.layout([[text]], [task], [1]).to(self.model.device)
         reference = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
         if self._visual_features is None:
@@ -97,7 +97,7 @@ class ImageSession:
 
     def to_prediction(
         self, output: InstructSegOutput, row: int, instruction: str, task: Task,
-        max_masks: int, threshold: float | None,
+        max_masks: int | None, threshold: float | None,
     ) -> Prediction:  # fmt: skip
         """The prediction for this photo from row `row` of a batch's output, which has one instruction per row."""
         assert output.mask_logits is not None and output.score_logits is not None  # forward always sets them
@@ -108,5 +108,6 @@ class ImageSession:
             self.model.config.selection,
             max_masks,
             self.model.config.score_threshold if threshold is None else threshold,
+            output.plural_logits is not None and bool(output.plural_logits[row, 0] > 0),
         )
         return Prediction(self.image, instruction, task, masks, scores, self.source, self.model_name)

@@ -92,6 +92,11 @@ class Prediction:
         return bool(self.masks.any())
 
     @property
+    def mask(self) -> np.ndarray:
+        """The union of all masks, bool (height, width); empty if there are none."""
+        return np.asarray(self.masks.any(axis=0))
+
+    @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the photo in pixels."""
         return self.image.shape[0], self.image.shape[1]
@@ -184,7 +189,7 @@ class Prediction:
     def _mask_file(self) -> bytes:
         if len(self) > 1:
             return palette_png(masks_to_labels(self.masks))
-        return mask_png(np.asarray(self.masks.any(axis=0)))
+        return mask_png(self.mask)
 
 
 def _plain(name: str, value: object) -> int | str:

@@ -80,21 +80,21 @@ class Segmenter:
     @overload
     def segment(
         self, photo: list[Any] | tuple[Any, ...], instruction: str | list[str] | tuple[str, ...],
-        task: Task | str | None = None, max_masks: int = 1, threshold: float | None = None,
+        task: Task | str | None = None, max_masks: int | None = None, threshold: float | None = None,
     ) -> list[Prediction]: ...  # fmt: skip
     @overload
     def segment(
-        self, photo: ImageInput, instruction: str, task: Task | str | None = None, max_masks: int = 1,
+        self, photo: ImageInput, instruction: str, task: Task | str | None = None, max_masks: int | None = None,
         threshold: float | None = None,
     ) -> Prediction: ...  # fmt: skip
     @overload
     def segment(
         self, photo: ImageInput, instruction: list[str] | tuple[str, ...], task: Task | str | None = None,
-        max_masks: int = 1, threshold: float | None = None,
+        max_masks: int | None = None, threshold: float | None = None,
     ) -> list[Prediction]: ...  # fmt: skip
     def segment(
         self, photo: ImageInput | list[Any] | tuple[Any, ...], instruction: str | Sequence[str],
-        task: Task | str | None = None, max_masks: int = 1, threshold: float | None = None,
+        task: Task | str | None = None, max_masks: int | None = None, threshold: float | None = None,
     ) -> Prediction | list[Prediction]:  # fmt: skip
         """Segment what the instruction describes in the photo.
 
@@ -105,7 +105,8 @@ class Segmenter:
             photo: a path, the bytes of an image file, a PIL image or an array, see `media.image.load_image`.
             instruction: what to segment, e.g. "the dog on the left" or "what could bite?".
             task: "res" or "reason_seg"; None: inferred from the form (questions and long sentences are reasoning).
-            max_masks: maximum number of masks per instruction, at least 1; the best are kept.
+            max_masks: maximum number of masks per instruction, at least 1; the best are kept. None: as many as the
+                instruction asks for, one for "the dog", one for each dog for "all the dogs" (models with seeds).
             threshold: minimum score of a mask, 0..1; None: the model's default. With 0 only empty masks are left out.
 
         Raises InputError for an unreadable photo, or an invalid instruction or option.
@@ -172,7 +173,7 @@ class Segmenter:
 
     def _segment_batch(
         self, photos: Sequence[ImageInput], instructions: str | Sequence[str], task: Task | str | None,
-        max_masks: int, threshold: float | None,
+        max_masks: int | None, threshold: float | None,
     ) -> list[Prediction]:  # fmt: skip
         texts = list_texts(instructions, len(photos))
         tasks = [choose_task(task, text) for text in texts]

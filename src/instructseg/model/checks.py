@@ -34,7 +34,9 @@ def check_text(text: object, name: str = "instruction") -> None:
 
 
 def check_limits(max_masks: object, threshold: object) -> None:
-    """Raises InputError unless `max_masks` is an integer >= 1 and `threshold` a number in 0..1 or None."""
+    """Raises InputError unless `max_masks` is an integer >= 1 or None, and `threshold` a number in 0..1 or None."""
+    if max_masks is None:
+        max_masks = 1
     if not isinstance(max_masks, Integral) or isinstance(max_masks, bool) or int(max_masks) < 1:
         raise InputError(f"expected max_masks to be an integer of at least 1, got {max_masks!r}; the default is 1")
     if threshold is None:

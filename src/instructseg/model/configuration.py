@@ -211,9 +211,6 @@ class InstructSegConfig(PreTrainedConfig):
     seed_config: OptionalSeeds = None
     """Seed proposals from a detector, beside the mask tokens. None: no seeds, as in the paper. Needs `vision_config`
     None."""
-    mask_attention: Literal["causal", "full"] = "causal"
-    """Attention among one instruction's mask tokens (and seeds) in the language model: "causal" (released), or "full",
-    where each attends to all of them."""
     num_mask_tokens: int = 100
     """N, mask tokens (and mask proposals) per instruction; 1 or more."""
     num_reference_frames: int = 4
@@ -269,11 +266,6 @@ class InstructSegConfig(PreTrainedConfig):
             )
         if self.seed_config is not None and self.vision_config is not None:
             raise ValueError("expected vision_config to be None with seed_config, got both; remove one")
-
-    @property
-    def num_proposals(self) -> int:
-        """Mask proposals per instruction: seeds, then mask tokens."""
-        return self.num_mask_tokens + (self.seed_config.num_seeds if self.seed_config else 0)
 
 
 AutoConfig.register("instructseg", InstructSegConfig, exist_ok=True)

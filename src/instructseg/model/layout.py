@@ -51,7 +51,7 @@ class TokenCounts:
     """Number of embeddings that fill each placeholder of a prompt."""
 
     image: int
-    """Visual tokens of an image."""
+    """Visual tokens of an image, then its seeds if the model has any."""
 
     frame: int
     """OVP tokens of one reference frame; 0 without a perceiver."""
@@ -94,21 +94,14 @@ class Layout:
         moved = {item.name: getattr(self, item.name).to(device, non_blocking=non_blocking) for item in fields(self)}
         return replace(self, **moved)
 
-    def attention_mask(self, full_masks: bool = False) -> Tensor:
-        """Bool (batch, 1, length, length), True = attend: causal, within a token's own segment and the prefix.
-
-        `full_masks`: the mask tokens of one instruction also attend to those after them.
-        """
+    def attention_mask(self) -> Tensor:
+        """Bool (batch, 1, length, length), True = attend: causal, within a token's own segment and the prefix."""
         hidden = self.segments <= HIDDEN
         segments = torch.where(hidden, HIDDEN - self.segments, self.segments)
         query, key = segments[:, :, None], self.segments[:, None]
         order = torch.arange(self.length, device=query.device)
         causal = order[:, None] >= order
         allowed = causal & (key >= PREFIX) & ((key == PREFIX) | (key == query))
-        if full_masks:
-            marks = torch.zeros(len(query), self.length + 1, dtype=torch.bool, device=query.device)
-            marks = marks.scatter(1, self.mask_slots.flatten(1), True)[:, :-1]
-            allowed = allowed | (marks[:, :, None] & marks[:, None] & (query == key))
         diagonal = torch.eye(self.length, dtype=torch.bool, device=query.device) & ~hidden[:, :, None]
         return (allowed | diagonal)[:, None]
 

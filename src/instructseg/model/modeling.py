@@ -26,7 +26,7 @@ from instructseg.model.layout import Layout
 from instructseg.model.losses import Criterion, text_loss
 from instructseg.model.outputs import InstructSegOutput, LanguageModelOutput, VisualFeatures, require
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver
-from instructseg.model.seeds import SeedProposer, geometry
+from instructseg.model.seeds import SeedProposer
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, Proposals
 from instructseg.model.slots import gather_slots, scatter_slots
 from instructseg.model.targets import Targets
@@ -186,23 +186,18 @@ class InstructSegModel(TextGeneration):
         words = self.get_input_embeddings()(layout.token_ids)
         blocks = []
         if layout.mask_slots.shape[2]:  # a conversation has none
-            blocks.append((layout.mask_slots, self._mask_block(layout, visual)))
+            blocks.append((layout.mask_slots, self.mask_tokens.expand(*layout.expression_mask.shape, -1, -1)))
         if visual is not None:
-            images = require(visual.tokens, "tokens")[: len(words), None]
+            images = require(visual.tokens, "tokens")[: len(words)]
+            if self.seed_proposer is not None:
+                images = torch.cat([images, self.seed_proposer.tokens(visual.seeds, images)], 1)
+            images = images[:, None]
             blocks.append((layout.image_slots, images.expand(-1, layout.image_slots.shape[1], -1, -1)))
         elif layout.image_slots.numel():
             raise ValueError("expected visual tokens for the prompt's image, got None; pass `visual`")
         if references is not None:
             blocks.append((layout.reference_slots, references[:, :, : layout.reference_slots.shape[2]]))
         return scatter_slots(words, blocks)
-
-    def _mask_block(self, layout: Layout, visual: VisualFeatures | None) -> Tensor:
-        """Embeddings of the mask slots (batch, instructions, proposals, dim): the seeds, then the mask tokens."""
-        learned = self.mask_tokens.expand(*layout.expression_mask.shape, -1, -1)
-        if self.seed_proposer is None or visual is None:
-            return learned
-        seeds = self.seed_proposer.tokens(require(visual.seeds, "seeds"))
-        return torch.cat([seeds[:, None].expand(-1, learned.shape[1], -1, -1).to(learned.dtype), learned], 2)
 
     def reason(
         self, layout: Layout, visual: VisualFeatures, references: Tensor | None, prefix: Cache | None = None
@@ -213,7 +208,7 @@ class InstructSegModel(TextGeneration):
         """
         embeddings = self.embed(layout, visual, references)
         cached = prefix.get_seq_length() if prefix is not None else 0
-        allowed = layout.attention_mask(self.config.mask_attention == "full")[:, :, cached:]
+        allowed = layout.attention_mask()[:, :, cached:]
         mask = torch.zeros_like(allowed, dtype=embeddings.dtype)
         mask = mask.masked_fill(~allowed, torch.finfo(embeddings.dtype).min)
         states = self.language_model(
@@ -244,8 +239,7 @@ class InstructSegModel(TextGeneration):
         if self.seed_proposer is None:
             return self.mask_decoder(visual.pixels, queries, text)
         seeds = require(visual.seeds, "seeds")
-        position = self.seed_proposer.query_position(geometry(seeds.boxes.boxes).to(queries.dtype))
-        return self.mask_decoder(visual.pixels, queries, text, seeds, position)
+        return self.mask_decoder(visual.pixels, queries, text, seeds, self.seed_proposer.queries(seeds, text))
 
     def auxiliary_losses(
         self, visual: VisualFeatures, text: Tensor, references: Tensor | None, layout: Layout, targets: Targets,

@@ -22,6 +22,10 @@ from instructseg.model.proposals import score_proposals, select_proposals
 from instructseg.types import Task
 
 
+PLURAL_SCORE = 0.5
+"""Minimum score of each mask of a plural answer."""
+
+
 class InstructSegProcessor(ProcessorMixin):
     """Prepare frames and instructions for the model, and map its masks back to the frames.
 
@@ -46,7 +50,7 @@ class InstructSegProcessor(ProcessorMixin):
     ) -> None:
         """
         Args:
-            image_tokens: number of visual tokens of an image.
+            image_tokens: number of visual tokens of an image, and of its seeds.
             frame_tokens: number of OVP tokens of one reference frame; 0 for a model without a perceiver.
             mask_tokens: number of mask tokens (and mask proposals) per instruction.
             block_order: "image_first" or "released" (references first).
@@ -186,8 +190,9 @@ class InstructSegProcessor(ProcessorMixin):
         score_logits: Tensor,
         geometry: Geometry,
         selection: str = "score",
-        max_masks: int = 1,
+        max_masks: int | None = None,
         threshold: float = 0.0,
+        plural: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best proposals of one instruction as masks at the photo's original size.
 
@@ -196,13 +201,17 @@ class InstructSegProcessor(ProcessorMixin):
             geometry: placement of the photo in the square input.
             selection: "score", or "score_x_quality" (times the mean foreground probability; released evaluators).
             max_masks: maximum number of masks, >= 1; near-duplicates of a better mask (IoU above 0.7) are skipped.
+                None: 1, or for a plural instruction every proposal that is more likely right than wrong.
             threshold: minimum score of a mask, 0..1; nothing is returned if no score reaches it.
+            plural: whether the instruction asks for several objects.
 
         Returns masks bool (n, height, width) and scores float32 (n,) in 0..1, best first, without empty masks.
         Raises InputError for an option out of range, and when the model's output contains NaN.
         """
         check_limits(max_masks, threshold)
-        selected, scores = self.rank_proposals(mask_logits, score_logits, geometry, selection, max_masks, threshold)
+        limit = max_masks or (len(score_logits) if plural else 1)
+        min_score = max(threshold, PLURAL_SCORE) if limit > 1 and max_masks is None else threshold
+        selected, scores = self.rank_proposals(mask_logits, score_logits, geometry, selection, limit, min_score)
         masks = self.image_processor.restore(mask_logits[selected].float(), geometry) > 0
         not_empty = masks.flatten(1).any(1)
         return masks[not_empty].cpu().numpy(), scores[not_empty].float().cpu().numpy()
@@ -237,11 +246,12 @@ class InstructSegProcessor(ProcessorMixin):
 
 def _options_of(config: InstructSegConfig, side: int) -> dict[str, Any]:
     """The options of a model's processor; `side` is the input side of the fine-grained encoder in pixels."""
-    vision = config.vision_config
+    vision, seeds = config.vision_config, config.seed_config
+    patches = (side // 32) ** 2 if vision is None else (vision.image_size // vision.patch_size) ** 2
     return {
-        "image_tokens": (side // 32) ** 2 if vision is None else (vision.image_size // vision.patch_size) ** 2,
+        "image_tokens": patches + (seeds.num_seeds if seeds else 0),
         "frame_tokens": config.perceiver_config.num_latents if config.perceiver_config else 0,
-        "mask_tokens": config.num_proposals,
+        "mask_tokens": config.num_mask_tokens,
         "block_order": config.block_order,
         "prompt_set": config.prompt_set,
     }

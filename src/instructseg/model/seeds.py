@@ -18,6 +18,7 @@ from instructseg.model.configuration import SeedConfig
 DYNAMIC_WIDTH = 8  # channels of the dynamic head's hidden layers
 OUTSIDE_SLOPE = 16.0  # how fast logits fall outside the enlarged box, per box size
 GEOMETRY_SIZE = 7
+WORD_SCALE = 0.1  # approximate standard deviation of word embeddings
 EMPTY = -30.0  # mask logit and score logit of a padding seed
 
 
@@ -105,7 +106,9 @@ class SeedProposer(nn.Module):
         self.detector = NanoDet(NanoDetConfig(num_classes=config.num_classes))
         self.head = SeedHead(config, channels)
         self.token_projection = nn.Linear(config.hidden_size + GEOMETRY_SIZE, text_size)
+        self.query_projection = nn.Linear(config.hidden_size + GEOMETRY_SIZE + text_size, decoder_size)
         self.query_position = nn.Linear(GEOMETRY_SIZE, decoder_size)
+        self.text_projection = nn.Linear(decoder_size, decoder_size)
         self.plural_head = nn.Linear(decoder_size, 1)
         self.register_buffer("class_words", torch.zeros(config.num_classes, text_size))
 
@@ -138,11 +141,28 @@ class SeedProposer(nn.Module):
         weights = weights / (weights.sum(-1, keepdim=True) + 0.05)
         return weights.to(self.class_words.dtype) @ self.class_words
 
-    def tokens(self, seeds: Seeds) -> Tensor:
-        """The seeds as tokens of the language model's sequence (batch, seeds, dim)."""
+    def tokens(self, seeds: Seeds | None, images: Tensor) -> Tensor:
+        """The seeds as tokens of the language model's sequence (batch, seeds, dim), zeros for padding.
+
+        A conversation does without seeds (None): all are padding. `images` gives the batch, type and device.
+        """
+        if seeds is None:
+            return images.new_zeros(len(images), self.config.num_seeds, images.shape[2])
         assert seeds.words is not None
         projected = self.token_projection(torch.cat([seeds.features, geometry(seeds.boxes.boxes)], -1))
         return (projected + seeds.words) * seeds.boxes.valid[..., None]
+
+    def queries(self, seeds: Seeds, text: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's queries of the seeds (batch, instructions, seeds, decoder_size), and their position embeddings
+        (batch, seeds, decoder_size); text (batch, instructions, decoder_size).
+
+        The instruction is added to each query, so that self-attention compares the seeds under the instruction.
+        """
+        assert seeds.words is not None
+        places = geometry(seeds.boxes.boxes).to(text.dtype)
+        words = seeds.words.to(text.dtype) / WORD_SCALE
+        described = self.query_projection(torch.cat([seeds.features.to(text.dtype), places, words], -1))
+        return described[:, None] + self.text_projection(text)[:, :, None], self.query_position(places)
 
     def evidence(self, detections: Detections, side: int) -> Tensor:
         """Class words of what the detector sees in each visual token's cell: (frames, tokens, dim).

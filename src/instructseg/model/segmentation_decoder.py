@@ -201,13 +201,14 @@ class MaskedAttentionDecoder(nn.Module):
 
     def forward(
         self, pixels: PixelFeatures, queries: Tensor, text: Tensor, seeds: Seeds | None = None,
-        seed_position: Tensor | None = None,
+        seed_queries: tuple[Tensor, Tensor] | None = None,
     ) -> list[Proposals]:  # fmt: skip
         """Predictions of every head, the final one last.
 
-        With `seeds`, the first queries are theirs: they attend to their masks' foreground and are scored, but their
-        masks stay. Shapes: queries (batch, instructions, queries, hidden_size), text (batch, instructions,
-        hidden_size), seed_position (batch, seeds, hidden_size).
+        With `seeds`, their queries precede the others: they attend to their masks' foreground and are scored, but
+        their masks stay. Shapes: queries (batch, instructions, queries, hidden_size), text (batch, instructions,
+        hidden_size); seed_queries: the seeds' queries (batch, instructions, seeds, hidden_size) and their position
+        embeddings (batch, seeds, hidden_size).
         """
         memories = [
             level.flatten(2).transpose(1, 2) + embed
@@ -217,9 +218,11 @@ class MaskedAttentionDecoder(nn.Module):
             sine_position(*_size(level), level.shape[1], level.device).to(level.dtype) for level in pixels.levels
         ]
         position = self.query_embed
-        if seed_position is not None:
+        if seed_queries is not None:
+            leading, places = seed_queries
+            queries = torch.cat([leading.to(queries.dtype), queries], 2)
             learned = position.expand(len(queries), -1, -1)
-            position = torch.cat([seed_position, learned.to(seed_position.dtype)], 1)[:, None]
+            position = torch.cat([places, learned.to(places.dtype)], 1)[:, None]
         predictions = [self.predict(pixels.mask_features, queries, text, seeds)]
         for index, layer in enumerate(self.layers):
             level = index % len(memories)

@@ -73,10 +73,12 @@ def _score(
         for column, expression in enumerate(sample.expressions):
             mask_logits, geometry = output.mask_logits[row, column].float(), batch.inputs.geometries[row]
             masks = (restore(mask_logits, geometry) > 0).cpu().numpy()
-            ranked, _ = processor.rank_proposals(
-                mask_logits, output.score_logits[row, column], geometry, config.selection, 1, config.score_threshold
-            )
-            prediction = masks[ranked[0]] if ranked else None
+            several = output.plural_logits is not None and bool(output.plural_logits[row, column] > 0)
+            selected, _ = processor.post_process(
+                mask_logits, output.score_logits[row, column], geometry, config.selection,
+                threshold=config.score_threshold, plural=several,
+            )  # fmt: skip
+            prediction = selected.any(0) if len(selected) else None
             show(sample, column, prediction)
             scores.selected.update(expression.kind, prediction, expression.mask)
             scores.datasets.update(f"from {sample.dataset}", prediction, expression.mask)

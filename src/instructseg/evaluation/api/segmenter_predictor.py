@@ -33,7 +33,7 @@ class SegmenterPredictor:
         for expression in sample.expressions:
             result = session.segment(expression.text, task=sample.task, threshold=0.0)
             score = float(result.scores[0]) if len(result) else 0.0
-            mask = result.masks[0] if len(result) and score >= threshold else None
+            mask = result.mask if len(result) and score >= threshold else None
             predictions.append(MaskPrediction([mask], [score]))
         return predictions
 
