@@ -10,9 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from instructseg.errors import CheckpointError
 from instructseg.model.backbones.nanodet import NanoDet
+
+COCO_CLASSES = tuple(
+    (
+        "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
+        "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
+        "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
+        "surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
+        "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
+        "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
+        "scissors, teddy bear, hair drier, toothbrush"
+    ).split(", ")
+)
+"""The detector's classes in order: COCO's 80, by category id."""
 
 _STORED = {"float16": np.float16, "float32": np.float32, "int32": np.int32, "bool": np.bool_}
 
@@ -45,6 +60,12 @@ def load_nanodet(detector: NanoDet, folder: Path) -> None:
             module.weight.copy_(weight)
             assert module.bias is not None  # every convolution of NanoDet has one
             module.bias.copy_(torch.from_numpy(values[bias].astype(np.float32)))
+
+
+def class_words(tokenizer: PreTrainedTokenizerBase, embeddings: Tensor) -> Tensor:
+    """Mean word embedding of each class name, (80, dim); embeddings (vocabulary, dim)."""
+    ids = [tokenizer(f" {name}", add_special_tokens=False).input_ids for name in COCO_CLASSES]
+    return torch.stack([embeddings[row].mean(0) for row in ids])
 
 
 def _weights(graph: dict, data: bytes) -> dict[str, np.ndarray]:

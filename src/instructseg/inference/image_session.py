@@ -20,6 +20,10 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Task
 
 
+MAX_PACKED = 16
+"""Maximum number of instructions in one pass of the language model."""
+
+
 class ImageSession:
     """One photo for several instructions or questions; everything computed from the photo alone is cached.
 
@@ -63,10 +67,15 @@ class ImageSession:
         texts = list_texts(instruction)
         tasks = [choose_task(task, text) for text in texts]
         check_limits(max_masks, threshold)
-        predictions = [
-            self._segment_one(text, kind, max_masks, threshold) for text, kind in zip(texts, tasks, strict=True)
-        ]
-        return predictions[0] if isinstance(instruction, str) else predictions
+        predictions: dict[int, Prediction] = {}
+        for kind in dict.fromkeys(tasks):
+            rows = [row for row, other in enumerate(tasks) if other is kind]
+            for start in range(0, len(rows), MAX_PACKED):
+                chunk = rows[start : start + MAX_PACKED]
+                answers = self._segment_together([texts[row] for row in chunk], kind, max_masks, threshold)
+                predictions |= zip(chunk, answers, strict=True)
+        ordered = [predictions[row] for row in range(len(texts))]
+        return ordered[0] if isinstance(instruction, str) else ordered
 
     def chat(self, question: str, max_new_tokens: int = 128) -> str:
         """Answer a question about the photo in words; earlier questions are not part of the prompt."""
@@ -78,8 +87,11 @@ class ImageSession:
         return generate_answer(self.model, self.processor, question, max_new_tokens, self._chat_prefix)
 
     @torch.inference_mode()
-    def _segment_one(self, text: str, task: Task, max_masks: int | None, threshold: float | None) -> Prediction:
-        layout = self.processor.layout([[text]], [task], [1]).to(self.model.device)
+    def _segment_together(
+        self, texts: Sequence[str], task: Task, max_masks: int | None, threshold: float | None
+    ) -> list[Prediction]:
+        """Instructions of one task in one pass, behind their shared prefix; none of them attends to another."""
+        layout = self.processor.layout([texts], [task], [1]).to(self.model.device)
         reference = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
         if self._visual_features is None:
             self._visual_features = self.model.encode_image(*self._pixels())
@@ -87,7 +99,10 @@ class ImageSession:
             self._prefix_caches[task] = self.model.read_prefix(layout, self._visual_features)
         prefix = self._prefix_caches[task]
         output = self.model.forward_from_features(self._visual_features, layout, reference, prefix=prefix)
-        return self.to_prediction(output, 0, text, task, max_masks, threshold)
+        return [
+            self.to_prediction(output, (0, column), text, task, max_masks, threshold)
+            for column, text in enumerate(texts)
+        ]
 
     def _pixels(self) -> tuple[Tensor, Tensor | None]:
         """The photo prepared for the fine-grained encoder, and for the CLIP-type encoder if there is one."""
@@ -96,18 +111,18 @@ class ImageSession:
         return images.pixel_values, images.clip_pixel_values
 
     def to_prediction(
-        self, output: InstructSegOutput, row: int, instruction: str, task: Task,
+        self, output: InstructSegOutput, place: tuple[int, int], instruction: str, task: Task,
         max_masks: int | None, threshold: float | None,
     ) -> Prediction:  # fmt: skip
-        """The prediction for this photo from row `row` of a batch's output, which has one instruction per row."""
+        """The prediction for this photo from a batch's output; `place` is its row and its instruction in the row."""
         assert output.mask_logits is not None and output.score_logits is not None  # forward always sets them
         masks, scores = self.processor.post_process(
-            output.mask_logits[row, 0],
-            output.score_logits[row, 0],
+            output.mask_logits[place],
+            output.score_logits[place],
             self.processor.image_processor.geometry(*self.image.shape[:2]),
             self.model.config.selection,
             max_masks,
             self.model.config.score_threshold if threshold is None else threshold,
-            output.plural_logits is not None and bool(output.plural_logits[row, 0] > 0),
+            output.plural_logits is not None and bool(output.plural_logits[place] > 0),
         )
         return Prediction(self.image, instruction, task, masks, scores, self.source, self.model_name)

@@ -185,7 +185,7 @@ class Segmenter:
         with torch.inference_mode():
             output = self.model(**inputs.to(self.model.device, self.model.dtype).model_kwargs)
         return [
-            session.to_prediction(output, row, text, kind, max_masks, threshold)
+            session.to_prediction(output, (row, 0), text, kind, max_masks, threshold)
             for row, (session, text, kind) in enumerate(zip(sessions, texts, tasks, strict=True))
         ]
 

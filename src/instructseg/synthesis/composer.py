@@ -24,7 +24,7 @@ from instructseg.synthesis.scene import Scene
 from instructseg.synthesis.text import CandidateExpression
 from instructseg.synthesis.validation_photos import validation_samples
 from instructseg.synthesis.video import compose_clip
-from instructseg.types import InstancePhoto, Sample, Task
+from instructseg.types import Expression, InstancePhoto, Sample, Task
 
 __all__ = ["ComposeConfig", "Composer", "validation_set"]
 
@@ -71,6 +71,25 @@ class Composer:
         raise DataError(
             f"no true expression found in {_MAX_ATTEMPTS} compositions; the objects may be too small: lower "
             "min_area or add photos"
+        )
+
+    def instances(self, epoch: int, index: int) -> Sample:
+        """One composed picture with an expression for each clearly visible object, its noun (the base stage).
+
+        The largest `config.expressions_per_photo` objects that cover at least 0.1 % of the picture are kept. Raises
+        DataError if none of 30 compositions shows one.
+        """
+        rng = np.random.default_rng((self.seed, epoch, index, 2))
+        for _ in range(_MAX_ATTEMPTS):
+            photo = self._draw_photo(rng)
+            scene = self._compose(photo, rng)
+            objects = sorted(filter(scene.is_clear, scene.objects), key=lambda obj: -obj.area)
+            if objects:
+                chosen = objects[: self.config.expressions_per_photo]
+                expressions = tuple(Expression(obj.name, obj.mask, "instance") for obj in chosen)
+                return Sample(f"{photo.id}#i{epoch}.{index}", Task.RES, (scene.image,), expressions, dataset=photo.dataset)
+        raise DataError(
+            f"no clearly visible object found in {_MAX_ATTEMPTS} compositions; add photos with larger objects"
         )
 
     def video(self, epoch: int, index: int, frames: int = 5) -> Sample:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
@@ -47,7 +48,21 @@ def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProce
             raise RecipeError(f"the weights of {recipe.init} do not fit model.config: {reason:.300}") from error
         processor = InstructSegProcessor.for_config(config, processor.tokenizer)
     _reinitialize(model, recipe.fresh)
+    if recipe.detector:
+        _add_detector(model, processor, recipe.detector)
     return model, processor
+
+
+def _add_detector(model: InstructSegModel, processor: InstructSegProcessor, folder: str) -> None:
+    """Load the detector's published weights, and the word embeddings of its classes, in place."""
+    from instructseg.conversion.nanodet import class_words, load_nanodet
+
+    proposer = model.seed_proposer
+    if proposer is None:
+        raise RecipeError("model.detector: expected a model with seeds; set model.config.seed_config")
+    load_nanodet(proposer.detector, Path(folder).expanduser())
+    embeddings = model.get_input_embeddings().get_parameter("weight").detach()
+    proposer.class_words.copy_(class_words(processor.tokenizer, embeddings))
 
 
 def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:

@@ -68,6 +68,21 @@ def choose_trainable(
     return groups
 
 
+def choose_seed_head(model: InstructSegModel) -> dict[str, list[str]]:
+    """Set requires_grad of the seed proposals' mask head alone; returns group -> parameter names.
+
+    Raises RecipeError for a model without seeds.
+    """
+    if model.seed_proposer is None:
+        raise RecipeError("objective: expected a model with seeds, got one without; set model.config.seed_config")
+    groups: dict[str, list[str]] = {"trained": [], "frozen by the recipe": []}
+    for name, parameter in model.named_parameters():
+        trained = name.startswith("seed_proposer.head.")
+        parameter.requires_grad_(trained)
+        groups["trained" if trained else "frozen by the recipe"].append(name)
+    return groups
+
+
 def _trainable_modules(model: InstructSegModel) -> list[str]:
     """The top-level modules and parameters other than encoders and language model."""
     names = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())

@@ -35,6 +35,9 @@ class ModelRecipe:
     config: dict[str, Any] = field(default_factory=dict)
     """Changes to the configuration of the preset or of the saved model, nested as in its config.json, e.g.
     {decoder_config: {pixel_layers: 3}}. Weights of a saved model are kept where they fit; others are initialized."""
+    detector: str | None = None
+    """Folder with nanodet.json and nanodet.bin, the detector's published weights, for a model that gets its
+    `seed_config` in this run."""
     fresh: tuple[str, ...] = ()
     """Modules of a saved model to reinitialize, e.g. [perceiver]."""
     train: tuple[str, ...] = ()
@@ -62,8 +65,8 @@ class SourceRecipe:
     """One source of the mixture. Every batch comes from one source."""
 
     name: str
-    """"composed" or "composed_clips" (composed from the instance masks of the data section), or a dataset of
-    `instructseg data list`."""
+    """"composed", "composed_clips" or "composed_instances" (composed from the instance masks of the data section), or a
+    dataset of `instructseg data list`."""
     split: str = "train"
     """Split of the dataset. "all": data without a published split; its validation share is held out."""
     ratio: float = Field(default=1.0, ge=0)
@@ -133,6 +136,9 @@ class Recipe:
 
     output: str = "runs/nano"
     """Folder for checkpoints, logs and the trained model. A run started again in the same folder resumes."""
+    objective: Literal["instructions", "seeds"] = "instructions"
+    """"instructions": the paper's losses (Eq. 4). "seeds": the base stage, which trains only the mask head of the seed
+    proposals, on every labelled object and without the language model."""
     seed: int = 0
     """Seed of weights, data and augmentation."""
     steps: int = Field(default=2000, ge=1)

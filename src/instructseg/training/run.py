@@ -27,9 +27,10 @@ from instructseg.training.initial_model import build_model
 from instructseg.training.logging.progress import progress_bar, status
 from instructseg.training.logging.reporter import Reporter, Scores, console, print_groups
 from instructseg.training.objective import Objective, use_loss
-from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
+from instructseg.training.parameters import MovingAverage, add_lora, choose_seed_head, choose_trainable, merge_lora
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
+from instructseg.training.seed_objective import SeedObjective
 from instructseg.training.state import Progress, capture, changed_keys, restore
 from instructseg.training.training_step import TrainingStep
 from instructseg.training.validation import ShowPrediction, validate
@@ -106,8 +107,11 @@ class Run:
     def _prepare_model(self) -> None:
         recipe = self.recipe
         self.model, self.processor = build_model(recipe)
-        add_lora(self.model, recipe.lora)
-        self.groups = choose_trainable(self.model, recipe.model.train, recipe.model.freeze)
+        if recipe.objective == "instructions":
+            add_lora(self.model, recipe.lora)
+            self.groups = choose_trainable(self.model, recipe.model.train, recipe.model.freeze)
+        else:
+            self.groups = choose_seed_head(self.model)
         use_loss(self.model, recipe.loss)
         if recipe.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -120,7 +124,8 @@ class Run:
         optimizer = torch.optim.AdamW(
             self._trained().values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
         )
-        self.objective, self.optimizer = self.accelerator.prepare(Objective(self.model), optimizer)
+        objective = SeedObjective(self.model) if recipe.objective == "seeds" else Objective(self.model)
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.trained = self._trained()  # again: sharding replaces the parameters
         self.average = MovingAverage(list(self.trained.values()), recipe.ema_decay) if recipe.ema_decay else None
         self.training_step = TrainingStep(
@@ -145,7 +150,8 @@ class Run:
         """The remaining batches; also opens the validation samples and the reporter if this process needs them."""
         recipe, references = self.recipe, self.model.config.num_reference_frames
         mixture = open_mixture(recipe.data, references, recipe.batch_photos, recipe.steps, recipe.seed)
-        if self.main or self.state_manager.collective:
+        scored = recipe.objective == "instructions"  # the base stage does not train what validation scores
+        if scored and (self.main or self.state_manager.collective):
             self.validation = open_validation(recipe.data, recipe.validation_photos, references)
         if self.main:
             self.reporter = Reporter(recipe, self.step, self.accelerator)

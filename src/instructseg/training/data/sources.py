@@ -1,6 +1,6 @@
 """The sources of a mixture. A source is an infinite sequence of samples; sample i depends only on the seed and i.
 
-- Composed photos and clips are composed from instance masks and never repeat.
+- Composed photos, clips and instances are composed from instance masks and never repeat.
 - Photos, clips and conversations come from a dataset, reshuffled in every pass over it.
 """
 
@@ -24,7 +24,8 @@ from instructseg.training.recipe import DataRecipe, SourceRecipe
 from instructseg.types import Expression, Sample, Task
 
 COMPOSED, COMPOSED_CLIPS = "composed", "composed_clips"
-COMPOSED_SOURCES = (COMPOSED, COMPOSED_CLIPS)
+COMPOSED_INSTANCES = "composed_instances"
+COMPOSED_SOURCES = (COMPOSED, COMPOSED_CLIPS, COMPOSED_INSTANCES)
 ATTEMPTS = 100  # maximum number of compositions per sample of a source that is restricted to a task
 MAX_TURNS = 10  # maximum number of turns per conversation
 
@@ -55,6 +56,16 @@ class ComposedSource:
     def _compose(self, attempt: int, index: int) -> Sample:
         composer = self.composer
         return composer.video(attempt, index, self.frames) if self.frames else composer.sample(attempt, index)
+
+
+class InstanceSource:
+    """Composed photos with every object by its noun: the base stage's samples."""
+
+    def __init__(self, composer: Composer) -> None:
+        self.composer = composer
+
+    def sample(self, index: int) -> Sample:
+        return self.composer.instances(0, index)
 
 
 def composed_task(recipe: SourceRecipe) -> Task | None:
@@ -184,6 +195,8 @@ def open_source(
     """A source by its name; `references` is T_r. A dataset's first sample determines the kind of source."""
     if recipe.name in COMPOSED_SOURCES:
         assert composer is not None
+        if recipe.name == COMPOSED_INSTANCES:
+            return InstanceSource(composer)
         frames = references + 1 if recipe.name == COMPOSED_CLIPS else 0
         return ComposedSource(composer, frames, composed_task(recipe))
     reader = own_data_split(open_reader(recipe, data), recipe, data, validation=False)

@@ -1,0 +1,108 @@
+"""The base stage: the seed proposals' mask head learns every labelled object, whatever an instruction would say.
+
+A box comes from the labels (jittered) or from the detector (if it overlaps one object enough), and its mask must be
+that object's. Objects without labels are never punished, because boxes that match no label are not used. There is no
+matching: each box knows its object.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from instructseg.model.inputs import ModelInputs
+from instructseg.model.modeling import InstructSegModel
+from instructseg.model.seeds import Boxes, box_iou, relative_coordinates, select_boxes
+from instructseg.model.targets import LossNormalizers, Targets
+
+MATCHED_IOU = 0.5
+"""Minimum IoU of a detected box with a labelled one."""
+JITTER = 0.1
+"""Maximum shift of each side of a labelled box, as a share of the box's size."""
+CLOSE = 1.1
+"""Cross-entropy covers the box enlarged by the head's margin times this."""
+
+
+class SeedObjective(nn.Module):
+    """The mask head's loss of a micro-batch and its terms; same interface as `objective.Objective`."""
+
+    def __init__(self, model: InstructSegModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, inputs: ModelInputs, targets: Targets, normalizers: LossNormalizers, seed: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss, a scalar, and its terms by name; `targets` has one object per instruction."""
+        generator = torch.Generator().manual_seed(seed)
+        proposer, pixels = self.model.seed_proposer, inputs.pixel_values
+        assert proposer is not None
+        with torch.no_grad():
+            pyramid = tuple(self.model.backbone(pixels).feature_maps)
+            size = (pixels.shape[-2], pixels.shape[-1])
+            config = proposer.config
+            found = select_boxes(proposer.detect(pixels), size, config.num_candidates, config.box_nms_iou)
+        masks = nn.functional.adaptive_avg_pool2d(targets.masks[:, :, 0].float(), pyramid[0].shape[-2:])
+        boxes, valid = tight_boxes(masks)
+        valid = valid & targets.valid[:, :, 0]
+        candidates, index = training_boxes(boxes, valid, found, generator)
+        objects = masks.gather(1, index[..., None, None].expand(-1, -1, *masks.shape[2:]))
+        logits = proposer.head(pyramid, candidates, generator).mask_logits
+        bce, dice = self._losses(logits, objects, candidates)
+        used = candidates.valid.float()
+        count = normalizers.present.clamp(min=1) * used.sum() / valid.sum().clamp(min=1)
+        terms = {"seed_mask": (bce * used).sum() / count, "seed_dice": (dice * used).sum() / count}
+        return terms["seed_mask"] + terms["seed_dice"], {name: term.detach() for name, term in terms.items()}
+
+    def _losses(self, logits: Tensor, objects: Tensor, boxes: Boxes) -> tuple[Tensor, Tensor]:
+        """Cross-entropy within the enlarged box and dice of each box: (batch, boxes, h, w) -> two (batch, boxes)."""
+        assert self.model.seed_proposer is not None
+        height, width = logits.shape[-2:]
+        margin = CLOSE * self.model.seed_proposer.config.box_margin
+        inside = (relative_coordinates(boxes.boxes, height, width).abs() < margin).all(2).float()
+        bce = nn.functional.binary_cross_entropy_with_logits(logits, objects, reduction="none") * inside
+        probabilities = logits.sigmoid()
+        overlap = 2 * (probabilities * objects).sum((-1, -2))
+        total = probabilities.sum((-1, -2)) + objects.sum((-1, -2))
+        return bce.sum((-1, -2)) / inside.sum((-1, -2)).clamp(min=1), 1 - (overlap + 1) / (total + 1)
+
+
+def tight_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes of masks as shares of the picture, and which masks have a box: (batch, n, h, w) -> (batch, n, 4), bool.
+
+    A cell counts if half of it is covered; a mask too small for that has the box of its most covered cell.
+    """
+    cells = masks >= masks.flatten(2).amax(-1)[..., None, None].clamp(min=1e-6, max=0.5)
+    sides = []
+    for axis in (-2, -1):  # columns, then rows
+        line = cells.any(axis)
+        length = line.shape[-1]
+        first = line.float().argmax(-1)
+        last = length - line.flip(-1).float().argmax(-1)
+        sides.append((first / length, last / length))
+    (left, right), (top, bottom) = sides
+    return torch.stack([left, top, right, bottom], -1), cells.flatten(2).any(-1)
+
+
+def training_boxes(boxes: Tensor, valid: Tensor, found: Boxes, generator: torch.Generator) -> tuple[Boxes, Tensor]:
+    """Boxes to learn from and the object of each: the labelled boxes, jittered, then one detected box per object.
+
+    Shapes: boxes (batch, n, 4), valid bool (batch, n); returns 2 n boxes and int (batch, 2 n).
+    """
+    overlap = box_iou(boxes, found.boxes) * found.valid[:, None] * valid[..., None]
+    noise = torch.rand(overlap.shape, generator=generator).to(overlap.device)
+    best = noise[..., :1] < 0.5  # the best detection half of the time, else any that overlaps enough
+    preference = torch.where(best, overlap, noise) * (overlap > MATCHED_IOU)
+    chosen = preference.argmax(-1)
+    matched = preference.gather(-1, chosen[..., None])[..., 0] > 0
+    shift = (torch.rand(boxes.shape, generator=generator).to(boxes.device) * 2 - 1) * JITTER
+    jittered = (boxes + shift * (boxes[..., 2:] - boxes[..., :2]).repeat(1, 1, 2)).clamp(0, 1)
+    detected = found.take(chosen)
+    classes = torch.where(matched, detected.classes, -1)
+    count = boxes.shape[1]
+    index = torch.arange(count, device=boxes.device).expand(len(boxes), -1).repeat(1, 2)
+    pairs = Boxes(
+        torch.cat([jittered, detected.boxes], 1), torch.ones_like(index, dtype=boxes.dtype),
+        torch.cat([classes, detected.classes], 1), torch.cat([valid, matched], 1), torch.zeros_like(index),
+    )  # fmt: skip
+    return pairs, index

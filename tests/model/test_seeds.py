@@ -1,0 +1,144 @@
+"""Seed proposals: selection of boxes, masks that follow their own box, and their way into the model."""
+
+import pytest
+import torch
+
+from instructseg.model.backbones.nanodet import Detections
+from instructseg.model.configuration import InstructSegConfig, SeedConfig
+from instructseg.model.modeling import InstructSegModel
+from instructseg.model.presets import nano
+from instructseg.model.seeds import EMPTY, Boxes, SeedHead, box_iou, mask_iou, sample_boxes, select_boxes, suppress
+
+
+def detections(boxes: list[list[float]], scores: list[float]) -> Detections:
+    logits = torch.full((1, len(boxes), 3), -9.0)
+    for index, score in enumerate(scores):
+        logits[0, index, index % 3] = torch.logit(torch.tensor(score))
+    return Detections(logits, torch.tensor([boxes]), ())
+
+
+def boxes_of(values: list[list[float]]) -> Boxes:
+    count = len(values)
+    return Boxes(
+        torch.tensor([values]), torch.ones(1, count), torch.zeros(1, count, dtype=torch.long),
+        torch.ones(1, count, dtype=torch.bool), torch.arange(count)[None],
+    )  # fmt: skip
+
+
+def test_select_boxes_drops_overlapping_boxes_of_other_classes():
+    found = select_boxes(
+        detections([[0, 0, 50, 50], [2, 2, 52, 52], [60, 60, 90, 90]], [0.6, 0.9, 0.3]), (100, 100), count=3, nms_iou=0.6
+    )
+    assert found.valid.tolist() == [[True, True, False]]
+    torch.testing.assert_close(found.boxes[0, :2], torch.tensor([[0.02, 0.02, 0.52, 0.52], [0.6, 0.6, 0.9, 0.9]]))
+    assert found.cells[0, :2].tolist() == [1, 2] and found.classes[0, :2].tolist() == [1, 2]
+
+
+def test_a_suppressed_box_suppresses_nothing():
+    overlap = torch.tensor([[[1, 0.7, 0.0], [0.7, 1, 0.7], [0.0, 0.7, 1]]])
+    assert suppress(overlap, 0.6).tolist() == [[True, False, True]]
+
+
+def test_ious_of_boxes_and_masks():
+    first = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
+    assert box_iou(first, torch.tensor([[[0.5, 0.0, 1.5, 1.0]]])).item() == pytest.approx(1 / 3)
+    masks = torch.full((1, 3, 2, 2), -1.0)
+    masks[0, 0, 0], masks[0, 1, :, 0] = 1.0, 1.0
+    assert mask_iou(masks)[0].flatten().tolist() == pytest.approx([1, 1 / 3, 0, 1 / 3, 1, 0, 0, 0, 0])
+
+
+def test_sample_boxes_reads_cell_centres():
+    ramp = (torch.arange(8.0) + 0.5).expand(1, 1, 8, 8) / 8  # the value is x
+    values = sample_boxes(ramp, torch.tensor([[[0.25, 0.25, 0.75, 0.75]]]), cells=2)
+    torch.testing.assert_close(values[0, 0, 0], torch.tensor([0.375, 0.625, 0.375, 0.625]))
+
+
+def test_the_head_learns_masks_that_differ_only_by_their_box():
+    """Two squares on one noise image: the dynamic head must use the box, since both read the same map."""
+    torch.manual_seed(0)
+    head = SeedHead(SeedConfig(hidden_size=32, mask_channels=8, lateral_size=16, class_size=8), [4, 6, 8, 10])
+    pyramid = tuple(torch.randn(1, size, side, side) for size, side in zip((4, 6, 8, 10), (16, 8, 4, 2), strict=True))
+    boxes = boxes_of([[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
+    target = torch.zeros(1, 2, 16, 16)
+    target[0, 0, :6, :8], target[0, 1, 10:, 8:] = 1, 1
+    optimizer = torch.optim.Adam(head.parameters(), 5e-3)
+    for _ in range(150):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(head(pyramid, boxes).mask_logits, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert mask_iou(torch.cat([head.eval()(pyramid, boxes).mask_logits, target - 0.5], 1))[0, 0, 2] > 0.9
+
+
+def small_nano(**changes: object) -> InstructSegConfig:
+    """nano's structure with a small language model."""
+    tree = nano().to_dict()
+    tree["text_config"] |= {
+        "vocab_size": 128, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+    }  # fmt: skip
+    tree["backbone_config"]["image_size"] = 64
+    return InstructSegConfig.from_dict(tree | {"seed_config": {"num_seeds": 3, "num_candidates": 5}} | changes)
+
+
+@pytest.fixture(scope="module")
+def seeded() -> InstructSegModel:
+    torch.manual_seed(0)
+    return InstructSegModel(small_nano()).eval()
+
+
+@torch.inference_mode()
+def test_seeds_join_the_visual_tokens_and_the_proposals(seeded: InstructSegModel):
+    visual = seeded.encode_image(torch.randn(2, 3, 64, 64))
+    assert visual.seeds is not None and seeded.seed_proposer is not None
+    assert visual.seeds.mask_logits.shape == (2, 3, 16, 16)
+    assert seeded.seed_proposer.tokens(visual.seeds, visual.tokens).shape == (2, 3, 32)
+    heads = seeded.decode(visual, torch.randn(2, 4, 12, 32), torch.randn(2, 4, 128))
+    for head in heads:
+        assert head.mask_logits.shape == (2, 4, 15, 16, 16) and head.score_logits.shape == (2, 4, 15)
+        for row in range(4):  # no instruction changes a seed's mask
+            torch.testing.assert_close(head.mask_logits[:, row, :3], visual.seeds.mask_logits)
+
+
+@torch.inference_mode()
+def test_padding_seeds_are_empty_and_never_chosen(seeded: InstructSegModel):
+    proposer = seeded.seed_proposer
+    assert proposer is not None
+    cells = sum((64 // stride) ** 2 for stride in (8, 16, 32))
+    boxes = torch.tensor([10.0, 10.0, 50.0, 50.0]).expand(1, cells, 4)  # all alike: suppression leaves one
+    dense = Detections(torch.randn(1, cells, 80), boxes, ())
+    maps = tuple(seeded.backbone(torch.randn(1, 3, 64, 64)).feature_maps)
+    seeds = proposer.propose(dense, maps, (64, 64))
+    assert seeds.boxes.valid.tolist() == [[True, False, False]]
+    assert (seeds.mask_logits[0, 1:] == EMPTY).all()
+    visual = seeded.encode_image(torch.randn(1, 3, 64, 64))
+    padded = type(visual)(visual.tokens, visual.coarsest, visual.pixels, seeds)
+    final = seeded.decode(padded, torch.randn(1, 1, 12, 32), torch.randn(1, 1, 128))[-1]
+    assert (final.score_logits[0, 0, 1:3] == EMPTY).all()
+
+
+@torch.inference_mode()
+def test_the_detector_names_what_it_sees(seeded: InstructSegModel):
+    proposer = seeded.seed_proposer
+    assert proposer is not None
+    proposer.class_words.copy_(torch.randn(80, 32))
+    probabilities = torch.zeros(1, 80)
+    probabilities[0, 7] = 0.9
+    named = torch.nn.functional.cosine_similarity(proposer.name(probabilities), proposer.class_words, dim=-1)
+    assert named.argmax() == 7 and named.max() > 0.999
+    assert proposer.name(torch.full((1, 80), 0.01)).norm() < 0.3 * proposer.name(probabilities).norm()
+
+
+def test_training_keeps_a_frozen_seed_head_without_dropout(seeded: InstructSegModel):
+    proposer = seeded.seed_proposer
+    assert proposer is not None
+    proposer.head.requires_grad_(False)
+    assert not seeded.train().seed_proposer.head.training
+    proposer.head.requires_grad_(True)
+    assert seeded.train().seed_proposer.head.training
+    seeded.eval()
+
+
+def test_seeds_and_a_clip_type_encoder_exclude_each_other():
+    with pytest.raises(ValueError, match="expected vision_config to be None with seed_config"):
+        small_nano(vision_config={"model_type": "siglip_vision_model"}, projector="mlp")
