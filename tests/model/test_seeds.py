@@ -1,11 +1,14 @@
 """Seed proposals: selection of boxes, masks that follow their own box, and their way into the model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from instructseg.model.backbones.nanodet import Detections
 from instructseg.model.configuration import InstructSegConfig, SeedConfig
 from instructseg.model.modeling import InstructSegModel
+from instructseg.model.outputs import LanguageModelOutput
 from instructseg.model.presets import nano
 from instructseg.model.seeds import EMPTY, Boxes, SeedHead, box_iou, mask_iou, sample_boxes, select_boxes, suppress
 
@@ -63,11 +66,18 @@ def test_the_head_learns_masks_that_differ_only_by_their_box():
     target[0, 0, :6, :8], target[0, 1, 10:, 8:] = 1, 1
     optimizer = torch.optim.Adam(head.parameters(), 5e-3)
     for _ in range(150):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(head(pyramid, boxes).mask_logits, target)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(head(pyramid, boxes)[1], target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert mask_iou(torch.cat([head.eval()(pyramid, boxes).mask_logits, target - 0.5], 1))[0, 0, 2] > 0.9
+    assert mask_iou(torch.cat([head.eval()(pyramid, boxes)[1], target - 0.5], 1))[0, 0, 2] > 0.9
+
+
+def words_of(instructions: int) -> LanguageModelOutput:
+    """Random states of three words, the last one padding."""
+    mask = torch.tensor([True, True, False]).expand(1, instructions, -1)
+    state = torch.randn(1, instructions, 3, 32)
+    return LanguageModelOutput(state, state, state, mask, torch.randn(1, instructions, 3, 32))
 
 
 def small_nano(**changes: object) -> InstructSegConfig:
@@ -89,13 +99,13 @@ def seeded() -> InstructSegModel:
 
 @torch.inference_mode()
 def test_seeds_join_the_visual_tokens_and_the_proposals(seeded: InstructSegModel):
-    visual = seeded.encode_image(torch.randn(2, 3, 64, 64))
+    visual = seeded.encode_image(torch.randn(1, 3, 64, 64))
     assert visual.seeds is not None and seeded.seed_proposer is not None
-    assert visual.seeds.mask_logits.shape == (2, 3, 16, 16)
-    assert seeded.seed_proposer.tokens(visual.seeds, visual.tokens).shape == (2, 3, 32)
-    heads = seeded.decode(visual, torch.randn(2, 4, 12, 32), torch.randn(2, 4, 128))
+    assert visual.seeds.mask_logits.shape == (1, 3, 16, 16)
+    assert seeded.seed_proposer.tokens(visual.seeds, visual.tokens).shape == (1, 3, 32)
+    heads = seeded.decode(visual, torch.randn(1, 4, 12, 32), torch.randn(1, 4, 128), words_of(4))
     for head in heads:
-        assert head.mask_logits.shape == (2, 4, 15, 16, 16) and head.score_logits.shape == (2, 4, 15)
+        assert head.mask_logits.shape == (1, 4, 15, 16, 16) and head.score_logits.shape == (1, 4, 15)
         for row in range(4):  # no instruction changes a seed's mask
             torch.testing.assert_close(head.mask_logits[:, row, :3], visual.seeds.mask_logits)
 
@@ -113,7 +123,7 @@ def test_padding_seeds_are_empty_and_never_chosen(seeded: InstructSegModel):
     assert (seeds.mask_logits[0, 1:] == EMPTY).all()
     visual = seeded.encode_image(torch.randn(1, 3, 64, 64))
     padded = type(visual)(visual.tokens, visual.coarsest, visual.pixels, seeds)
-    final = seeded.decode(padded, torch.randn(1, 1, 12, 32), torch.randn(1, 1, 128))[-1]
+    final = seeded.decode(padded, torch.randn(1, 1, 12, 32), torch.randn(1, 1, 128), words_of(1))[-1]
     assert (final.score_logits[0, 0, 1:3] == EMPTY).all()
 
 
@@ -142,3 +152,23 @@ def test_training_keeps_a_frozen_seed_head_without_dropout(seeded: InstructSegMo
 def test_seeds_and_a_clip_type_encoder_exclude_each_other():
     with pytest.raises(ValueError, match="expected vision_config to be None with seed_config"):
         small_nano(vision_config={"model_type": "siglip_vision_model"}, projector="mlp")
+
+
+@torch.inference_mode()
+def test_a_seed_whose_class_is_named_scores_higher(seeded: InstructSegModel):
+    """Before any training: the class words of the second seed are a word of the instruction."""
+    proposer = seeded.seed_proposer
+    assert proposer is not None
+    proposer.class_words.copy_(torch.randn(80, 32))
+    visual = seeded.encode_image(torch.randn(1, 3, 64, 64))
+    assert visual.seeds is not None
+    probabilities = torch.full((1, 3, 80), 0.01)
+    probabilities[0, [0, 1, 2], [4, 9, 30]] = 0.7
+    words = words_of(1)
+    assert words.word_inputs is not None
+    words.word_inputs[0, 0, 1], words.word_inputs[0, 0, 2] = proposer.class_words[9], proposer.class_words[4]
+    seeds = replace(visual.seeds, probabilities=probabilities)
+    match, state = proposer.match(seeds, words)
+    assert match[0, 0, :, 0].argmax() == 1 and match[0, 0, 1, 0] > 0.99  # padding words do not count
+    torch.testing.assert_close(state[0, 0, 1], words.word_embeddings[0, 0, 1], atol=0.05, rtol=0.05)
+    assert proposer.queries(seeds, torch.randn(1, 1, 128), words).scores.argmax() == 1

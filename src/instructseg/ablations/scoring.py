@@ -23,6 +23,7 @@ from instructseg.synthesis.composer import Composer, validation_set
 from instructseg.training.data.collate import Collator
 from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.data.sources import ComposedSource
+from instructseg.training.distributed.processes import usable_precision
 from instructseg.training.recipe import DataRecipe, Recipe
 from instructseg.training.validation import validate
 from instructseg.types import Sample, Task
@@ -50,7 +51,8 @@ class ValidationScorer:
         model.to(device)  # pyright: ignore[reportArgumentType] transformers wraps `to` without its self
         model.backbone.to(memory_format=torch.channels_last)
         model.config.score_threshold = 0.0
-        collate, bf16 = Collator(processor, mask_stride=recipe.loss.mask_stride), recipe.mixed_precision == "bf16"
+        collate = Collator(processor, mask_stride=recipe.loss.mask_stride)
+        bf16 = usable_precision(recipe.mixed_precision) == "bf16"
         scores = ScoreCollector()
         references = model.config.num_reference_frames
         photos = validation_photos(recipe.data, self.photos)

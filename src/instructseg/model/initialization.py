@@ -23,6 +23,8 @@ from instructseg.model.vision_encoder import BackboneTokens
 WORD_SCALE = 0.1
 # Gain of the perceiver's query projections.
 QUERY_GAIN = 2.0
+# Initial log-odds per unit of cosine between a seed's class words and the instruction.
+MATCH_GAIN = 4.0
 
 
 def initialize_tokens(mask_tokens: Tensor, vision_tokens: nn.Module, std: float) -> None:
@@ -49,9 +51,16 @@ def initialize(module: nn.Module) -> bool:
             # Score and mask logits start near 0.
             _xavier(module.score_embed[-1], gain=0.1)
             _xavier(module.mask_embed[-1], gain=0.25)
+            if module.seed_score_embed is not None:  # only the match of class words scores at first
+                _xavier(module.seed_score_embed[-1], gain=0.1)
         case SeedProposer():
             _xavier(module.token_projection, gain=WORD_SCALE)
             _xavier(module.query_position, gain=0.1)
+            # The seeds whose class is named start with the highest scores.
+            nn.init.zeros_(module.match_score.weight)
+            nn.init.constant_(module.match_score.weight[:, 0], MATCH_GAIN)
+            nn.init.constant_(module.match_score.weight[:, 2], MATCH_GAIN)
+            nn.init.constant_(module.match_score.bias, -MATCH_GAIN)
         case PixelClassificationHead():
             nn.init.zeros_(module.log_scale)
         case nn.Linear() | nn.Conv2d():

@@ -64,8 +64,9 @@ class InstructSegModel(TextGeneration):
         self.query_projection = nn.Linear(width, decoder.hidden_size)
         self.pixel_decoder = PixelDecoder(decoder, channels)
         self.mask_decoder = MaskedAttentionDecoder(
-            decoder, config.num_mask_tokens, text_to_pixel=auxiliary.text_to_pixel
-        )
+            decoder, config.num_mask_tokens, text_to_pixel=auxiliary.text_to_pixel,
+            seeds=config.seed_config is not None,
+        )  # fmt: skip
         classify = auxiliary.pixel_classification
         seeds = config.seed_config
         self.seed_proposer = seeds and SeedProposer(seeds, channels, width, decoder.hidden_size)
@@ -123,7 +124,7 @@ class InstructSegModel(TextGeneration):
         references = self.perceive(visual, layout, reference_index)
         hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
-        heads = self.decode(visual, hidden.mask_embeddings, text)
+        heads = self.decode(visual, hidden.mask_embeddings, text, hidden)
         plural = self.seed_proposer and self.seed_proposer.plural_head(text)[..., 0].float()
         output = InstructSegOutput(
             mask_logits=heads[-1].mask_logits, score_logits=heads[-1].score_logits, plural_logits=plural
@@ -217,8 +218,9 @@ class InstructSegModel(TextGeneration):
         ).last_hidden_state  # fmt: skip
         states = nn.functional.pad(states, (0, 0, cached, 0))  # slots count from the row's start
         return LanguageModelOutput(
-            states, gather_slots(states, layout.mask_slots), gather_slots(states, layout.word_slots), layout.word_mask
-        )
+            states, gather_slots(states, layout.mask_slots), gather_slots(states, layout.word_slots), layout.word_mask,
+            self.get_input_embeddings()(layout.word_ids) if self.seed_proposer else None,
+        )  # fmt: skip
 
     def fuse(self, hidden: LanguageModelOutput, visual: VisualFeatures) -> Tensor:
         """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder hidden_size)."""
@@ -230,16 +232,21 @@ class InstructSegModel(TextGeneration):
         assert self.pooled_text is not None
         return self.pooled_text(pool_words(words, mask))[:, 0].unflatten(0, shape)
 
-    def decode(self, visual: VisualFeatures, mask_embeddings: Tensor, text: Tensor) -> list[Proposals]:
+    def decode(
+        self, visual: VisualFeatures, mask_embeddings: Tensor, text: Tensor, words: LanguageModelOutput | None = None
+    ) -> list[Proposals]:
         """Masks and scores of every supervised head, the final one last (section 3.4, Eq. 3).
 
-        Shapes: mask_embeddings E_m (batch, instructions, queries, dim), text E_v (batch, instructions, hidden_size).
+        A model with seeds also needs the `words`, before and after the language model. Shapes: mask_embeddings E_m
+        (batch, instructions, queries, dim), text E_v (batch, instructions, hidden_size).
         """
         queries = self.query_projection(mask_embeddings)
         if self.seed_proposer is None:
             return self.mask_decoder(visual.pixels, queries, text)
         seeds = require(visual.seeds, "seeds")
-        return self.mask_decoder(visual.pixels, queries, text, seeds, self.seed_proposer.queries(seeds, text))
+        if words is None:
+            raise ValueError("expected the instruction's words for a model with seeds, got None; pass `words`")
+        return self.mask_decoder(visual.pixels, queries, text, seeds, self.seed_proposer.queries(seeds, text, words))
 
     def auxiliary_losses(
         self, visual: VisualFeatures, text: Tensor, references: Tensor | None, layout: Layout, targets: Targets,

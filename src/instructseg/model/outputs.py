@@ -51,6 +51,8 @@ class LanguageModelOutput:
     """E_d: (batch, instructions, words, dim)."""
     word_mask: Tensor
     """bool (batch, instructions, words), False for padding."""
+    word_inputs: Tensor | None = None
+    """The words' embeddings before the language model, of the shape of E_d; of models with seeds only."""
 
 
 @dataclass

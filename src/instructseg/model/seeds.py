@@ -8,6 +8,7 @@ and the paper's preset do not use it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,14 @@ from torch import Tensor, nn
 from instructseg.model.backbones.nanodet import STRIDES, Detections, NanoDet, NanoDetConfig, normalize
 from instructseg.model.configuration import SeedConfig
 
+if TYPE_CHECKING:
+    from instructseg.model.outputs import LanguageModelOutput
+
 DYNAMIC_WIDTH = 8  # channels of the dynamic head's hidden layers
 OUTSIDE_SLOPE = 16.0  # how fast logits fall outside the enlarged box, per box size
 GEOMETRY_SIZE = 7
+MATCH_SIZE = 3
+SHARPNESS = 10.0  # of the weights of an instruction's words by their cosine with a seed's class words
 WORD_SCALE = 0.1  # approximate standard deviation of word embeddings
 EMPTY = -30.0  # mask logit and score logit of a padding seed
 
@@ -47,13 +53,25 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Seeds:
-    """Seed proposals of a batch: their boxes, features (batch, seeds, hidden_size), mask logits (batch, seeds, h, w), and
-    the mean word embedding of the classes that the detector sees in them (batch, seeds, dim), None before it is known."""
+    """Seed proposals of a batch: their boxes, features (batch, seeds, hidden_size), mask logits (batch, seeds, h, w),
+    class probabilities (batch, seeds, classes) and the mean word embedding of the probable classes (batch, seeds, dim).
+    """
 
     boxes: Boxes
     features: Tensor
     mask_logits: Tensor
-    words: Tensor | None = None
+    probabilities: Tensor
+    words: Tensor
+
+
+@dataclass(frozen=True)
+class SeedQueries:
+    """What the decoder reads of the seeds: queries (batch, instructions, seeds, size), position embeddings (batch, seeds,
+    size), and what is added to their score logits (batch, instructions, seeds)."""
+
+    queries: Tensor
+    position: Tensor
+    scores: Tensor
 
 
 @torch.no_grad()
@@ -108,7 +126,11 @@ class SeedProposer(nn.Module):
         self.token_projection = nn.Linear(config.hidden_size + GEOMETRY_SIZE, text_size)
         self.query_projection = nn.Linear(config.hidden_size + GEOMETRY_SIZE + text_size, decoder_size)
         self.query_position = nn.Linear(GEOMETRY_SIZE, decoder_size)
-        self.text_projection = nn.Linear(decoder_size, decoder_size)
+        self.text_projection = nn.Sequential(nn.LayerNorm(decoder_size), nn.Linear(decoder_size, decoder_size))
+        self.match_projection = nn.Linear(MATCH_SIZE, decoder_size)
+        self.word_projection = nn.Sequential(nn.LayerNorm(text_size), nn.Linear(text_size, decoder_size))
+        self.feature_norm = nn.LayerNorm(config.hidden_size)
+        self.match_score = nn.Linear(MATCH_SIZE, 1)
         self.plural_head = nn.Linear(decoder_size, 1)
         self.register_buffer("class_words", torch.zeros(config.num_classes, text_size))
 
@@ -123,17 +145,18 @@ class SeedProposer(nn.Module):
         batch = len(pyramid[0])
         keys = Detections(detections.class_logits[:batch], detections.boxes[:batch], detections.maps)
         candidates = select_boxes(keys, size, config.num_candidates, config.box_nms_iou)
-        seeds = self.head(pyramid, candidates)
-        kept = suppress(mask_iou(seeds.mask_logits), config.mask_nms_iou) & candidates.valid
+        features, masks = self.head(pyramid, candidates)
+        kept = suppress(mask_iou(masks), config.mask_nms_iou) & candidates.valid
         count = kept.shape[1]
         order = torch.where(kept, torch.arange(count, device=kept.device), count).sort(1).values[:, : config.num_seeds]
         index, valid = order.clamp(max=count - 1), order < count
         boxes = replace(candidates.take(index), valid=valid)
         probabilities = keys.class_logits.sigmoid()
         probabilities = probabilities.gather(1, boxes.cells[..., None].expand(-1, -1, probabilities.shape[2]))
-        masks = seeds.mask_logits.gather(1, index[..., None, None].expand(-1, -1, *seeds.mask_logits.shape[2:]))
-        features = seeds.features.gather(1, index[..., None].expand(-1, -1, seeds.features.shape[2]))
-        return Seeds(boxes, features, masks.masked_fill(~valid[..., None, None], EMPTY), self.name(probabilities))
+        masks = masks.gather(1, index[..., None, None].expand(-1, -1, *masks.shape[2:]))
+        features = features.gather(1, index[..., None].expand(-1, -1, features.shape[2]))
+        masks = masks.masked_fill(~valid[..., None, None], EMPTY)
+        return Seeds(boxes, features, masks, probabilities, self.name(probabilities))
 
     def name(self, probabilities: Tensor) -> Tensor:
         """Mean word embedding of the classes, weighted by their probabilities: (..., classes) -> (..., dim)."""
@@ -148,21 +171,44 @@ class SeedProposer(nn.Module):
         """
         if seeds is None:
             return images.new_zeros(len(images), self.config.num_seeds, images.shape[2])
-        assert seeds.words is not None
-        projected = self.token_projection(torch.cat([seeds.features, geometry(seeds.boxes.boxes)], -1))
+        features = self.feature_norm(seeds.features)
+        projected = self.token_projection(torch.cat([features, geometry(seeds.boxes.boxes)], -1))
         return (projected + seeds.words) * seeds.boxes.valid[..., None]
 
-    def queries(self, seeds: Seeds, text: Tensor) -> tuple[Tensor, Tensor]:
-        """The decoder's queries of the seeds (batch, instructions, seeds, decoder_size), and their position embeddings
-        (batch, seeds, decoder_size); text (batch, instructions, decoder_size).
+    def queries(self, seeds: Seeds, text: Tensor, words: LanguageModelOutput) -> SeedQueries:
+        """The decoder's queries of the seeds; text E_v (batch, instructions, decoder_size).
 
-        The instruction is added to each query, so that self-attention compares the seeds under the instruction.
+        A query describes the seed (features, place, class words) and the instruction, and says how well the seed's
+        class fits a word of the instruction and what the language model made of that word. Self-attention then
+        compares the seeds under the instruction.
         """
-        assert seeds.words is not None
+        match, word = self.match(seeds, words)
         places = geometry(seeds.boxes.boxes).to(text.dtype)
         words = seeds.words.to(text.dtype) / WORD_SCALE
-        described = self.query_projection(torch.cat([seeds.features.to(text.dtype), places, words], -1))
-        return described[:, None] + self.text_projection(text)[:, :, None], self.query_position(places)
+        described = self.query_projection(torch.cat([self.feature_norm(seeds.features), places, words], -1))
+        under = self.text_projection(text)[:, :, None] + self.match_projection(match) + self.word_projection(word)
+        return SeedQueries(described[:, None] + under, self.query_position(places), self.match_score(match)[..., 0])
+
+    def match(self, seeds: Seeds, words: LanguageModelOutput) -> tuple[Tensor, Tensor]:
+        """How well each seed's class words fit the instruction, and the language model's state of the fitting words.
+
+        Returns (batch, instructions, seeds, MATCH_SIZE): the best cosine with a word, the detector's score and their
+        product; and the states (batch, instructions, seeds, dim), weighted by the fit.
+        """
+        assert words.word_inputs is not None
+        centre = self.class_words.mean(0)
+        asked = nn.functional.normalize((words.word_inputs - centre).float(), dim=-1)
+        classes = asked @ nn.functional.normalize((self.class_words - centre).float(), dim=-1).T
+        # A class counts by its probability relative to the seed's most probable class.
+        relative = seeds.probabilities / seeds.probabilities.amax(-1, keepdim=True)
+        cosine = (classes[:, :, None] * relative[:, None, :, None].float()).amax(-1)
+        cosine = cosine.masked_fill(~words.word_mask[:, :, None], -1.0)
+        best = cosine.amax(-1)
+        scores = seeds.boxes.scores[:, None].expand_as(best).float()
+        weights = (cosine * SHARPNESS).softmax(-1).to(words.word_embeddings.dtype)
+        state = weights @ words.word_embeddings
+        features = torch.stack([best, scores, best * scores], -1)
+        return features.to(words.word_embeddings.dtype), state
 
     def evidence(self, detections: Detections, side: int) -> Tensor:
         """Class words of what the detector sees in each visual token's cell: (frames, tokens, dim).
@@ -201,11 +247,13 @@ class SeedHead(nn.Module):
         self.sizes = [(DYNAMIC_WIDTH, inputs), (DYNAMIC_WIDTH, DYNAMIC_WIDTH), (1, DYNAMIC_WIDTH)]
         self.weights = nn.Linear(config.hidden_size, sum(out * (size + 1) for out, size in self.sizes))
 
-    def forward(self, pyramid: tuple[Tensor, ...], boxes: Boxes, generator: torch.Generator | None = None) -> Seeds:
-        """Features and mask logits at stride 4 of every box."""
+    def forward(
+        self, pyramid: tuple[Tensor, ...], boxes: Boxes, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Features (batch, n, hidden_size) and mask logits at stride 4 (batch, n, h, w) of every box."""
         coarse, mask_map = self.maps(pyramid)
         features = self.describe(coarse, mask_map, boxes, generator)
-        return Seeds(boxes, features, self.masks(features, mask_map, boxes.boxes))
+        return features, self.masks(features, mask_map, boxes.boxes)
 
     def maps(self, pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """The sum of all levels at stride 8 (batch, lateral_size, h, w), and the mask map at stride 4."""

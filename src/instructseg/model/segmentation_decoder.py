@@ -16,7 +16,7 @@ from instructseg.model.auxiliary_heads import TextToPixelHead
 from instructseg.model.configuration import SegmentationDecoderConfig
 from instructseg.model.deformable_attention import MultiScaleDeformableAttention
 from instructseg.model.position import sine_position
-from instructseg.model.seeds import EMPTY, Seeds
+from instructseg.model.seeds import EMPTY, SeedQueries, Seeds
 
 
 @dataclass(frozen=True)
@@ -183,12 +183,13 @@ class MaskedAttentionDecoder(nn.Module):
     """Turn mask embeddings into masks and scores, with a prediction before the first layer and after each layer.
 
     Queries of different instructions about one image attend to the same memory but never to each other.
-    `text_to_pixel` adds the auxiliary head.
+    `text_to_pixel` adds the auxiliary head, `seeds` what scores seed proposals.
     """
 
     def __init__(
-        self, config: SegmentationDecoderConfig, num_queries: int, num_levels: int = 3, text_to_pixel: bool = False
-    ):
+        self, config: SegmentationDecoderConfig, num_queries: int, num_levels: int = 3, text_to_pixel: bool = False,
+        seeds: bool = False,
+    ):  # fmt: skip
         super().__init__()
         size = config.hidden_size
         self.query_embed = nn.Parameter(torch.empty(num_queries, size))
@@ -198,17 +199,19 @@ class MaskedAttentionDecoder(nn.Module):
         self.mask_embed = _mlp(size, size, config.mask_size, 3)
         self.score_embed = _mlp(size, size, size, 2)
         self.text_to_pixel_head = TextToPixelHead(size, config.mask_size) if text_to_pixel else None
+        # Normalized and scaled: the text's norm is large, and seeds are scored by new weights.
+        self.seed_score_embed = _mlp(size, size, size, 2) if seeds else None
+        self.seed_text_embed = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, size)) if seeds else None
 
     def forward(
         self, pixels: PixelFeatures, queries: Tensor, text: Tensor, seeds: Seeds | None = None,
-        seed_queries: tuple[Tensor, Tensor] | None = None,
+        seed_queries: SeedQueries | None = None,
     ) -> list[Proposals]:  # fmt: skip
         """Predictions of every head, the final one last.
 
         With `seeds`, their queries precede the others: they attend to their masks' foreground and are scored, but
         their masks stay. Shapes: queries (batch, instructions, queries, hidden_size), text (batch, instructions,
-        hidden_size); seed_queries: the seeds' queries (batch, instructions, seeds, hidden_size) and their position
-        embeddings (batch, seeds, hidden_size).
+        hidden_size).
         """
         memories = [
             level.flatten(2).transpose(1, 2) + embed
@@ -219,28 +222,35 @@ class MaskedAttentionDecoder(nn.Module):
         ]
         position = self.query_embed
         if seed_queries is not None:
-            leading, places = seed_queries
-            queries = torch.cat([leading.to(queries.dtype), queries], 2)
+            queries = torch.cat([seed_queries.queries.to(queries.dtype), queries], 2)
             learned = position.expand(len(queries), -1, -1)
-            position = torch.cat([places, learned.to(places.dtype)], 1)[:, None]
-        predictions = [self.predict(pixels.mask_features, queries, text, seeds)]
+            position = torch.cat([seed_queries.position, learned.to(seed_queries.position.dtype)], 1)[:, None]
+        predictions = [self.predict(pixels.mask_features, queries, text, seeds, seed_queries)]
         for index, layer in enumerate(self.layers):
             level = index % len(memories)
             mask = attention_mask(predictions[-1].mask_logits, _size(pixels.levels[level]))
             queries = layer(queries, position, memories[level], positions[level], mask)
-            predictions.append(self.predict(pixels.mask_features, queries, text, seeds))
+            predictions.append(self.predict(pixels.mask_features, queries, text, seeds, seed_queries))
         return predictions
 
-    def predict(self, mask_features: Tensor, queries: Tensor, text: Tensor, seeds: Seeds | None = None) -> Proposals:
+    def predict(
+        self, mask_features: Tensor, queries: Tensor, text: Tensor, seeds: Seeds | None = None,
+        seed_queries: SeedQueries | None = None,
+    ) -> Proposals:  # fmt: skip
         """Masks and scores of the queries after a layer; a score is an unscaled dot product with the text."""
         normed = self.norm(queries)
         learned = normed if seeds is None else normed[:, :, seeds.mask_logits.shape[1] :]
         kernels = self.mask_embed(learned).flatten(1, 2)
         masks = torch.bmm(kernels, mask_features.flatten(2)).float()
         masks = masks.unflatten(1, learned.shape[1:3]).unflatten(-1, mask_features.shape[-2:])
-        scores = (self.score_embed(normed).float() * text[:, :, None].float()).sum(-1)
-        if seeds is None:
+        scores = (self.score_embed(learned).float() * text[:, :, None].float()).sum(-1)
+        if seeds is None or seed_queries is None:
             return Proposals(masks, scores)
+        assert self.seed_score_embed is not None and self.seed_text_embed is not None
+        embedded = self.seed_score_embed(normed[:, :, : -learned.shape[2]]).float()
+        similarity = (embedded * self.seed_text_embed(text)[:, :, None].float()).sum(-1)
+        seed_scores = similarity / embedded.shape[-1] ** 0.5 + seed_queries.scores.float()
+        scores = torch.cat([seed_scores, scores], -1)
         seed_masks = seeds.mask_logits.float()[:, None].expand(-1, queries.shape[1], -1, -1, -1)
         padding = nn.functional.pad(~seeds.boxes.valid, (0, learned.shape[2]))[:, None]
         return Proposals(

@@ -175,7 +175,8 @@ class Run:
             return
         if self.average:
             self.average.swap()
-        model, size, bf16 = self.state_manager.inference_model(), self.share.size, self.recipe.mixed_precision == "bf16"
+        model, size = self.state_manager.inference_model(), self.share.size
+        bf16 = self.accelerator.mixed_precision == "bf16"
 
         def score(show: ShowPrediction) -> Scores:
             return validate(model, self.collate, self.validation, size, bf16, show)

@@ -47,7 +47,7 @@ class SeedObjective(nn.Module):
         valid = valid & targets.valid[:, :, 0]
         candidates, index = training_boxes(boxes, valid, found, generator)
         objects = masks.gather(1, index[..., None, None].expand(-1, -1, *masks.shape[2:]))
-        logits = proposer.head(pyramid, candidates, generator).mask_logits
+        _, logits = proposer.head(pyramid, candidates, generator)
         bce, dice = self._losses(logits, objects, candidates)
         used = candidates.valid.float()
         count = normalizers.present.clamp(min=1) * used.sum() / valid.sum().clamp(min=1)

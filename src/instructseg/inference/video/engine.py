@@ -17,6 +17,7 @@ from instructseg.inference.video.features import BufferedFrame, FrameFeatures, R
 from instructseg.inference.video.instructions import group_instructions
 from instructseg.model.layout import Layout
 from instructseg.model.modeling import InstructSegModel, VisualFeatures
+from instructseg.model.outputs import LanguageModelOutput
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.segmentation_decoder import PixelFeatures, Proposals
 from instructseg.types import Task
@@ -31,10 +32,12 @@ class DecoderQueries:
 
     mask_embeddings: E_m (1, instructions, mask tokens, dim); `model.decode` projects them to the decoder's queries.
     text: E_v (1, instructions, decoder width), the multi-grained text embedding of section 3.3.
+    words: the language model's output; models with seeds read the instruction's words.
     """
 
     mask_embeddings: Tensor
     text: Tensor
+    words: LanguageModelOutput
 
 
 class VideoEngine:
@@ -76,7 +79,7 @@ class VideoEngine:
             if frame.number % self.key_every == 0 or index not in self._queries:
                 self._queries[index] = self.compute_queries(index, frame, visual, references)
             queries = self._queries[index]
-            final = self.model.decode(visual, queries.mask_embeddings, queries.text)[-1]
+            final = self.model.decode(visual, queries.mask_embeddings, queries.text, queries.words)[-1]
             for position, member in enumerate(group.members):
                 row = slice(position, position + 1)
                 proposals[member] = Proposals(final.mask_logits[:, row], final.score_logits[:, row])
@@ -90,7 +93,7 @@ class VideoEngine:
             visual = replace(visual, tokens=self.features.tokens(frame))
         perceived, layout = self._perceive(group, frame, references)
         hidden = self.model.reason(layout, visual, perceived)
-        return DecoderQueries(hidden.mask_embeddings, self.model.fuse(hidden, visual))
+        return DecoderQueries(hidden.mask_embeddings, self.model.fuse(hidden, visual), hidden)
 
     @torch.inference_mode()
     def relevance(self, frame: Reference, instruction: int) -> float:
