@@ -1,48 +1,46 @@
-"""A pickled Segmenter, session or model gives the same answer in a process that has loaded no model."""
+"""A pickled Segmenter, session or model gives the same answer in a process that has built no model."""
 
 import pickle
 import subprocess
 import sys
 
 import numpy as np
-import pytest
 import tiny_model
 import torch
 
 from instructseg.inference.segmenter import Segmenter
 
 TEXT = "the dog"
-# Each program starts as a worker does (spawn, joblib, Ray): with an empty interpreter and a file.
-PROGRAMS = {
-    "segmenter": "import pickle; answer = pickle.load(open(path, 'rb')).segment(photo, text)",
-    "session": "import pickle; answer = pickle.load(open(path, 'rb')).segment(text)",
-    "torch": (
-        "import torch; from instructseg import Segmenter\n"
-        "answer = Segmenter(*torch.load(path, weights_only=False)).segment(photo, text)"
-    ),
-}
-
-
-@pytest.fixture(scope="module", params=[{}, tiny_model.LIKE_NANO], ids=["tiny", "like_nano"])
-def segmenter(request):
-    return Segmenter(*tiny_model.build(**request.param))
-
-
-@pytest.mark.parametrize("kind", PROGRAMS)
-def test_the_answer_is_the_same_in_another_process(kind, segmenter, tmp_path):
-    photo = tiny_model.photo(45, 70)
-    np.save(tmp_path / "photo.npy", photo)
-    path = tmp_path / "saved"
-    if kind == "torch":
-        torch.save((segmenter.model, segmenter.processor), path)
+# Starts as a worker does (spawn, joblib, Ray): with an empty interpreter and a file.
+WORKER = """
+import pickle, sys, numpy, torch
+photo, answers = numpy.load("photo.npy"), {}
+for name in sys.argv[1:]:
+    kind = name.split(".")[1]
+    if kind == "session":
+        answer = pickle.load(open(name, "rb")).segment("the dog")
+    elif kind == "segmenter":
+        answer = pickle.load(open(name, "rb")).segment(photo, "the dog")
     else:
-        path.write_bytes(pickle.dumps(segmenter if kind == "segmenter" else segmenter.open(photo)))
-    program = (
-        f"path, text = 'saved', {TEXT!r}\nimport numpy; photo = numpy.load('photo.npy')\n{PROGRAMS[kind]}\n"
-        "numpy.savez('answer.npz', masks=answer.masks, scores=answer.scores)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        from instructseg import Segmenter
+        answer = Segmenter(*torch.load(name, weights_only=False)).segment(photo, "the dog")
+    numpy.savez(name + ".npz", masks=answer.masks, scores=answer.scores)
+"""
+
+
+def test_the_answer_is_the_same_in_another_process(tmp_path):
+    photo, expected = tiny_model.photo(45, 70), {}
+    np.save(tmp_path / "photo.npy", photo)
+    for variant, changes in {"tiny": {}, "like_nano": tiny_model.LIKE_NANO}.items():
+        segmenter = Segmenter(*tiny_model.build(**changes))
+        answer = segmenter.segment(photo, TEXT)
+        expected |= {f"{variant}.{kind}": answer for kind in ("session", "segmenter", "model")}
+        (tmp_path / f"{variant}.segmenter").write_bytes(pickle.dumps(segmenter))
+        (tmp_path / f"{variant}.session").write_bytes(pickle.dumps(segmenter.open(photo)))
+        torch.save((segmenter.model, segmenter.processor), tmp_path / f"{variant}.model")
+    done = subprocess.run([sys.executable, "-c", WORKER, *expected], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    expected, answer = segmenter.segment(photo, TEXT), np.load(tmp_path / "answer.npz")
-    np.testing.assert_allclose(answer["scores"], expected.scores, atol=1e-5)
-    assert (answer["masks"] == expected.masks).all()
+    for name, answer in expected.items():
+        stored = np.load(tmp_path / f"{name}.npz")
+        np.testing.assert_allclose(stored["scores"], answer.scores, atol=1e-5)
+        assert (stored["masks"] == answer.masks).all(), name

@@ -100,6 +100,8 @@ def _without_hooks(module: nn.Module) -> nn.Module:
     vars(plain).update(vars(module))
     vars(plain).pop("_output_capturing_hooks_installed", None)
     hooks = module._forward_hooks.items()
-    plain._forward_hooks = OrderedDict((key, hook) for key, hook in hooks if not hook.__module__.startswith("transformers."))
+    plain._forward_hooks = OrderedDict(
+        (key, hook) for key, hook in hooks if not hook.__module__.startswith("transformers.")
+    )
     plain._modules = {name: child and _without_hooks(child) for name, child in module._modules.items()}
     return plain
