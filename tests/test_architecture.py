@@ -49,7 +49,7 @@ HEAVY = {
     "av": None,
     "fastapi": "serve",
     "gradio": "serve",
-    "matplotlib": None,
+    "matplotlib": "training",
     "peft": "training",
     "ray": None,
     "supervision": None,

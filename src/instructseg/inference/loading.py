@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from instructseg.errors import CheckpointError, InstructSegError
 from instructseg.inference.checkpoints import find_checkpoint
+from instructseg.media.folders import check_manifest
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
@@ -26,14 +27,15 @@ def load_pretrained(
 
     `attention` is an attention implementation of transformers, None for its default.
 
-    Raises CheckpointError when a file cannot be read, when the weights are not exactly those of the configuration, or
-    when the processor does not fit the model.
+    Raises CheckpointError when a file cannot be read or differs from the folder's manifest, when the weights are not
+    exactly those of the configuration, or when the processor does not fit the model.
     """
     folder = find_checkpoint(name)
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     try:
-        with _silence_transformers():
+        with silence_transformers():
             _check_model_type(folder)
+            check_manifest(folder)
             loaded: Any = InstructSegModel.from_pretrained(  # output_loading_info makes it return a pair
                 folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
@@ -85,7 +87,7 @@ def _shape(size: Sequence[int]) -> str:
 
 
 @contextmanager
-def _silence_transformers() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Hide progress bars and warnings: loading takes a second, and every problem becomes one error."""
     shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

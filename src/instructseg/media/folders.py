@@ -46,6 +46,14 @@ def new_folder(destination: Path, replace: bool = False) -> Iterator[Path]:
                 os.replace(folder, destination)
 
 
+def refuse_foreign(destination: Path) -> None:
+    """Raises InputError if `destination` exists and is neither an empty folder nor a model's, which may be replaced."""
+    if not destination.exists() or (destination / "config.json").is_file():
+        return
+    if not destination.is_dir() or any(destination.iterdir()):
+        raise InputError(f"expected {destination} to be new, empty or a model's folder, got another; choose a new one")
+
+
 @contextmanager
 def unfinished_folder(parent: Path, name: str = "") -> Iterator[Path]:
     """A new hidden folder in `parent` for files that are being written; deleted at the end of the block."""

@@ -11,6 +11,8 @@ from torch import nn
 
 from instructseg.errors import RecipeError
 from instructseg.inference.checkpoints import find_checkpoint
+from instructseg.inference.loading import silence_transformers
+from instructseg.media.folders import check_manifest
 from instructseg.model import presets
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
@@ -20,8 +22,11 @@ from instructseg.training.recipe import ModelRecipe, Recipe
 
 def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
     """A saved model, or a preset with pretrained parts. Raises RecipeError for other presets and invalid changes."""
-    if recipe.model.init:
-        return _from_saved(recipe.model)
+    with silence_transformers():
+        return _from_saved(recipe.model) if recipe.model.init else _from_preset(recipe)
+
+
+def _from_preset(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
     if recipe.model.preset != "nano":
         raise RecipeError(
             f"model.preset: {recipe.model.preset!r} has no pretrained parts in this package; use nano or set "
@@ -35,6 +40,7 @@ def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]
 def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
     """A saved model with the recipe's changes: weights that still fit are kept, new modules are initialized."""
     folder = find_checkpoint(recipe.init or "")
+    check_manifest(folder)
     processor = InstructSegProcessor.from_pretrained(folder)
     if not recipe.config:
         model = InstructSegModel.from_pretrained(folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast_object_list
 
+from instructseg.media.folders import new_folder
 from instructseg.training import checkpoint
 from instructseg.training.adapters import save_adapters
 from instructseg.training.data.batches import BatchShare, TrainingBatches, open_loader
@@ -30,7 +31,7 @@ from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
-from instructseg.training.state import Progress, capture, changed_keys, restore
+from instructseg.training.state import Progress, capture, changed_keys, is_valid, restore
 from instructseg.training.training_step import TrainingStep
 from instructseg.training.validation import ShowPrediction, validate
 from instructseg.types import Sample
@@ -195,7 +196,7 @@ class Run:
                 checkpoint.save(self.output / "checkpoints", state)
 
     def _resume(self) -> None:
-        state = checkpoint.load(self.output / "checkpoints")
+        state = checkpoint.load(self.output / "checkpoints", is_valid)
         if state is None:
             return
         restore(state, self.progress, self.trained, self.average)
@@ -216,10 +217,12 @@ class Run:
         model = self.state_manager.export(self.recipe.lora)
         if model is not None and self.main:
             if self.recipe.model.init:
-                save_adapters(model, self.output / "adapters", self.recipe.model.init, self.groups["trained"])
+                with new_folder(self.output / "adapters", replace=True) as folder:
+                    save_adapters(model, folder, self.recipe.model.init, self.groups["trained"])
             merge_lora(model)
-            model.save_pretrained(directory)
-            self.processor.save_pretrained(directory)
+            with new_folder(directory, replace=True) as folder:
+                model.save_pretrained(folder)
+                self.processor.save_pretrained(folder)
             console.print(f"model saved in {directory}")
         self.accelerator.wait_for_everyone()
         return directory
