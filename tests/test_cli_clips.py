@@ -48,7 +48,7 @@ def test_two_objects_of_a_clip(run):
     assert written() == [f"{stem}.json", f"{stem}.masks", f"{stem}.overlay.mp4"]
     assert first.endswith(f"{stem}.overlay.mp4") and len(list(open_clip(first.split(" -> ")[1]))) == 8
     assert Image.open(f"instructseg-output/{stem}.masks/00003.png").mode == "P"
-    content = json.loads(Path(f"instructseg-output/{stem}.json").read_text())
+    content = json.loads(Path(f"instructseg-output/{stem}.json").read_text(encoding="utf-8"))
     assert rle_to_mask(content["frames"][7]["objects"][1]["segmentation"]).shape == (48, 64)
 
 

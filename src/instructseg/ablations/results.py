@@ -42,7 +42,7 @@ class TableResults:
         if not self.path.exists():
             return {}
         results = {}
-        for number, text in enumerate(self.path.read_text().splitlines(keepends=True), 1):
+        for number, text in enumerate(self.path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
             if not text.endswith("\n"):
                 break
             try:

@@ -66,7 +66,7 @@ def _check_free(plan: AblationPlan, run: PlannedRun) -> None:
         changed = differences(result, run.recipe, run.settings)
         location = f"{plan.table_results.path}: row {run.row.name}, seed {run.seed}"
     else:
-        changed = changed_keys(started.read_text(), run.recipe) if started.exists() else []
+        changed = changed_keys(started.read_text(encoding="utf-8"), run.recipe) if started.exists() else []
         location = f"{started.parent}"
     if changed:
         raise InputError(

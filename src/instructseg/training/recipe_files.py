@@ -66,7 +66,7 @@ def _bare_names() -> list[str]:
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file, an empty section for an empty file. Raises RecipeError."""
     try:
-        return yaml.load(path.read_text(), _Loader) or {}
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -64,7 +64,7 @@ def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
         readers.append(CocoInstances(root / source["annotations"], root / source["images"], max_side=side))
     for index, source in enumerate(recipe.label_maps):
         _check_keys(f"data.label_maps[{index}]", source, {"images", "masks", "names"}, {"prefix"})
-        names, prefix = json.loads((root / source["names"]).read_text()), source.get("prefix", "labels")
+        names, prefix = json.loads((root / source["names"]).read_text(encoding="utf-8")), source.get("prefix", "labels")
         folders = root / source["images"], root / source["masks"]
         readers.append(LabelMaps(*folders, names, max_side=side, prefix=prefix))
     for index, source in enumerate(recipe.labelme):
