@@ -62,7 +62,7 @@ def make_jobs(scratch: Path) -> list[Job]:
     convert = ["convert", "released", str(scratch / "released"), "--config", str(scratch / "config.json")]
     evaluate = ["evaluate", str(tiny), "--on", "reason_seg/val", "--data", str(data), "--save-masks", "png"]
     train = ["train", "finetune", f"data={photos}", f"model.init={tiny}", "steps=6", "batch_photos=1", "threads=1"]
-    train += ["checkpoint_minutes=0", "validate_every=3", "validation_photos=2", "data.workers=0"]
+    train += ["mixed_precision=no", "checkpoint_minutes=0", "validate_every=3", "validation_photos=2", "data.workers=0"]
     train += ["lora.targets=[q_proj, v_proj]", "model.train=[mask_tokens, text_fusion, mask_decoder]"]
     return [
         Job("segment a clip", lambda out: ["segment", str(clip), *TEXTS, "--model", str(tiny), "-o", str(out)],
@@ -84,7 +84,10 @@ def write_tiny(scratch: Path) -> Path:
     sizes, config = full_size.sizes(tiny=True)
     released_checkpoint.write(scratch / "released", sizes, shard_bytes=200_000)
     config.to_json_file(scratch / "config.json")
-    convert_released(scratch / "released", scratch / "tiny", config)
+    convert_released(scratch / "released", scratch / "half", config)
+    segmenter = Segmenter.load(scratch / "half", device="cpu", dtype="float32")
+    segmenter.model.save_pretrained(scratch / "tiny")
+    segmenter.processor.save_pretrained(scratch / "tiny")
     return scratch / "tiny"
 
 

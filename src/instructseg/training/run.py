@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast_object_list
 
+from instructseg.inference.loading import silence_transformers
 from instructseg.media.folders import new_folder
 from instructseg.training import checkpoint
 from instructseg.training.adapters import save_adapters
@@ -220,7 +221,7 @@ class Run:
                 with new_folder(self.output / "adapters", replace=True) as folder:
                     save_adapters(model, folder, self.recipe.model.init, self.groups["trained"])
             merge_lora(model)
-            with new_folder(directory, replace=True) as folder:
+            with silence_transformers(), new_folder(directory, replace=True) as folder:
                 model.save_pretrained(folder)
                 self.processor.save_pretrained(folder)
             console.print(f"model saved in {directory}")
