@@ -1,0 +1,115 @@
+"""Whether a video file is whole, according to the sizes that its format stores.
+
+FFmpeg reads a file whose end is missing like a shorter one. A duration in the header does not tell the two apart: it
+includes how long the last frame is shown, and formats disagree on whether it counts from the first frame.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO
+
+
+class End(Enum):
+    """What the sizes in a file say about its end."""
+
+    WHOLE = "whole"
+    MISSING = "the end of the file is missing"
+    JOINED = "another file is appended to it, which is not read (to join clips, use ffmpeg -f concat)"
+    UNKNOWN = "unknown"
+
+
+def examine_end(path: Path, format_name: str) -> End:
+    """What the sizes in a file say about its end; UNKNOWN for formats that store none. `format_name` is FFmpeg's."""
+    examine = _EXAMINERS.get(format_name)
+    if examine is None:
+        return End.UNKNOWN
+    with path.open("rb") as file:
+        return examine(file, os.fstat(file.fileno()).st_size)
+
+
+def _examine_boxes(file: BinaryIO, size: int) -> End:
+    """mp4, mov (ISO 14496-12): boxes of a 32-bit size (1: a 64-bit size follows; 0: the rest) and a name."""
+    at, indexes = 0, 0
+    while at + 8 <= size:
+        head = _read(file, at, 16)
+        length, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if name not in _BOXES or (length < 8 and length != 0):
+            break  # padding, or data that a camera appends
+        indexes += name == b"moov"
+        if indexes > 1:
+            return End.JOINED
+        at = size if length == 0 else at + length
+    return End.MISSING if at > size else End.WHOLE
+
+
+def _examine_ebml(file: BinaryIO, size: int) -> End:
+    """mkv, webm (RFC 8794): the EBML header, then a segment; each has an id and a size, all ones if unknown."""
+    head = _read(file, 0, 12)
+    length, width = _vint(head[4:])
+    segment = 4 + width + (length or 0)
+    head = _read(file, segment, 12)
+    length, width = _vint(head[4:])
+    if head[:4] != _SEGMENT or length is None:
+        return End.UNKNOWN if head[:4] != _SEGMENT else End.WHOLE  # recorded live: nothing tells where it ends
+    end = segment + 4 + width + length
+    if end > size:
+        return End.MISSING
+    return End.JOINED if _read(file, end, 4) == _EBML else End.WHOLE
+
+
+def _vint(data: bytes) -> tuple[int | None, int]:
+    """A variable-length integer and its number of bytes; None for the value that means "unknown"."""
+    if not data or not data[0]:
+        return None, 1
+    width = 9 - data[0].bit_length()
+    value = int.from_bytes(data[:width], "big") - (1 << (7 * width))
+    return (None if value == (1 << (7 * width)) - 1 else value), width
+
+
+def _examine_riff(file: BinaryIO, size: int) -> End:
+    """avi: RIFF chunks of a name, a 32-bit size and a form; "AVIX" continues "AVI "."""
+    at, clips = 0, 0
+    while at + 12 <= size:
+        head = _read(file, at, 12)
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] != b"RIFF" or not length:  # 0: the recorder did not finish the file
+            break
+        clips += head[8:12] == b"AVI "
+        if clips > 1:
+            return End.JOINED
+        at += 8 + length + length % 2
+    return End.MISSING if at > size + 1 else End.WHOLE
+
+
+def _examine_tags(file: BinaryIO, size: int) -> End:
+    """flv: each tag of 11 bytes and its data is followed by its size, so that the last one can be checked."""
+    length = int.from_bytes(_read(file, size - 4, 4), "big")
+    data_size = int.from_bytes(_read(file, size - 4 - length, 4)[1:], "big") if 11 <= length <= size - 4 else -1
+    return End.WHOLE if data_size == length - 11 else End.MISSING
+
+
+def _examine_gif(file: BinaryIO, size: int) -> End:
+    """gif: a semicolon is the last byte; some programs append a few others."""
+    return End.WHOLE if b";" in _read(file, size - 8, 8) else End.MISSING
+
+
+def _read(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(max(0, at))
+    return file.read(count)
+
+
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_BOXES = set(b"ftyp styp moov mdat free skip wide uuid meta moof mfra sidx pnot emsg prft udta".split())
+_EXAMINERS: dict[str, Callable[[BinaryIO, int], End]] = {
+    "mov,mp4,m4a,3gp,3g2,mj2": _examine_boxes,
+    "matroska,webm": _examine_ebml,
+    "avi": _examine_riff,
+    "flv": _examine_tags,
+    "gif": _examine_gif,
+}

@@ -1,0 +1,48 @@
+"""Checks of options that a user passes as Python values: integers, numbers and flags, also NumPy's."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+
+from instructseg.errors import InputError
+
+
+def check_integer(name: str, value: object, at_least: int, meaning: str = "") -> int:
+    """The value as an int; also of a whole number like 2.0. `meaning` explains the minimum, e.g. "(all frames)".
+
+    Raises InputError for any other type, and below `at_least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not _is_whole(value):
+        raise InputError(f"expected {name} to be an integer, got {value!r:.60}")
+    number = int(value)
+    if number < at_least:
+        raise InputError(f"expected {name} to be at least {at_least}{meaning and ' '}{meaning}, got {number}")
+    return number
+
+
+def check_number(name: str, value: object, unit: str = "") -> float:
+    """The value as a finite float; `unit` follows "a number" in the message. Raises InputError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not _is_finite(value):
+        raise InputError(f"expected {name} to be a finite number{unit and ' '}{unit}, got {value!r:.60}")
+    return float(value)
+
+
+def check_flag(name: str, value: object) -> bool:
+    """The value as a bool. Raises InputError unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"expected {name} to be True or False, got {value!r:.60}")
+    return bool(value)
+
+
+def _is_whole(value: Real) -> bool:
+    return isinstance(value, Integral) or (_is_finite(value) and float(value).is_integer())
+
+
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer above the range of float
+        return False
