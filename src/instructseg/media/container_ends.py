@@ -12,6 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
+from instructseg.media.transport_stream import packet_length
+
 
 class End(Enum):
     """What the sizes in a file say about its end."""
@@ -57,10 +59,7 @@ def _examine_ebml(file: BinaryIO, size: int) -> End:
     length, width = _vint(head[4:])
     if head[:4] != _SEGMENT or length is None:
         return End.UNKNOWN if head[:4] != _SEGMENT else End.WHOLE  # recorded live: nothing tells where it ends
-    end = segment + 4 + width + length
-    if end > size:
-        return End.MISSING
-    return End.JOINED if _read(file, end, 4) == _EBML else End.WHOLE
+    return End.MISSING if segment + 4 + width + length > size else End.WHOLE
 
 
 def _vint(data: bytes) -> tuple[int | None, int]:
@@ -73,25 +72,57 @@ def _vint(data: bytes) -> tuple[int | None, int]:
 
 
 def _examine_riff(file: BinaryIO, size: int) -> End:
-    """avi: RIFF chunks of a name, a 32-bit size and a form; "AVIX" continues "AVI "."""
-    at, clips = 0, 0
+    """avi: RIFF chunks of a name and a 32-bit size, which is 0 if the recorder did not finish the file."""
+    at = 0
     while at + 12 <= size:
-        head = _read(file, at, 12)
-        length = int.from_bytes(head[4:8], "little")
-        if head[:4] != b"RIFF" or not length:  # 0: the recorder did not finish the file
+        head = _read(file, at, 8)
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] != b"RIFF" or not length:
             break
-        clips += head[8:12] == b"AVI "
-        if clips > 1:
-            return End.JOINED
         at += 8 + length + length % 2
     return End.MISSING if at > size + 1 else End.WHOLE
 
 
 def _examine_tags(file: BinaryIO, size: int) -> End:
-    """flv: each tag of 11 bytes and its data is followed by its size, so that the last one can be checked."""
-    length = int.from_bytes(_read(file, size - 4, 4), "big")
-    data_size = int.from_bytes(_read(file, size - 4 - length, 4)[1:], "big") if 11 <= length <= size - 4 else -1
-    return End.WHOLE if data_size == length - 11 else End.MISSING
+    """flv: a header, then tags of 11 bytes and their data; each is followed by four bytes with its size."""
+    at = int.from_bytes(_read(file, 5, 4), "big") + 4
+    while at + 15 <= size:
+        head = _read(file, at, 4)
+        if head.startswith(b"FLV"):
+            return End.JOINED
+        at += 15 + int.from_bytes(head[1:], "big")
+    return End.WHOLE if at == size else End.MISSING
+
+
+def _examine_asf(file: BinaryIO, size: int) -> End:
+    """asf, wmv: the header's file properties, a GUID and 24 other bytes, state the size of the file; 0 if live."""
+    head = _read(file, 0, 65536)
+    at = head.find(_ASF_PROPERTIES)
+    stated = int.from_bytes(head[at + 40 : at + 48], "little") if at >= 0 else 0
+    if stated and _read(file, stated, 16) == _ASF:
+        return End.JOINED
+    return End.MISSING if stated > size else End.WHOLE
+
+
+def _examine_pages(file: BinaryIO, size: int) -> End:
+    """ogg: the last page of each stream is marked; a page is at most 65,307 bytes long."""
+    tail = _read(file, size - 65536, 65536)
+    at = tail.rfind(b"OggS")
+    page = tail[at:] if at >= 0 else b""
+    if len(page) < 27 or not page[5] & 4:
+        return End.MISSING
+    return End.WHOLE if len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]]) else End.MISSING
+
+
+def _examine_ts(file: BinaryIO, size: int) -> End:
+    """ts, m2ts: packets of one length."""
+    length, _ = packet_length(_read(file, 0, 5 * 204))
+    return End.MISSING if length and size % length else End.UNKNOWN
+
+
+def _examine_jpegs(file: BinaryIO, size: int) -> End:
+    """mjpeg: each picture ends with a marker; some recorders pad the last one with zeros."""
+    return End.UNKNOWN if _read(file, size - 64, 64).rstrip(b"\0").endswith(b"\xff\xd9") else End.MISSING
 
 
 def _examine_gif(file: BinaryIO, size: int) -> End:
@@ -104,12 +135,18 @@ def _read(file: BinaryIO, at: int, count: int) -> bytes:
     return file.read(count)
 
 
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_SEGMENT = b"\x18\x53\x80\x67"
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _BOXES = set(b"ftyp styp moov mdat free skip wide uuid meta moof mfra sidx pnot emsg prft udta".split())
 _EXAMINERS: dict[str, Callable[[BinaryIO, int], End]] = {
     "mov,mp4,m4a,3gp,3g2,mj2": _examine_boxes,
     "matroska,webm": _examine_ebml,
     "avi": _examine_riff,
     "flv": _examine_tags,
+    "asf": _examine_asf,
+    "ogg": _examine_pages,
+    "mpegts": _examine_ts,
+    "mjpeg": _examine_jpegs,
     "gif": _examine_gif,
 }

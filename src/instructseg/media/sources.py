@@ -25,7 +25,8 @@ VIDEO_EXTENSIONS = frozenset(
 )
 """Extensions by which the clips of a folder or pattern are found; `identify` decides what a file is."""
 
-_ANIMATED_FORMATS = {"GIF", "WEBP", "PNG", "AVIF"}
+_ANIMATED_FORMATS = {"GIF", "WEBP", "PNG", "AVIF", "FLI"}
+_VIDEO_FORMATS = {"MPEG"}  # Pillow identifies it, but does not decode it
 _MOTION_JPEG = {".mjpeg", ".mjpg"}
 _TEXT_EXTENSIONS = {".ts", ".mts", ".mod", ".dat"}
 """Video extensions that text files have too, e.g. TypeScript."""
@@ -159,6 +160,8 @@ def _identify_picture(path: Path) -> SourceKind | None:
 
     try:
         with Image.open(path) as picture:
+            if picture.format in _VIDEO_FORMATS:
+                return None
             is_animated = picture.format in _ANIMATED_FORMATS and getattr(picture, "is_animated", False)
             return SourceKind.ANIMATION if is_animated else SourceKind.PHOTO
     except Exception:  # on damaged files Pillow's plugins raise almost any exception; the reader reports the problem

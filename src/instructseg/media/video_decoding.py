@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instructseg.errors import InputError
+from instructseg.media.transport_stream import first_loss, restarts_counters
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -32,18 +33,19 @@ class Damage(Exception):
 class Decoder:
     """Iterates over the frames of a stream; raises `Damage` after the last valid one.
 
-    `joins` counts how often the timestamps started again, because another file follows in the same stream. All
-    frames before a join are yielded before it is counted.
+    `without_last` leaves out the last packet, which is incomplete. `joins` counts how often the timestamps started
+    again because another file follows in the same stream; all frames before a join are yielded before it is counted.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, path: Path):
-        self._container, self._stream, self._path = container, stream, path
+    def __init__(self, container: InputContainer, stream: VideoStream, path: Path, without_last: bool = False):
+        self._container, self._stream, self._path, self._without_last = container, stream, path, without_last
         self._context = _decoder_for(stream, path)
         self._context.thread_type = "AUTO"
         self.joins = 0
 
     def __iter__(self) -> Iterator[VideoFrame]:
         last_dts = None
+        loss = first_loss(self._path, self._stream.id) if self._container.format.name == "mpegts" else None
         for packet, following in _with_following(_demux(self._container, self._stream)):
             if isinstance(packet, Exception):
                 yield from self._drain()
@@ -52,11 +54,13 @@ class Decoder:
                 yield from self._drain()
                 self._context.flush_buffers()
                 self.joins += 1
-            if packet.is_corrupt and not self._is_before_join(packet, following):
+            is_marked = packet.is_corrupt and not self._is_before_join(packet, following)
+            if is_marked or _contains(packet, following, loss):
                 yield from self._drain(before=packet)
                 raise Damage("frame data is incomplete")
             last_dts = packet.dts if packet.dts is not None else last_dts
-            yield from self._decode(packet)
+            if not (self._without_last and packet.size and _is_last(following)):
+                yield from self._decode(packet)
 
     def _decode(self, packet: Packet) -> Iterator[VideoFrame]:
         """The frames that a packet completes. Raises Damage at the first one that the decoder had to guess."""
@@ -91,7 +95,7 @@ class Decoder:
         for later in following:
             if isinstance(later, Exception):
                 return False
-            if _is_restart(later, last_dts) or (later.is_keyframe and _restarts_counters(self._path, later.pos)):
+            if _is_restart(later, last_dts) or (later.is_keyframe and restarts_counters(self._path, later.pos)):
                 return True
             last_dts = later.dts if later.dts is not None else last_dts
         return False
@@ -137,26 +141,17 @@ def _with_following(
         yield packet, window
 
 
+def _contains(packet: Packet, following: Sequence[Packet | FFmpegError], position: int | None) -> bool:
+    """Whether a position in the file is in this packet, before the next one."""
+    if position is None or packet.pos is None or not following or isinstance(following[0], Exception):
+        return False
+    return packet.pos <= position < (following[0].pos or position)
+
+
+def _is_last(following: Sequence[Packet | FFmpegError]) -> bool:
+    return not any(isinstance(later, Exception) or later.size for later in following)
+
+
 def _is_restart(packet: Packet, last_dts: int | None) -> bool:
     """Whether the timestamps go back at this packet, from which on the stream can be decoded on its own."""
     return packet.is_keyframe and packet.dts is not None and last_dts is not None and packet.dts < last_dts
-
-
-def _restarts_counters(path: Path, position: int | None) -> bool:
-    """Whether an MPEG-TS packet and the program table before it count from 0, as at the beginning of a file.
-
-    A packet of 188 bytes starts with 0x47; the last four bits of byte 3 are the counter of its stream. Disc formats
-    put four bytes before each packet.
-    """
-    if position is None or position < 0:
-        return False
-    with path.open("rb") as file:
-        file.seek(max(0, position - 5 * 192))
-        before = file.read(min(position, 5 * 192))
-        packet = file.read(188)
-    for length in (188, 192):
-        heads = [before[-at:][:4] for at in range(length, 5 * length, length) if at <= len(before)]
-        if packet[:1] == b"\x47" and heads and all(head[:1] == b"\x47" for head in heads[:1]):
-            tables = [head for head in heads if head[1:2] and head[1] & 0x1F == 0 and head[2] == 0]
-            return packet[3] & 0x0F == 0 and bool(tables) and tables[0][3] & 0x0F == 0
-    return False

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,11 @@ if TYPE_CHECKING:
 
 _MICROSECONDS = 1_000_000
 _DEFAULT_RATE = 25
+_SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf"}
+"""FFmpeg's names of the formats with an index. In others it guesses where a time is, and may land after it."""
+
+_CUT_IN_A_FRAME = {"gif", "mpegts", "mjpeg"}
+"""Formats in which FFmpeg decodes the incomplete frame at the end of a truncated file without an error."""
 
 
 def read_file(path: Path, start: float = 0.0) -> Iterator[RawFrame]:
@@ -31,29 +35,38 @@ def read_file(path: Path, start: float = 0.0) -> Iterator[RawFrame]:
     Times are seconds from the beginning of the file. Raises InputError after the last valid frame when the file cannot
     be decoded further or its end is missing.
     """
+    if start > 0:
+        frames = _read(path, start)
+        first = None
+        with suppress(InputError):  # damage, which is reported below with all the frames before it
+            first = next(frames, None)
+        if first is not None and first.time <= start:
+            yield first
+            yield from frames
+            return
+        frames.close()  # the format found no key frame before `start`
+    yield from _read(path)
+
+
+def _read(path: Path, start: float = 0.0) -> Generator[RawFrame, None, None]:
+    """The frames of a file; from a key frame before `start` (seconds) on if the format has an index."""
     with open_media(path) as container:
-        stream = video_stream(container, path)
-        if container.format.name == "gif" and _has_undivided_frames(path):
+        stream, name = video_stream(container, path), container.format.name
+        if name == "gif" and _has_undivided_frames(path):
             yield from read_animation(path)
             return
-        if start > 0:
+        if start > 0 and name in _SEEKABLE:
             _seek(container, start + _origin(container))
-        yield from _read(container, stream, path)
-
-
-def _read(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[RawFrame]:
-    decoder, end = Decoder(container, stream, path), examine_end(path, container.format.name)
-    clock, count = _Clock(_origin(container), stream), 0
-    frames = iter(decoder)
-    if end is End.MISSING and container.format.name == "gif":
-        frames = _all_but_last(frames)
-    try:
-        for frame in frames:
-            yield RawFrame(clock.time(frame, decoder.joins), lambda frame=frame: to_rgb(frame))
-            count += 1
-        _check_end(stream, end, count, clock)
-    except Damage as damage:
-        raise InputError(_damage(path, count, stream, str(damage))) from damage
+        end = examine_end(path, name)
+        decoder = Decoder(container, stream, path, end is End.MISSING and name in _CUT_IN_A_FRAME)
+        clock, count = _Clock(_origin(container), stream), 0
+        try:
+            for frame in decoder:
+                yield RawFrame(clock.time(frame, decoder.joins), lambda frame=frame: to_rgb(frame))
+                count += 1
+            _check_end(stream, end, count, clock)
+        except Damage as damage:
+            raise InputError(_damage(path, count, stream, str(damage))) from damage
 
 
 class _Clock:
@@ -95,13 +108,8 @@ def _seek(container: InputContainer, seconds: float) -> None:
     """Seek to a key frame before `seconds`; a format that cannot seek is read from the start."""
     from av.error import FFmpegError
 
-    with suppress(FFmpegError):
+    with suppress(FFmpegError, OverflowError):
         container.seek(int(seconds * _MICROSECONDS))
-
-
-def _all_but_last(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """Drop the last frame, which is incomplete in a truncated GIF without a decoder error."""
-    return (frame for frame, _ in pairwise(frames))
 
 
 def _check_end(stream: VideoStream, end: End, count: int, clock: _Clock) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from instructseg.errors import InputError
-from instructseg.media.video_file import open_media
+from instructseg.media.containers import open_media
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
