@@ -51,15 +51,22 @@ def _examine_boxes(file: BinaryIO, size: int) -> End:
 
 
 def _examine_ebml(file: BinaryIO, size: int) -> End:
-    """mkv, webm (RFC 8794): the EBML header, then a segment; each has an id and a size, all ones if unknown."""
-    head = _read(file, 0, 12)
-    length, width = _vint(head[4:])
-    segment = 4 + width + (length or 0)
-    head = _read(file, segment, 12)
-    length, width = _vint(head[4:])
-    if head[:4] != _SEGMENT or length is None:
-        return End.UNKNOWN if head[:4] != _SEGMENT else End.WHOLE  # recorded live: nothing tells where it ends
-    return End.MISSING if segment + 4 + width + length > size else End.WHOLE
+    """mkv, webm (RFC 8794): an EBML header, then a segment; each has an id and a size, all ones if unknown."""
+    at, segments = 0, 0
+    while at + 8 <= size:
+        segment = at
+        head = _read(file, at, 12)
+        if head[:4] == _EBML:
+            header, width = _vint(head[4:])
+            segment += 4 + width + (header or 0)
+            head = _read(file, segment, 12)
+        length, width = _vint(head[4:])
+        if head[:4] != _SEGMENT or length is None:
+            break  # something else is appended; or it was recorded live, and nothing tells where it ends
+        at, segments = segment + 4 + width + length, segments + 1
+    if segments > _SEGMENTS_READ:
+        return End.JOINED
+    return End.MISSING if at > size else End.WHOLE
 
 
 def _vint(data: bytes) -> tuple[int | None, int]:
@@ -135,7 +142,9 @@ def _read(file: BinaryIO, at: int, count: int) -> bytes:
     return file.read(count)
 
 
+_EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
+_SEGMENTS_READ = 2  # FFmpeg leaves out the following ones without an error
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _BOXES = set(b"ftyp styp moov mdat free skip wide uuid meta moof mfra sidx pnot emsg prft udta".split())

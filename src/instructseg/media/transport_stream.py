@@ -28,7 +28,7 @@ def packet_length(head: bytes) -> tuple[int, int]:
 
 
 def first_loss(path: Path, stream: int) -> int | None:
-    """Position in the first megabytes of a file at which a packet of the stream is missing; None if none is.
+    """Position in the first megabytes of a file before which a packet of the stream is missing; None if none is.
 
     Where the counter starts again after a program table, another file is joined and nothing is missing.
     """

@@ -142,10 +142,13 @@ def _with_following(
 
 
 def _contains(packet: Packet, following: Sequence[Packet | FFmpegError], position: int | None) -> bool:
-    """Whether a position in the file is in this packet, before the next one."""
+    """Whether something is missing in this packet if it is missing before `position` in the file.
+
+    Where the next packet starts, the end of this one may be missing.
+    """
     if position is None or packet.pos is None or not following or isinstance(following[0], Exception):
         return False
-    return packet.pos <= position < (following[0].pos or position)
+    return packet.pos < position <= (following[0].pos or position)
 
 
 def _is_last(following: Sequence[Packet | FFmpegError]) -> bool:
