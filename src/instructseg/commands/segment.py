@@ -51,9 +51,7 @@ def segment(
     max_masks: Annotated[int, typer.Option(min=1, metavar="N", help="Photos: maximum number of masks per TEXT.")] = 1,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0: none. [default: the model's]"
-        ),
+        typer.Option(min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0: none. [default: the model's]"),
     ] = None,
     model: Annotated[
         str, typer.Option(metavar="NAME", help="Name of a shipped model, folder with weights, or Hugging Face hub id.")
@@ -136,8 +134,8 @@ def _run(photo: str, request: SegmentRequest, outcome: Outcome, model: str, devi
     """Segment all photos or clips; arguments are checked before the model is loaded."""
     sources = request.expand(photo)
     if sources.skipped:
-        count, name = len(sources.skipped), sources.skipped[0].name
-        say(f"note: {photo} has photos, so its {count} clips are skipped ({name}, ...); pass them by a pattern")
+        names = f"{len(sources.skipped)}: {sources.skipped[0].name}{', ...' if len(sources.skipped) > 1 else ''}"
+        say(f"note: {photo} has photos, so its clips are skipped ({names}); pass them by a pattern")
     if request.output is not None:
         make_folder(request.output)
     with _progress_bar(single=len(sources.paths) == 1) as progress:
