@@ -144,7 +144,7 @@ def _list_files(source: str) -> tuple[list[Path], str | None]:
     if not matches:
         kind = "video" if path.suffix.lower() in VIDEO_EXTENSIONS else "file"
         problem = f"matches no {kind}" if glob.has_magic(source) else "does not exist"
-        hint = "pass a photo, a clip, a folder, or a quoted pattern like 'photos/*.jpg'"
+        hint = "pass a photo, a folder of photos, or a quoted pattern like 'photos/*.jpg'"
         raise InputError(f"{abbreviate(source)} {problem}; {hint}{_bracket_hint(source)}")
     return [Path(match) for match in matches], f"pattern {source}"
 
