@@ -17,7 +17,7 @@ from instructseg.errors import InputError
 from instructseg.media.animations import read_animation
 from instructseg.media.files import abbreviate
 from instructseg.media.image import ImageInput
-from instructseg.media.option_checks import check_integer, check_number
+from instructseg.media.option_checks import check_integer, check_number, shown
 from instructseg.media.sources import SourceKind, identify, refuse_address
 from instructseg.media.video_file import read_file
 from instructseg.media.video_frames import RawFrame, check_images, list_folder, read_camera, read_folder, read_images
@@ -151,7 +151,7 @@ def open_clip(source: VideoInput, options: ReadOptions | None = None) -> VideoRe
     """
     options = ReadOptions() if options is None else options
     if not isinstance(options, ReadOptions):
-        raise InputError(f"expected options to be ReadOptions, got {options!r:.60}; pass ReadOptions(every=2)")
+        raise InputError(f"expected options to be ReadOptions, got {shown(options)}; pass ReadOptions(every=2)")
     if isinstance(source, Integral) and not isinstance(source, bool):
         return _open_camera(int(source), options)
     if isinstance(source, str | os.PathLike):
@@ -164,14 +164,17 @@ def open_clip(source: VideoInput, options: ReadOptions | None = None) -> VideoRe
 
 def _open_camera(number: int, options: ReadOptions) -> VideoReader:
     if not 0 <= number <= MAX_CAMERA:
-        raise InputError(f"expected the number of a camera in 0..{MAX_CAMERA}, got {number}; 0 is the first")
+        raise InputError(f"expected the number of a camera in 0..{MAX_CAMERA}, got {shown(number)}; 0 is the first")
     return VideoReader(f"camera {number}", lambda: read_camera(number), options, repeatable=False)
 
 
 def _open_path(source: str | os.PathLike, options: ReadOptions) -> VideoReader:
     try:
-        path = Path(os.fsdecode(source))
-        refuse_address(source)
+        name = os.fsdecode(source)
+        refuse_address(name)
+        path = Path(name)
+        if not name:  # Path("") is the current folder
+            raise InputError("expected the path of a clip, got an empty path; pass a video file or a folder of frames")
         if path.is_dir():
             files = list_folder(path)
             return VideoReader(str(path), lambda: read_folder(files, options.rate), options, path, len(files))

@@ -10,7 +10,7 @@ from typing import Any
 
 from instructseg.errors import InputError
 from instructseg.inference.video.linking import LinkWeights
-from instructseg.media.option_checks import check_flag, check_integer
+from instructseg.media.option_checks import check_flag, check_integer, shown
 from instructseg.media.video import ReadOptions
 from instructseg.model.checks import check_limits, check_task
 from instructseg.types import LINKINGS, REFERENCE_POLICIES, Linking, ReferencePolicy, Task
@@ -56,7 +56,7 @@ class VideoOptions(ReadOptions):
         self._set("exclusive", check_flag("exclusive", self.exclusive))
         self._set("cache_bytes", check_integer("cache_bytes", self.cache_bytes, 0, "(no cache)"))
         if self.weights is not None and not isinstance(self.weights, LinkWeights):
-            raise InputError(f"expected weights to be LinkWeights or None, got {self.weights!r:.60}")
+            raise InputError(f"expected weights to be LinkWeights or None, got {shown(self.weights)}")
 
     @classmethod
     def create(cls, options: object, changes: Mapping[str, Any]) -> VideoOptions:
@@ -66,7 +66,7 @@ class VideoOptions(ReadOptions):
         """
         if options is not None and not isinstance(options, VideoOptions):
             raise InputError(
-                f"expected options to be VideoOptions, got {options!r:.60}; "
+                f"expected options to be VideoOptions, got {shown(options)}; "
                 "pass single options as keywords: linking='off'"
             )
         known = [item.name for item in fields(cls)]
@@ -99,4 +99,4 @@ class VideoOptions(ReadOptions):
     def _check_choice(self, name: str, known: Sequence[str]) -> None:
         value = getattr(self, name)
         if value is not None and not (isinstance(value, str) and value in known):
-            raise InputError(f"expected {name} to be one of {', '.join(known)}, got {value!r:.60}")
+            raise InputError(f"expected {name} to be one of {', '.join(known)}, got {shown(value)}")
