@@ -122,6 +122,13 @@ class TestJoined:
         frames, error = read(path)
         assert (len(frames), error) == (24, None) and frames[-1].time == pytest.approx(2.3)
 
+    def test_streams_with_other_numbers(self, tmp_path):
+        first = encode(tmp_path / "a.ts", pictures(12))
+        second = encode(tmp_path / "b.ts", pictures(12), options={"mpegts_start_pid": "512"})
+        first.write_bytes(first.read_bytes() + second.read_bytes())
+        frames, error = read(first)
+        assert (len(frames), error) == (24, None)
+
     @pytest.mark.parametrize("name", ["mp4", "mov", "flv", "wmv", "mkv"])
     def test_what_ffmpeg_does_not_read_is_an_error(self, name, tmp_path):
         path = make(tmp_path, name, 12)
@@ -202,7 +209,7 @@ def test_repeated_frames_of_an_avi(tmp_path):
         ("mov,mp4,m4a,3gp,3g2,mj2", b"\0\0\0\x08ftyp\0\0\0\x00mdat", End.WHOLE),
         ("mov,mp4,m4a,3gp,3g2,mj2", b"\0\0\0\x08ftyp\0\0\0\x10mdat1234567", End.MISSING),
         ("mov,mp4,m4a,3gp,3g2,mj2", b"\0\0\0\x08ftyp\0\0\0\x01mdat" + b"\0" * 7 + b"\x99", End.MISSING),
-        ("mov,mp4,m4a,3gp,3g2,mj2", b"\0\0\0\x08ftyp" + b"\xff" * 40, End.WHOLE),  # appended by a camera
+        ("mov,mp4,m4a,3gp,3g2,mj2", b"\0\0\0\x08ftyp" + b"\xff" * 40, End.UNKNOWN),  # appended by a camera
         ("matroska,webm", b"\x1a\x45\xdf\xa3\x81-\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"...", End.WHOLE),  # live
         ("matroska,webm", b"\x1a\x45\xdf\xa3\x81-\x18\x53\x80\x67\x84...", End.MISSING),
         ("avi", b"RIFF\0\0\0\0AVI LIST", End.WHOLE),  # not finished by the recorder

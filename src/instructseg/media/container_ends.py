@@ -41,8 +41,8 @@ def _examine_boxes(file: BinaryIO, size: int) -> End:
         length, name = int.from_bytes(head[:4], "big"), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if name not in _BOXES or (length < 8 and length != 0):
-            break  # padding, or data that a camera appends
+        if 0 < length < 8 or (name not in _BOXES and at + length > size):
+            return End.UNKNOWN  # padding, or data that a camera appends
         indexes += name == b"moov"
         if indexes > 1:
             return End.JOINED

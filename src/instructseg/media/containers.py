@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EINVAL
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -25,7 +25,15 @@ RAW_STREAMS = tuple("mpeg mpegvideo h264 hevc vvc obu av1 m4v h261 h263 mjpeg vc
 MAX_PIXELS = 100_000_000
 """Clips with more pixels per frame are rejected before decoding, as photos are."""
 
-_ALLOWED = {"format_whitelist": ",".join([*CONTAINERS, *RAW_STREAMS]), "protocol_whitelist": "file"}
+_ALLOWED = {
+    "format_whitelist": ",".join([*CONTAINERS, *RAW_STREAMS]),
+    "protocol_whitelist": "file",
+    "merge_pmt_versions": "1",  # mpegts: a joined file may number its streams differently
+}
+_INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf"}
+"""In other formats FFmpeg guesses where a time is, and may land after it."""
+
+_MICROSECONDS = 1_000_000
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
 _LISTS = (b"ffconcat", b"#EXTM3U", b"<MPD", b"[playlist]", b"v=0")
 
@@ -51,6 +59,20 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         raise InputError(f"{path} is not a readable video{_why_unreadable(head, error)}") from error
     with container:
         yield container
+
+
+def seek(container: InputContainer, seconds: float) -> None:
+    """Go to a key frame before `seconds`, counted as timestamps are; without an index nothing happens."""
+    from av.error import FFmpegError
+
+    if container.format.name in _INDEXED:
+        with suppress(FFmpegError, OverflowError):
+            container.seek(int(seconds * _MICROSECONDS))
+
+
+def start_time(container: InputContainer) -> float:
+    """The first timestamp of a file in seconds."""
+    return (container.start_time or 0) / _MICROSECONDS
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import glob
 import os
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from instructseg.errors import InputError
 from instructseg.media.containers import is_text, video_format
 from instructseg.media.files import abbreviate
 from instructseg.media.outputs import CLIP_OVERLAY, MASK, OVERLAY
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGE_EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .tga".split()
@@ -154,12 +159,19 @@ def _bracket_hint(source: str) -> str:
     return " ([...] matches one of the characters in it; [[] matches a bracket)" if "[" in source else ""
 
 
-def _identify_picture(path: Path) -> SourceKind | None:
-    """PHOTO or ANIMATION if Pillow recognizes the file, from its header only."""
+def quiet_open(path: Path) -> Image.Image:
+    """Open a picture with Pillow without its warning about large ones, for which `load_image` has a limit."""
     from PIL import Image
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
+
+
+def _identify_picture(path: Path) -> SourceKind | None:
+    """PHOTO or ANIMATION if Pillow recognizes the file, from its header only."""
     try:
-        with Image.open(path) as picture:
+        with quiet_open(path) as picture:
             if picture.format in _VIDEO_FORMATS:
                 return None
             is_animated = picture.format in _ANIMATED_FORMATS and getattr(picture, "is_animated", False)

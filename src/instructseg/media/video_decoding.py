@@ -46,7 +46,7 @@ class Decoder:
     def __iter__(self) -> Iterator[VideoFrame]:
         last_dts = None
         loss = first_loss(self._path, self._stream.id) if self._container.format.name == "mpegts" else None
-        for packet, following in _with_following(_demux(self._container, self._stream)):
+        for packet, following in _with_following(demux(self._container, self._stream)):
             if isinstance(packet, Exception):
                 yield from self._drain()
                 raise Damage(packet.strerror or str(packet)) from packet
@@ -121,7 +121,7 @@ def _decoder_for(stream: VideoStream, path: Path) -> VideoCodecContext:
     return decoder
 
 
-def _demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet | FFmpegError]:
+def demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet | FFmpegError]:
     """The packets of a stream; an error of the container comes last, so that no packet before it is lost."""
     from av.error import FFmpegError
 
@@ -129,6 +129,8 @@ def _demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet | 
         yield from container.demux(stream)
     except FFmpegError as error:
         yield error
+    except IndexError:  # PyAV, after all packets of this stream: FFmpeg found streams that were not in the header
+        return
 
 
 def _with_following(

@@ -10,21 +10,16 @@ from typing import TYPE_CHECKING
 from instructseg.errors import InputError
 from instructseg.media.animations import read_animation
 from instructseg.media.container_ends import End, examine_end
-from instructseg.media.containers import open_media, video_stream
-from instructseg.media.video_decoding import Damage, Decoder
+from instructseg.media.containers import open_media, seek, start_time, video_stream
+from instructseg.media.video_decoding import Damage, Decoder, demux
 from instructseg.media.video_frames import RawFrame
 from instructseg.media.video_pixels import to_rgb
 
 if TYPE_CHECKING:
     from av import VideoFrame
-    from av.container import InputContainer
     from av.video.stream import VideoStream
 
-_MICROSECONDS = 1_000_000
 _DEFAULT_RATE = 25
-_SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf"}
-"""FFmpeg's names of the formats with an index. In others it guesses where a time is, and may land after it."""
-
 _CUT_IN_A_FRAME = {"gif", "mpegts", "mjpeg"}
 """Formats in which FFmpeg decodes the incomplete frame at the end of a truncated file without an error."""
 
@@ -55,11 +50,11 @@ def _read(path: Path, start: float = 0.0) -> Generator[RawFrame, None, None]:
         if name == "gif" and _has_undivided_frames(path):
             yield from read_animation(path)
             return
-        if start > 0 and name in _SEEKABLE:
-            _seek(container, start + _origin(container))
+        if start > 0:
+            seek(container, start + start_time(container))
         end = examine_end(path, name)
         decoder = Decoder(container, stream, path, end is End.MISSING and name in _CUT_IN_A_FRAME)
-        clock, count = _Clock(_origin(container), stream), 0
+        clock, count = _Clock(start_time(container), stream), 0
         try:
             for frame in decoder:
                 yield RawFrame(clock.time(frame, decoder.joins), lambda frame=frame: to_rgb(frame))
@@ -97,19 +92,8 @@ def _has_undivided_frames(path: Path) -> bool:
     """
     with open_media(path) as container:
         stream = video_stream(container, path)
-        return sum(packet.size > 0 for packet in container.demux(stream)) < stream.frames
-
-
-def _origin(container: InputContainer) -> float:
-    return (container.start_time or 0) / _MICROSECONDS
-
-
-def _seek(container: InputContainer, seconds: float) -> None:
-    """Seek to a key frame before `seconds`; a format that cannot seek is read from the start."""
-    from av.error import FFmpegError
-
-    with suppress(FFmpegError, OverflowError):
-        container.seek(int(seconds * _MICROSECONDS))
+        packets = [packet for packet in demux(container, stream) if not isinstance(packet, Exception) and packet.size]
+        return len(packets) < stream.frames
 
 
 def _check_end(stream: VideoStream, end: End, count: int, clock: _Clock) -> None:

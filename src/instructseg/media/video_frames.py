@@ -98,4 +98,4 @@ def _load(image: ImageInput, position: int) -> np.ndarray:
 
 
 def _natural(stem: str) -> list[tuple[bool, int, str]]:
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", stem)]
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", stem)]
