@@ -93,6 +93,16 @@ def test_truncated_files_say_so(name, share, tmp_path):
     assert_part(frames, whole)
 
 
+@pytest.mark.parametrize("name", ["mkv", "mov"])
+def test_only_the_sound_is_truncated(name, tmp_path):
+    path = tmp_path / f"a.{name}"
+    encode(path, pictures(12), sound="pcm_s16le", options=FORMATS[name][1])
+    frames, error = read(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.97)])
+    assert error is None and len(frames) == 12
+    assert len(read(path)[0]) == 12 and read(path)[1] is None
+
+
 def test_truncated_motion_jpeg(tmp_path):
     path = encode(tmp_path / "a.mjpeg", pictures(10), codec="mjpeg", pixels="yuvj420p")
     whole = read(path)[0]
@@ -176,6 +186,12 @@ class TestGif:
         assert (len(frames), error, len(older), older_error) == (8, None, 8, None)
         for frame, same in zip(frames, older, strict=True):
             assert frame.time == pytest.approx(same.time) and (frame.image == same.image).all()
+
+    def test_appended_data(self, tmp_path):
+        path = encode(tmp_path / "a.gif", pictures(6), codec="gif", pixels="rgb8")
+        path.write_bytes(path.read_bytes() + bytes(600))
+        frames, error = read(path)
+        assert (len(frames), error) == (6, None)
 
     def test_truncated_without_control_extensions(self, tmp_path):
         noise_gif(tmp_path / "a.gif")

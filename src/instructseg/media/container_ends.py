@@ -133,8 +133,27 @@ def _examine_jpegs(file: BinaryIO, size: int) -> End:
 
 
 def _examine_gif(file: BinaryIO, size: int) -> End:
-    """gif: a semicolon is the last byte; some programs append a few others."""
-    return End.WHOLE if b";" in _read(file, size - 8, 8) else End.MISSING
+    """gif: a screen of 13 bytes and its colours; then extensions (!), pictures (,) and one end (;)."""
+    data = _read(file, 0, size)
+    at = 13 + _color_bytes(data[10:11])
+    while at < size:
+        if data[at : at + 1] == b";":
+            return End.WHOLE
+        if data[at : at + 1] == b",":
+            at += 11 + _color_bytes(data[at + 9 : at + 10])
+        elif data[at : at + 1] == b"!":
+            at += 2
+        else:
+            return End.WHOLE if b";" in data[-8:] else End.MISSING  # damaged in the middle
+        while at < size and data[at]:
+            at += 1 + data[at]
+        at += 1
+    return End.MISSING
+
+
+def _color_bytes(flags: bytes) -> int:
+    """Length of the colour table that a GIF's flags announce."""
+    return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
 def _read(file: BinaryIO, at: int, count: int) -> bytes:

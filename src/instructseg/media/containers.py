@@ -30,8 +30,8 @@ _ALLOWED = {
     "protocol_whitelist": "file",
     "merge_pmt_versions": "1",  # mpegts: a joined file may number its streams differently
 }
-_INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf"}
-"""In other formats FFmpeg guesses where a time is, and may land after it."""
+INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf"}
+"""Formats whose headers state lengths and positions. In others FFmpeg guesses where a time is, sometimes after it."""
 
 _MICROSECONDS = 1_000_000
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
@@ -65,7 +65,7 @@ def seek(container: InputContainer, seconds: float) -> None:
     """Go to a key frame before `seconds`, counted as timestamps are; without an index nothing happens."""
     from av.error import FFmpegError
 
-    if container.format.name in _INDEXED:
+    if container.format.name in INDEXED:
         with suppress(FFmpegError, OverflowError):
             container.seek(int(seconds * _MICROSECONDS))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from instructseg.errors import InputError
 from instructseg.media.animations import read_animation
 from instructseg.media.container_ends import End, examine_end
-from instructseg.media.containers import open_media, seek, start_time, video_stream
+from instructseg.media.containers import INDEXED, open_media, seek, start_time, video_stream
 from instructseg.media.video_decoding import Damage, Decoder, demux
 from instructseg.media.video_frames import RawFrame
 from instructseg.media.video_pixels import to_rgb
@@ -100,13 +100,34 @@ def _check_end(stream: VideoStream, end: End, count: int, clock: _Clock) -> None
     """Raises Damage when the file has fewer frames than it declares: FFmpeg may reach its end without an error."""
     if not count:
         raise Damage("nothing can be decoded")
-    if end is End.JOINED or (end is End.MISSING and not 0 < stream.frames <= count):
+    if end is End.JOINED:
         raise Damage(end.value)
-    if end is End.UNKNOWN and stream.duration and stream.time_base is not None:
-        length = float(stream.duration * stream.time_base)
-        missing = float((stream.start_time or 0) * stream.time_base) + length - (clock.end + clock.origin)
-        if missing > max(0.02 * length, 2.5 / float(stream.average_rate or _DEFAULT_RATE)):
+    length, tolerance = _declared_length(stream), 2.5 / float(stream.average_rate or _DEFAULT_RATE)
+    if end is End.MISSING and not (0 < stream.frames <= count or _has_declared_end(stream, clock, tolerance / 2)):
+        raise Damage(end.value)
+    if end is End.UNKNOWN and stream.duration and length is not None:
+        begin = float((stream.start_time or 0) * (stream.time_base or 0))
+        missing = begin + length - (clock.end + clock.origin)
+        if missing > max(0.02 * length, tolerance):
             raise Damage(f"the last {missing:.1f} s are missing")
+
+
+def _has_declared_end(stream: VideoStream, clock: _Clock, tolerance: float) -> bool:
+    """Whether the frames reach the end that the header states, so that only other streams are incomplete."""
+    length = _declared_length(stream)
+    states_length = stream.container.format.name in INDEXED  # for others FFmpeg measures what is there
+    return states_length and length is not None and clock.end >= length - tolerance
+
+
+def _declared_length(stream: VideoStream) -> float | None:
+    """Seconds according to the header, in which some programs count what precedes the first frame; None if unknown."""
+    if stream.duration and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    try:  # Matroska, WebM: "00:00:02.040000000"
+        hours, minutes, seconds = (float(part) for part in stream.metadata.get("DURATION", "").split(":"))
+    except ValueError:
+        return None
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def _damage(path: Path, count: int, stream: VideoStream, reason: str) -> str:
