@@ -56,7 +56,8 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     try:
         container = av.open(str(path.absolute()), metadata_errors="replace", options=_ALLOWED)
     except (FFmpegError, OSError) as error:
-        raise InputError(f"{path} is not a readable video{_why_unreadable(head, error)}") from error
+        reason = "unknown format" if error.errno == EINVAL else error.strerror  # EINVAL: not one of the allowed formats
+        raise InputError(f"{path} is not a readable video{_why_unreadable(head, reason)}") from error
     with container:
         yield container
 
@@ -111,7 +112,7 @@ def video_format(source: Path | IO[bytes], raw: bool = False) -> str | None:
             return None
         name = str(source.absolute()) if isinstance(source, Path) else source
         options = {**_ALLOWED, "format_whitelist": ",".join(allowed)}
-        with av.open(name, metadata_errors="replace", options=options) as container:
+        with av.open(name, "r", metadata_errors="replace", options=options) as container:
             return container.format.name if _moving_pictures(container) else None
     except (FFmpegError, OSError, ValueError):
         return None
@@ -146,12 +147,11 @@ def _is_heif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
-def _why_unreadable(head: bytes, error: OSError) -> str:
+def _why_unreadable(head: bytes, reason: str | None) -> str:
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_LISTS):
         return ": it is a list of other files or addresses, which are not opened; pass the video itself"
     if _is_text(head):
         return ": it is a text file; pass a video file"
-    reason = "unknown format" if error.errno == EINVAL else error.strerror  # EINVAL: not one of the allowed formats
     return f", or it is truncated ({reason}); copy it again, or convert it to mp4"
 
 

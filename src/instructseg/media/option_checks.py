@@ -17,7 +17,7 @@ def check_integer(name: str, value: object, at_least: int, meaning: str = "") ->
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not _is_whole(value):
         raise InputError(f"expected {name} to be an integer, got {shown(value)}")
-    number = int(value)
+    number = int(value) if isinstance(value, Integral) else int(float(value))
     if number < at_least:
         raise InputError(f"expected {name} to be at least {at_least}{meaning and ' '}{meaning}, got {shown(number)}")
     return number

@@ -20,8 +20,8 @@ _UNTAGGED = {2, 3}  # AVColorSpace: unspecified, reserved
 def to_rgb(frame: VideoFrame) -> np.ndarray:
     """A decoded frame as displayed: RGB uint8 (height, width, 3), upright, transparency blended with white."""
     transparent = any(part.is_alpha for part in frame.format.components)
-    options = {"src_colorspace": "itu709"} if _is_untagged_hd(frame) else {}
-    pixels = frame.to_ndarray(format="rgba" if transparent else "rgb24", **options)
+    matrix = "itu709" if _is_untagged_hd(frame) else None  # None: the frame's tag
+    pixels = frame.to_ndarray(format="rgba" if transparent else "rgb24", src_colorspace=matrix)
     return array_to_rgb(_upright(pixels, _display_matrix(frame)))
 
 
