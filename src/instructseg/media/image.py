@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image
 
 from instructseg.errors import InputError
+from instructseg.media.containers import video_format
 from instructseg.media.files import abbreviate
 from instructseg.media.pixels import array_to_rgb, picture_to_rgb
+from instructseg.media.sources import refuse_address
 
 ImageInput: TypeAlias = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
 """What `load_image` accepts: a path, the bytes of an image file, a PIL image, or an array."""
@@ -63,8 +65,7 @@ def _read_path(source: str | os.PathLike, max_pixels: int) -> np.ndarray:
     name = abbreviate(path)
     if not path:
         raise InputError("expected the path of a photo, got an empty path; pass the path of an image file")
-    if name.startswith(("http://", "https://")):
-        raise InputError(f"{name} is a URL; download the photo and pass the file")
+    refuse_address(path)
     with _opened(Path(path), name) as file:
         return _read(file, os.fstat(file.fileno()).st_size, name, max_pixels)
 
@@ -100,6 +101,8 @@ def _read(file: IO[bytes], size: int, name: str, max_pixels: int) -> np.ndarray:
         size_text = f"more than {pillow_limit / 1e6:.0f}"
         raise InputError(_too_large(name, size_text, min(max_pixels, pillow_limit))) from None
     except Image.UnidentifiedImageError:
+        if video_format(file) is not None:
+            raise InputError(f"{name} is a video, not a photo; pass it to segment_video") from None
         raise InputError(f"{name} is not a readable image; convert it to JPEG, PNG or WebP") from None
     except Exception as error:  # on damaged files Pillow's plugins raise almost any exception
         raise InputError(f"{name} is a damaged image ({error}); save or download it again") from error
