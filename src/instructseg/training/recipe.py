@@ -88,6 +88,8 @@ class DataRecipe:
     """Label maps to compose from: list of {images: FOLDER, masks: FOLDER, names: FILE, prefix: TEXT}."""
     labelme: tuple[dict[str, str], ...] = ()
     """LabelMe folders to compose from: list of {folder: FOLDER, prefix: TEXT}."""
+    yolo: tuple[dict[str, str], ...] = ()
+    """YOLO-segmentation folders to compose from: list of {folder: FOLDER, prefix: TEXT}."""
     sources: tuple[SourceRecipe, ...] = ()
     """The mixture. Empty: composed photos alone."""
     validation: tuple[SourceRecipe, ...] = ()
