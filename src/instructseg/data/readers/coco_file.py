@@ -7,7 +7,7 @@ from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, FiniteFloat
+from pydantic import AfterValidator, Discriminator, FiniteFloat, Tag
 from pydantic.dataclasses import dataclass
 
 from instructseg.data.problems import Problems
@@ -40,6 +40,10 @@ class CocoRle:
 
 
 Polygons = Annotated[list[list[FiniteFloat]], AfterValidator(_check_polygons)]
+Segmentation = Annotated[
+    Annotated[Polygons, Tag("<polygons>")] | Annotated[CocoRle, Tag("<rle>")],
+    Discriminator(lambda value: "<rle>" if isinstance(value, dict) else "<polygons>"),
+]
 
 
 @dataclass(slots=True, config=FILE)
@@ -59,7 +63,7 @@ class CocoAnnotation:
 
     image_id: Identity
     category_id: Identity
-    segmentation: Polygons | CocoRle | None = Field(default=None, union_mode="left_to_right")
+    segmentation: Segmentation | None = None
     iscrowd: Flag = False
     id: Any = None
 

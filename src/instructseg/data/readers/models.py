@@ -23,13 +23,13 @@ def _as_text(value: object) -> object:
     return str(int(value)) if value == int(value) else value
 
 
-Identity = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+Identity = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 """An id: a whole number or text; 7 and "7" are equal."""
-Name = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 """A name that is not empty; numbers are read as text."""
 Flag = Annotated[bool, BeforeValidator(lambda value: value or False)]
 """True or false, also as 0 and 1, "0" and "1"; null is false."""
-Side = Annotated[int | None, BeforeValidator(lambda value: value or None), Field(ge=1, le=1 << 20)]
+Side = Annotated[Annotated[int, Field(ge=1, le=1 << 20)] | None, BeforeValidator(lambda value: value or None)]
 """A side of a photo in pixels; null and 0 are unknown."""
 
 
@@ -64,11 +64,12 @@ def describe(error: Mapping[str, Any], location: Sequence[str | int]) -> str:
     if error["type"] == "missing":
         return f"the key {path!r} is missing; add it"
     if error["type"] == "value_error":
-        return f"{path}: {error['ctx']['error']}" if path else str(error["ctx"]["error"])
+        return str(error["ctx"]["error"])
     expected = error["msg"].removeprefix("Input should be ").removeprefix("Value should have ")
-    return f"{path}: expected {expected}, got {error['input']!r:.60}" if path else f"expected {expected}, got {error['input']!r:.60}"
+    got = "null" if error["input"] is None else f"{error['input']!r:.60}"
+    return f"{path}: expected {expected}, got {got}".removeprefix(": ")
 
 
 def _is_key(part: str | int) -> bool:
-    """False for the names of union members, such as list[list[float]]."""
+    """False for the names of the members of a union, such as <rle>."""
     return isinstance(part, int) or part.isidentifier()
