@@ -107,7 +107,7 @@ def test_masks_that_could_mean_anything_are_refused(tmp_path):
 LINES = {
     "no sentence": ('{"photo": "images/a.jpg", "mask": null}', "line 1: the key 'sentence' is missing"),
     "no mask column": ('{"photo": "images/a.jpg", "sentence": "a"}', "line 1: the key 'mask' is missing"),
-    "a number": ('{"photo": "images/a.jpg", "sentence": "a", "mask": 3}', "line 1: mask: expected a valid string"),
+    "a number": ('{"photo": "images/a.jpg", "sentence": "a", "mask": 3}', "line 1: mask: expected text"),
     "no JSON": ("{", "line 1: expected a JSON object"),
     "a list": ("[]", "line 1: expected a JSON object"),
 }

@@ -61,7 +61,7 @@ def test_forms_are_told_apart_and_stray_files_passed_over(form, tmp_path):
 def test_forms_that_are_not_clear(tmp_path):
     own_files.write_labelme(tmp_path / "both")
     own_files.write_triples(tmp_path / "both")
-    with pytest.raises(DataError, match="has LabelMe files .such as p0.json. and NAME.txt with sentences; keep one"):
+    with pytest.raises(DataError, match=r"has LabelMe files .such as p0\.json. and NAME.txt with sentences; keep one"):
         find_form(tmp_path / "both")
     own_files.write_coco(tmp_path / "coco")
     with pytest.raises(DataError, match=r"pass the file: .*instances\.json"):
@@ -82,6 +82,10 @@ def _set(entries, key, value, every=False):
     return lambda content: [entry.update({key: value}) for entry in content[entries][0 if every else -1 :]]
 
 
+def _mask(segmentation, every=False):
+    return _set("annotations", "segmentation", segmentation, every)
+
+
 def _ids_as_text(content):
     for entry in content["annotations"]:
         entry.update(image_id=str(entry["image_id"]), category_id=float(entry["category_id"]))
@@ -91,7 +95,7 @@ COCO = {
     "no size": (lambda content: [image.pop(key) for image in content["images"] for key in ("height", "width")], 4, []),
     "size 0": (_set("images", "height", 0, every=True), 4, []),
     "ids as text": (_ids_as_text, 4, []),
-    "category ids as text": (lambda content: [each.update(id=str(each["id"])) for each in content["categories"]], 4, []),
+    "a category id as text": (_set("categories", "id", "2"), 4, []),
     "iscrowd as text": (_set("annotations", "iscrowd", "0", every=True), 4, []),
     "iscrowd null": (_set("annotations", "iscrowd", None, every=True), 4, []),
     "an empty inner polygon": (lambda content: content["annotations"][-1]["segmentation"].append([]), 4, []),
@@ -101,19 +105,19 @@ COCO = {
     "extra keys": (_set("images", "license", [None]), 4, []),
     "no file name": (_without("file_name"), 3, ["key 'file_name' is missing", *2 * ['image_id 4 is not in "images"']]),
     "no image id": (_without("image_id", "annotations"), 4, ["annotation 8 the key 'image_id' is missing"]),
-    "no category name": (_without("name", "categories"), 4, ["categories.1. the key 'name'", *4 * ["category_id 2 has no name"]]),
+    "no category name": (_without("name", "categories"), 4, ["the key 'name'", *4 * ["category_id 2 has no name"]]),
     "unknown image": (_set("annotations", "image_id", 99), 4, ['annotation 8 image_id 99 is not in "images"']),
-    "odd count": (_set("annotations", "segmentation", [[1, 2, 3, 4, 5, 6, 7]]), 4, ["one of 7 numbers"]),
-    "two corners": (_set("annotations", "segmentation", [[1, 2, 3, 4]]), 4, ["at least 3 corners, got 2"]),
-    "flat polygon": (_set("annotations", "segmentation", [1, 2, 3, 4, 5, 6]), 4, [r"segmentation\[0\]: expected a valid list, got 1"]),
-    "NaN": (_set("annotations", "segmentation", [[float("nan")] * 6]), 4, [r"segmentation\[0\]\[0\]: expected a finite number, got nan"]),
-    "null corner": (_set("annotations", "segmentation", [[1, 2, 3, None, 5, 6]]), 4, [r"segmentation\[0\]\[3\]: expected a valid number, got null"]),
-    "RLE without counts": (_set("annotations", "segmentation", {"size": [4, 5]}), 4, ["the key 'segmentation.counts' is missing"]),
-    "RLE of another size": (_set("annotations", "segmentation", {"size": [56, 40], "counts": [2240]}), 4, ["its mask is .56, 40., but its photo"]),
-    "damaged RLE": (_set("annotations", "segmentation", {"size": [40, 56], "counts": [7]}), 3, ["photo: coco/4 .*annotation 8"]),
-    "box only": (_set("annotations", "segmentation", []), 4, ["annotation 8 expected polygons or RLE .* got a box but no mask"]),
-    "an entry that is no object": (lambda content: content["annotations"].append(None), 4, [r"annotations\[8\] expected a dictionary"]),
-    "iscrowd 7": (_set("annotations", "iscrowd", 7), 4, ["annotation 8 iscrowd: expected a valid boolean"]),
+    "odd count": (_mask([[1, 2, 3, 4, 5, 6, 7]]), 4, ["one of 7 numbers"]),
+    "two corners": (_mask([[1, 2, 3, 4]]), 4, ["at least 3 corners, got 2"]),
+    "flat polygon": (_mask([1, 2, 3, 4, 5, 6]), 4, [r"\[0\]: expected a list, got 1"]),
+    "NaN": (_mask([[float("nan")] * 6]), 4, [r"\[0\]\[0\]: expected a finite number, got nan"]),
+    "null corner": (_mask([[1, 2, 3, None, 5, 6]]), 4, [r"\[0\]\[3\]: expected a number, got null"]),
+    "RLE without counts": (_mask({"size": [4, 5]}), 4, ["the key 'segmentation.counts' is missing"]),
+    "RLE of another size": (_mask({"size": [56, 40], "counts": [2240]}), 4, ["its mask is .56, 40."]),
+    "damaged RLE": (_mask({"size": [40, 56], "counts": [7]}), 3, ["photo: coco/4 .*annotation 8"]),
+    "box only": (_mask([]), 4, ["annotation 8 .* got a box but no mask"]),
+    "no object": (lambda content: content["annotations"].append(None), 4, [r"\[8\] expected an object"]),
+    "iscrowd 7": (_set("annotations", "iscrowd", 7), 4, ["annotation 8 iscrowd: expected 0 or 1"]),
     "one id twice": (_set("images", "id", 3), 2, ["images p2.jpg, p3.jpg have the id 3", *4 * ["image_id"]]),
     "one category twice": (_set("categories", "id", 1), 4, None),
     "missing photo": (_set("images", "file_name", "other.jpg"), 3, ["image 4 other.jpg is not in"]),
@@ -133,11 +137,11 @@ def test_coco_as_people_have_it(change, photos, reasons, tmp_path):
 
 
 REFUSED = {
-    "categories null": (lambda content: content.update(categories=None), 'expected "categories" to be a list, got null'),
+    "categories null": (lambda content: content.update(categories=None), 'to be a list, got null'),
     "all crowds": (_set("annotations", "iscrowd", 1, every=True), "all 8 annotations are marked as crowds"),
-    "all boxes": (_set("annotations", "segmentation", [], every=True), "none of 8 annotations .* a box but no mask.*and 7 more"),
+    "all boxes": (_mask([], every=True), "none of 8 .* a box but no mask.*and 7 more"),
     "no photos": (lambda content: content.update(images=[]), "lists no photos"),
-    "no photo there": (lambda content: [each.update(file_name="x.jpg") for each in content["images"]], "the first photo of"),
+    "no photo there": (_set("images", "file_name", "x.jpg", every=True), "first photo of"),
 }  # fmt: skip
 
 
@@ -193,18 +197,18 @@ LABELME = {
     "a point": (_added(shape_type="point", points=[[3, 4]]), 4, ["shape: .*p3.json: shape 2 shape 'tip' is a point"]),
     "a line": (_added(shape_type="linestrip"), 4, ["is a linestrip, which has no area"]),
     "two corners": (_added(points=[[1, 2], [3, 4]]), 4, ["expected a polygon of at least 3 points, got 2"]),
-    "no label": (_added(label=" "), 4, ["label: expected at least 1 character"]),
+    "no label": (_added(label=" "), 4, ["label: expected text, got"]),
     "unknown kind": (_added(shape_type="star"), 4, ["shape_type: expected 'polygon'"]),
-    "infinity": (_added(points=[[1, 2], [3, 4], [float("inf"), 3]]), 4, [r"points\[2\]\[0\]: expected a finite number"]),
-    "no points": (_added(points=None), 4, ["points: expected a valid list, got null"]),
-    "not an object": (lambda: labelme(3, [*own_files.SHAPES, 5]), 4, ["p3.json: shape 2 expected a dictionary"]),
-    "only a point": (lambda: labelme(3, [_shape(shape_type="point")]), 3, ["is a point", "photo: .*none of its shapes"]),
+    "infinity": (_added(points=[[1, 2], [3, 4], [float("inf"), 3]]), 4, [r"\[2\]\[0\]: expected a finite number"]),
+    "no points": (_added(points=None), 4, ["points: expected a list, got null"]),
+    "not an object": (lambda: labelme(3, [*own_files.SHAPES, 5]), 4, ["p3.json: shape 2 expected an object"]),
+    "only a point": (lambda: labelme(3, [_shape(shape_type="point")]), 3, ["a point", "photo: .*none of its"]),
     "no shapes": (lambda: labelme(3, []) | {"shapes": None}, 3, ['expected "shapes" to be a list']),
     "a wrong size": (lambda: labelme(3, imageHeight=41), 3, ["photo: labelme/p3 .* was drawn on"]),
-    "a size of text": (lambda: labelme(3, imageHeight="big"), 3, ["imageHeight: expected a valid integer"]),
+    "a size of text": (lambda: labelme(3, imageHeight="big"), 3, ["imageHeight: expected a whole number"]),
     "stored photo": (lambda: labelme(3, imagePath="x.jpg", imageData=_stored_photo()), 4, []),
-    "a data address": (lambda: labelme(3, imagePath="x.jpg", imageData=f"data:image/png;base64,{_stored_photo()}"), 4, []),
-    "a stored photo that is none": (lambda: labelme(3, imagePath="x.jpg", imageData="????"), 3, ['"imageData" is not an image']),
+    "a data address": (lambda: labelme(3, imagePath="x", imageData=f"data:image/png;base64,{_stored_photo()}"), 4, []),
+    "a stored photo that is none": (lambda: labelme(3, imagePath="x", imageData="????"), 3, ["is not an image"]),
     "no path": (lambda: labelme(3, imagePath=None), 4, []),
     "a path of Windows": (lambda: labelme(3, imagePath="C:\\Users\\me\\p3.jpg"), 4, []),
     "a path that is gone": (lambda: labelme(3, imagePath="../old/p3.png"), 4, []),
@@ -284,8 +288,8 @@ YOLO = {
     "a box": (f"{LINE}\n1 0.5 0.5 0.2 0.2\n", 4, ["line: .*p3.txt, line 2 expected an outline, got a box"]),
     "a box with its score": (f"{LINE}\n1 0.5 0.5 0.2 0.2 0.9\n", 4, ["got a box"]),
     "an odd count": (f"{LINE}\n{LINE} 0.5\n", 4, ["x and y of at least 3 corners, got 9 numbers"]),
-    "pixels": (f"{LINE}\n1 10 10 30 10 30 30\n", 4, ["expected corners as shares .* got 30; divide"]),
-    "a word": (f"{LINE}\nbox 0.1 0.1 0.2 0.1 0.2 0.2\n", 4, ["category: expected a valid integer"]),
+    "pixels": (f"{LINE}\n1 10 10 30 10 30 30\n", 4, ["corners as shares .* got 30; divide"]),
+    "a word": (f"{LINE}\nbox 0.1 0.1 0.2 0.1 0.2 0.2\n", 4, ["category: expected a whole number"]),
     "NaN": (f"{LINE}\n0 nan 0.1 0.2 0.1 0.2 0.2\n", 4, ["expected a finite number"]),
     "a class without a name": (f"{LINE}\n{yolo_line(5, BALL)}\n", 4, ["class 5 has no name"]),
     "only boxes": ("1 0.5 0.5 0.2 0.2\n", 3, ["got a box"]),
@@ -318,11 +322,11 @@ def test_yolo_labels_that_cannot_be_used(tmp_path):
     own_files.paint(tmp_path)
     for at in range(PHOTOS):
         (tmp_path / f"p{at}.txt").write_text("0 0.22 0.46 0.31 0.58\n1 0.72 0.54 0.31 0.58\n")
-    with pytest.raises(DataError, match="has YOLO labels, but none .* got a box; training needs outlines.*and 7 more"):
+    with pytest.raises(DataError, match=r"has YOLO labels, but none .* got a box; training needs outlines.*and 7 more"):
         check_own_data(tmp_path)
     for at in range(PHOTOS):
         (tmp_path / f"p{at}.txt").write_text(LINE)
-    with pytest.raises(DataError, match=r"no names of their classes; put data\.yaml or classes\.txt"):
+    with pytest.raises(DataError, match=r"no names of their classes; add data\.yaml or classes\.txt"):
         check_own_data(tmp_path)
     (tmp_path / "data.yaml").write_text("names: [person]\nkpt_shape: [17, 3]\n")
     with pytest.raises(DataError, match="pose labels"):
@@ -348,10 +352,10 @@ TABLES = {
     "line separators": (as_lines(rows({"sentence": "the\u2028box\u0085there"})), []),
     "a byte order mark": ("\ufeff" + as_lines(rows()), []),
     "NaN of pandas": (as_lines(rows({"mask": float("nan"), "kind": float("nan")})), []),
-    "a missing photo": (as_lines(rows({"photo": "images/x.jpg"})), [r"annotations\.jsonl, line 5 images/x\.jpg is missing"]),
+    "a missing photo": (as_lines(rows({"photo": "images/x.jpg"})), [r"line 5 images/x\.jpg is missing"]),
     "a missing mask": (as_lines(rows({"mask": "masks/x.png"})), [r"line 5 masks/x\.png is missing"]),
-    "no sentence": (as_lines(rows({"sentence": " "})), ["line 5 sentence: expected at least 1 character"]),
-    "a mask that is a number": (as_lines(rows({"mask": 3})), ["line 5 mask: expected a valid string, got 3"]),
+    "no sentence": (as_lines(rows({"sentence": " "})), ["line 5 sentence: expected text, got"]),
+    "a mask that is a number": (as_lines(rows({"mask": 3})), ["line 5 mask: expected text, got 3"]),
     "no JSON": (as_lines(rows()) + "\n{", ["line 5 expected a JSON object, got '{'"]),
     "a list": (as_lines(rows()) + "\n[1]", ["line 5 expected a JSON object"]),
 }  # fmt: skip
@@ -378,12 +382,12 @@ CSV = {
     "semicolons with Excel's hint": ("sep=;\n" + csv(";", end="\r\n"), []),
     "capitals and spaces": (csv(header=" Photo , MASK,Sentence"), []),
     "spaces": (csv(", "), []),
-    "empty columns": (csv(header="photo,mask,sentence,,", more=["images/p0.jpg,masks/p0.png,the ball,,"]).replace("box\n", "box,,\n"), []),
+    "empty columns": (csv(header="photo,mask,sentence,,").replace("box\n", "box,,\n"), []),
     "empty cells at the end": (csv(more=["images/p0.jpg,masks/p0.png,the ball,,"]), []),
     "empty lines": (csv(more=["", ",,", " , , "]), []),
     "quotes": (csv(more=['images/p0.jpg,,"a cup, green"']), []),
     "too few": (csv(more=["images/p0.jpg,the box"]), ["line 6 expected 3 columns as in the header, got 2"]),
-    "a comma without quotes": (csv(more=["images/p0.jpg,,a cup, green"]), ["line 6 expected 3 columns .*, got 4; write commas in quotes"]),
+    "a comma without quotes": (csv(more=["images/p0.jpg,,a cup, green"]), ["3 columns .*, got 4; write commas"]),
 }  # fmt: skip
 
 
@@ -444,7 +448,7 @@ def test_the_command(tmp_path):
     assert [entry["entry"] for entry in report["left_out"] if entry["is_fault"]] == ["shape"]
     for arguments, message in (
         ([tmp_path / "nowhere"], "does not exist"),
-        (["refcoco"], "expected ROOT"),
+        (["refcoco"], "expected the folder that contains refcoco"),
         ([good, "--split", "train"], "no --split"),
     ):
         done = check(*arguments)

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import instructseg
 from instructseg.cli import app
 from instructseg.data.catalogue.registry import entry
-from instructseg.errors import RecipeError
+from instructseg.errors import CheckpointError, RecipeError
 from instructseg.model.losses import LossWeights
-from instructseg.training.initial_model import build_config
+from instructseg.training.initial_model import build_config, build_model
 from instructseg.training.objective import use_loss
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.recipe_checks import json_schema
@@ -299,7 +299,8 @@ def test_text_stays_text(tmp_path, monkeypatch):
     for word in ("2024", "2024-05-01", "a #1", "[a]", "no", "1:30", "{x", "~/x", "a: b"):
         assert load_recipe(file, [f"output={word}"]).output == word
         assert load_recipe(file, [f"data.root={word}"]).data.root == word
-    assert load_recipe(file, ['output="a b"']).output == "a b" and load_recipe(file, ["model.init=null"]).model.init is None
+    assert load_recipe(file, ['output="a b"']).output == "a b"
+    assert load_recipe(file, ["model.init=null"]).model.init is None
     assert load_recipe(file, ["data.coco=[{annotations: 2024, images: 1.50}]"]).data.coco[0]["images"] == "1.50"
     assert load_recipe(file, ["seed=7", "lora.rank=4"]).seed == 7
     monkeypatch.chdir(tmp_path)
@@ -309,3 +310,15 @@ def test_text_stays_text(tmp_path, monkeypatch):
         assert data.labelme == ({"folder": str(tmp_path / name)},)
     with pytest.raises(RecipeError, match="data: expected a section of keys, got None"):
         load_recipe("nano", ["data="])
+
+
+def test_initial_weights_that_are_not_there(tmp_path, monkeypatch):
+    """The paper's recipe names a folder that `convert base` writes; the hub is not asked for it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        RecipeError, match=r"model\.init: .*paper-base' not found.* `instructseg convert base \./weights/pap"
+    ):
+        build_model(load_recipe("paper"))
+    (tmp_path / "config.json").write_text('{"model_type": "mipha_phi"}')
+    with pytest.raises(CheckpointError, match="instructseg convert released"):
+        build_model(load_recipe("paper", [f"model.init={tmp_path}"]))

@@ -127,9 +127,9 @@ def test_what_cannot_be_used_is_printed_before_the_first_step(own, tmp_path, cap
     (folder / "p1.json").write_text(json.dumps(own_files.labelme(1, [*own_files.SHAPES, point])))
     (folder / "p2.jpg").write_bytes((folder / "p2.jpg").read_bytes()[:300])
     (folder / "README.txt").write_text("made by me")
-    overrides = [f"data={folder}", "data.workers=0", f"model.init={own / 'tiny'}", f"output={tmp_path / 'out'}", "steps=2",
-                 "mixed_precision=no", "data.validation_percent=0", "data.compose.size=64"]  # fmt: skip
-    training.Run(load_recipe(RECIPE, overrides)).train()
+    overrides = [f"data={folder}", "data.workers=0", f"model.init={own / 'tiny'}", f"output={tmp_path / 'out'}"]
+    settings = ["steps=2", "mixed_precision=no", "data.validation_percent=0", "data.compose.size=64"]
+    training.Run(load_recipe(RECIPE, overrides + settings)).train()
     printed = " ".join(capsys.readouterr().err.split())
     assert "left out of the data: 1 shape and 1 photo" in printed and "p1.json: shape 2" in printed
     assert "labelme/p2: " in printed and "README" not in printed

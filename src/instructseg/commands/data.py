@@ -40,10 +40,10 @@ def list_() -> None:
 @app.command()
 def check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A dataset of `instructseg data list`, or a file or folder of your own.")
+        str, typer.Argument(metavar="NAME", help="A dataset of `instructseg data list`, or your own file or folder.")
     ],
     root: Annotated[
-        Path | None, typer.Argument(metavar="[ROOT]", help="The folder that contains the dataset; none for your own data.")
+        Path | None, typer.Argument(metavar="[ROOT]", help="The folder with the datasets; none for your own data.")
     ] = None,
     split: Splits = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
@@ -122,7 +122,7 @@ def _check_own(name: str, split: list[str] | None, as_json: bool) -> bool:
 
     path = Path(name).expanduser()
     if name in CATALOGUE and not path.exists():
-        raise InputError(f"expected ROOT, the folder that contains {name}, got none; instructseg data check {name} ROOT")
+        raise InputError(f"expected the folder that contains {name}, got none; instructseg data check {name} ROOT")
     if split:
         raise InputError("expected no --split for your own data; pass the folder of the split")
     report = check_own_data(path, _progress(name))

@@ -75,7 +75,7 @@ def find_form(path: Path) -> Form:
     is_yolo = has_yolo_labels(path)
     triples = not is_yolo and _has_triples(path)
     if labelme and triples:
-        raise DataError(f"{path} has LabelMe files (such as {labelme.name}) and NAME.txt with sentences; keep one of them")
+        raise DataError(f"{path} has LabelMe files (such as {labelme.name}) and NAME.txt with sentences; keep one")
     if labelme or is_yolo or triples:
         return Form.LABELME if labelme else Form.YOLO if is_yolo else Form.TRIPLES
     if coco:
@@ -139,16 +139,16 @@ def find_photos(annotations: Path) -> Path:
     if found[best]:
         return best
     raise DataError(
-        f"{photos[0].file_name}, the first photo of {annotations}, is in none of {', '.join(map(str, folders))}; set its "
-        f"folder with 'data.coco=[{{annotations: {annotations}, images: FOLDER}}]'"
+        f"{photos[0].file_name}, the first photo of {annotations}, is in none of {', '.join(map(str, folders))}; "
+        f"set its folder with 'data.coco=[{{annotations: {annotations}, images: FOLDER}}]'"
     )
 
 
 def _none(path: Path) -> str:
     return (
         f"{path}: expected a COCO instances file (.json), a folder of photos with LabelMe files or YOLO-segmentation "
-        f"labels, a folder with {' or '.join(TABLES)} or NAME.jpg + NAME.png + NAME.txt, or a prepared folder; got none "
-        "of these"
+        f"labels, a folder with {' or '.join(TABLES)} or NAME.jpg + NAME.png + NAME.txt, or a prepared folder; "
+        "got none of these"
     )
 
 

@@ -1,4 +1,4 @@
-"""What cannot be used in a dataset on disk: each problem with its place, what is left out, and a summary in one line."""
+"""What cannot be used in a dataset on disk: each problem with its place, and a summary in one line."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def _find_initial(recipe: ModelRecipe) -> str:
     try:
         return find_checkpoint(recipe.init or "")
     except CheckpointError as error:
-        hint = f"; `instructseg convert base {recipe.init} --mipha SRC --mask2former SRC` writes the paper's initial weights"
+        hint = f"; `instructseg convert base {recipe.init} --mipha SRC --mask2former SRC` writes the paper's weights"
         raise RecipeError(f"model.init: {error}{hint * (recipe.preset == 'paper')}") from error
 
 

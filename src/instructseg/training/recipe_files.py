@@ -66,9 +66,9 @@ def _bare_names() -> list[str]:
 
 
 def read_yaml(path: Path, kind: Any = None) -> Any:
-    """The content of a YAML file, an empty section for an empty file; text fields of the type `kind` are kept as written.
+    """The content of a YAML file, an empty section for an empty file. Raises RecipeError.
 
-    Raises RecipeError.
+    Text fields of the type `kind` are kept as written.
     """
     try:
         text = path.read_text(encoding="utf-8")

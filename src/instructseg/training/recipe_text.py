@@ -1,4 +1,4 @@
-"""Values of text fields of a recipe as they are written: a folder called 2024 or 2024-05-01 is not a number or a date."""
+"""Text fields of a recipe keep their text: a folder called 2024 or 2024-05-01 is not a number or a date."""
 
 from __future__ import annotations
 

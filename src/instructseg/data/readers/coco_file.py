@@ -142,7 +142,8 @@ def _photos(path: Path, entries: list[Any], problems: Problems) -> dict[str, Coc
         by_id.setdefault(photo.id, set()).add(photo.file_name)
     for identity, files in by_id.items():
         if len(files) > 1:
-            problems.add(path, f"the images {', '.join(sorted(files))} have the id {identity}; give each its own id", "photo")
+            reason = f"the images {', '.join(sorted(files))} have the id {identity}; give each its own id"
+            problems.add(path, reason, "photo")
     return {photo.id: photo for photo in photos.values() if len(by_id[photo.id]) == 1}
 
 

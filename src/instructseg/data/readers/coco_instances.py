@@ -64,8 +64,8 @@ class CocoInstances(Reader[InstancePhoto]):
 
     def _instance(self, annotation: CocoAnnotation, size: tuple[int, int], scale: float) -> Instance:
         with parsing(self.annotation_file, f"annotation {annotation.id}"):
-            segmentation = annotation.segmentation
-            mask = decode_segmentation(asdict(segmentation) if isinstance(segmentation, CocoRle) else segmentation, size)
+            outline = annotation.segmentation
+            mask = decode_segmentation(asdict(outline) if isinstance(outline, CocoRle) else outline, size)
         return Instance(self._names[annotation.category_id], shrink_mask(mask, scale), annotation.iscrowd)
 
 

@@ -61,7 +61,7 @@ def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a text. Unlike `str.splitlines`, characters such as U+2028, which JSON allows in text, end no line."""
+    """The lines of a text. U+2028 and NEL, which JSON allows in text, end no line, unlike in `str.splitlines`."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 

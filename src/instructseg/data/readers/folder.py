@@ -55,7 +55,7 @@ class MaskFolder(Reader[Sample]):
         if not rows:
             raise self.problems.refuse(f"{self.folder} has no usable sentence")
         if all(mask is None for sentences in rows.values() for mask, *_ in sentences):
-            raise DataError(f"{self.folder}: none of its sentences has a mask; expected the object of some to be masked")
+            raise DataError(f"{self.folder}: none of its sentences has a mask; expected masks, at least for some")
         self._rows = list(rows.items())
 
     def __len__(self) -> int:

@@ -88,7 +88,8 @@ def read_folder(folder: Path) -> tuple[list[LabelMeFile], Problems]:
     """All LabelMe files of a folder, sorted by name, and what is left out. Raises DataError if none is usable."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected photos and LabelMe's .json files in it")
-    paths, problems, listing = sorted(path for path in folder.glob("*.json") if not is_hidden(path)), Problems(), FolderListing()
+    paths = sorted(path for path in folder.glob("*.json") if not is_hidden(path))
+    problems, listing = Problems(), FolderListing()
     if not paths:
         raise DataError(f"{folder} has no .json file; save the labels of at least one photo there")
     files = [read_labelme(path, problems, listing) for path in paths]
@@ -139,10 +140,13 @@ def _photo_file(path: Path, header: LabelMeHeader, listing: FolderListing) -> Pa
 
 def _shapes(path: Path, entries: list[Any], problems: Problems) -> tuple[dict[int, Shape], int]:
     """Number -> usable shape, and how many shapes mark pixels that are no object."""
-    ignored = [number for number, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("label") in _PASSED_OVER]
-    for number in ignored:
-        problems.add(f"{path}: shape {number}", f"{entries[number]['label']} marks no object", "shape", is_fault=False)
-    numbers = [number for number in range(len(entries)) if number not in ignored]
-    place = lambda index: f"{path}: shape {numbers[index]}"
-    shapes = validate(Shape, [entries[number] for number in numbers], place, "shape", problems)
-    return {numbers[index]: shape for index, shape in shapes.items()}, len(ignored)
+    numbers = []
+    for number, entry in enumerate(entries):
+        label = entry.get("label") if isinstance(entry, dict) else None
+        if label in _PASSED_OVER:
+            problems.add(f"{path}: shape {number}", f"{label} marks no object", "shape", is_fault=False)
+        else:
+            numbers.append(number)
+    objects = [entries[number] for number in numbers]
+    shapes = validate(Shape, objects, lambda index: f"{path}: shape {numbers[index]}", "shape", problems)
+    return {numbers[index]: shape for index, shape in shapes.items()}, len(entries) - len(numbers)

@@ -1,4 +1,4 @@
-"""Validation of the entries of a file by pydantic models: invalid entries are left out and reported with their place."""
+"""Validation of the entries of a file by pydantic models: invalid entries are left out and reported."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ FILE = ConfigDict(extra="ignore", str_strip_whitespace=True)
 """Configuration of the models of files: other keys are ignored."""
 
 Model = TypeVar("Model")
+_EXPECTED = {
+    "string_type": "text",
+    "string_too_short": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "0 or 1",
+    "bool_parsing": "0 or 1",
+    "list_type": "a list",
+    "dataclass_type": "an object with keys",
+}
 
 
 def _as_text(value: object) -> object:
@@ -65,7 +78,7 @@ def describe(error: Mapping[str, Any], location: Sequence[str | int]) -> str:
         return f"the key {path!r} is missing; add it"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    expected = error["msg"].removeprefix("Input should be ").removeprefix("Value should have ")
+    expected = _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
     got = "null" if error["input"] is None else f"{error['input']!r:.60}"
     return f"{path}: expected {expected}, got {got}".removeprefix(": ")
 

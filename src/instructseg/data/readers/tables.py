@@ -24,8 +24,9 @@ COLUMNS = ("photo", "mask", "sentence")
 
 def _absent(value: object) -> object:
     """None for an empty cell and for NaN, which pandas writes for one."""
-    empty = isinstance(value, str) and not value.strip() or isinstance(value, float) and math.isnan(value)
-    return None if empty else value
+    if isinstance(value, str):
+        return value if value.strip() else None
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 @dataclass(slots=True, config=FILE)
@@ -112,7 +113,7 @@ def _csv_row(
     if len(cells) == len(names):
         yield number, dict(zip(names, cells, strict=True))
     else:
-        reason = f"expected {len(names)} columns as in the header, got {len(cells)}; write commas in quotes: \"a, b\""
+        reason = f'expected {len(names)} columns as in the header, got {len(cells)}; write commas in quotes: "a, b"'
         problems.add(f"{path}, line {number}", reason, "line")
 
 

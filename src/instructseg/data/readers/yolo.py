@@ -49,7 +49,8 @@ class YoloPhotos(Reader[InstancePhoto]):
         """The outlines of a photo, none for a background; None if the photo is left out."""
         file = label_file(photo)
         if not file.is_file():
-            self.problems.add(photo, f"it has no label file; add an empty {file.name} if it shows no object", "photo", is_fault=False)
+            reason = f"it has no label file; add an empty {file.name} if it shows no object"
+            self.problems.add(photo, reason, "photo", is_fault=False)
             return None
         outlines, is_empty = read_labels(file, self.problems)
         return outlines if outlines or is_empty else None

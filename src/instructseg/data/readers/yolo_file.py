@@ -37,7 +37,7 @@ def _check_corners(numbers: list[float]) -> list[float]:
     low, high = min(numbers), max(numbers)
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
         outside = low if low < -_TOLERANCE else high
-        raise ValueError(f"expected corners as shares of the photo's sides, 0 to 1, got {outside:g}; divide pixels by them")
+        raise ValueError(f"expected corners as shares of the photo's sides, 0..1, got {outside:g}; divide by them")
     return numbers
 
 
@@ -85,7 +85,7 @@ def find_names(folder: Path) -> dict[int, str]:
     for path in listed:
         return dict(enumerate(line.strip() for line in split_lines(read_text(path)) if line.strip()))
     raise DataError(
-        f"{folder} has YOLO labels, but no names of their classes; put data.yaml or classes.txt (one name per line) in it"
+        f"{folder} has YOLO labels, but no names of their classes; add data.yaml or classes.txt (one name per line)"
     )
 
 
@@ -99,7 +99,7 @@ def _yaml_names(path: Path) -> dict[int, str]:
     if not isinstance(content, dict) or "names" not in content:
         return {}
     if content.get("kpt_shape"):
-        raise DataError(f"{path} describes pose labels (kpt_shape), which have no outlines; use YOLO-segmentation labels")
+        raise DataError(f"{path} describes pose labels (kpt_shape), which are no outlines; use segmentation labels")
     found = validate(YoloNames, [content], lambda _: str(path), "file", problems).get(0)
     if found is None:
         raise problems.refuse(f"{path} has no list of names")

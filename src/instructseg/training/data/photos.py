@@ -33,7 +33,7 @@ class InstanceReader(Protocol):
 class SelectedPhotos(Sequence[InstancePhoto]):
     """Selected photos of several readers, given as pairs of a reader and an index into it.
 
-    With `problems`, iteration leaves out photos that cannot be read and adds them to it; otherwise they raise DataError.
+    With `problems`, iteration leaves out photos that cannot be read and adds them to it; otherwise it raises DataError.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
         readers.append(CocoInstances(root / source["annotations"], root / source["images"], max_side=side))
     for index, source in enumerate(recipe.label_maps):
         _check_keys(f"data.label_maps[{index}]", source, {"images", "masks", "names"}, {"prefix"})
-        names, prefix = read_json_of(root / source["names"], "a list of names", list), source.get("prefix", "labels")
+        names = read_json_of(root / source["names"], "a list of names", list)
         folders = root / source["images"], root / source["masks"]
-        readers.append(LabelMaps(*folders, names, max_side=side, prefix=prefix))
+        readers.append(LabelMaps(*folders, names, max_side=side, prefix=source.get("prefix", "labels")))
     for index, source in enumerate(recipe.labelme):
         _check_keys(f"data.labelme[{index}]", source, {"folder"}, {"prefix"})
         prefix = source.get("prefix", "labelme")
@@ -105,7 +105,9 @@ def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
         _check_keys(f"data.yolo[{index}]", source, {"folder"}, {"prefix"})
         readers.append(YoloPhotos(root / source["folder"], max_side=side, prefix=source.get("prefix", "yolo")))
     if not readers:
-        raise RecipeError("the recipe has no data; set data.coco, data.label_maps, data.labelme, data.yolo or data.sources")
+        raise RecipeError(
+            "the recipe has no data; set data.coco, data.label_maps, data.labelme, data.yolo or data.sources"
+        )
     return readers
 
 

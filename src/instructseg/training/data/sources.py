@@ -160,7 +160,8 @@ def open_reader(recipe: SourceRecipe, data: DataRecipe) -> Sequence[Sample]:
     DataError if it cannot be read or has no samples.
     """
     dataset = entry(recipe.name)
-    if dataset.splits and recipe.split not in dataset.splits and recipe.name not in ("labelme", "yolo", "folder", "prepared"):
+    free = recipe.name in ("labelme", "yolo", "folder", "prepared")  # their splits are folders, or as prepared
+    if dataset.splits and recipe.split not in dataset.splits and not free:
         raise RecipeError(f"{recipe.name} has no split {recipe.split!r}; choose from {', '.join(dataset.splits)}")
     root = Path(data.root).expanduser() / Path(recipe.root).expanduser()
     try:
@@ -208,7 +209,7 @@ def open_source(
         return ComposedSource(composer, frames, composed_task(recipe))
     reader = own_data_split(open_reader(recipe, data), recipe, data, False, problems)
     if not len(reader):
-        raise problems.refuse(f"{recipe.name}: no usable sample is in the training share; lower data.validation_percent")
+        raise problems.refuse(f"{recipe.name}: the training share has no usable sample; lower data.validation_percent")
     source_seed = zlib.crc32(f"{seed} {recipe.name} {recipe.split} {recipe.root}".encode())
     task = reader[0].task
     if task is Task.CHAT:

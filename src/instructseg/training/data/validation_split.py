@@ -13,9 +13,7 @@ from instructseg.training.recipe import DataRecipe, SourceRecipe
 from instructseg.types import Sample, Task
 
 
-def open_validation(
-    data: DataRecipe, limit: int, references: int, problems: Problems | None = None
-) -> list[Sample]:
+def open_validation(data: DataRecipe, limit: int, references: int, problems: Problems | None = None) -> list[Sample]:
     """About `limit` samples (0: all) of the composed photos and of each other source with held-out samples.
 
     `references` is T_r, the number of reference frames of a clip. Conversations are not scored. The list may be empty:

@@ -61,10 +61,9 @@ class Reporter:
 def print_problems(problems: Problems) -> None:
     """Print what is left out of the training data: the counts, and the first problems with their places."""
     faults = problems.faults
-    if faults:
-        console.print(f"left out of the data: {problems.summary()}; `instructseg data check PATH` lists all")
-    for problem in faults[:MAX_PROBLEMS]:
-        console.print(f"  {' '.join(str(problem).split())}", markup=False, highlight=False)
+    lines = [f"left out of the data: {problems.summary()}; `instructseg data check PATH` lists all"] if faults else []
+    for line in (*lines, *(f"  {problem}" for problem in faults[:MAX_PROBLEMS])):
+        console.print(line.replace("\n", " "), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_groups(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> None:
