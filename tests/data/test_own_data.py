@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import own_files
@@ -71,6 +72,25 @@ def test_forms_that_are_not_clear(tmp_path):
         find_form(tmp_path / "photos")
     with pytest.raises(DataError, match="does not exist"):
         find_form(tmp_path / "nowhere")
+    own_files.write_table(tmp_path / "table", as_lines(rows()))
+    for name in ("both/p0.json", "both/p0.txt", "table/annotations.jsonl"):
+        with pytest.raises(DataError, match="is one file of a folder of data; pass the folder"):
+            find_form(tmp_path / name)
+    (tmp_path / "table/annotations.jsonl").rename(tmp_path / "table/Annotations.JSONL")
+    assert left_out(tmp_path / "table") == (PHOTOS, [])
+
+
+def test_values_that_are_expensive_to_print_or_to_match(tmp_path):
+    """Aliases that expand to 10^9 entries in an error message, and digits that a pattern could match in many ways."""
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghi")
+    )
+    with pytest.raises(DataError, match=r"names\[0\]: expected text"):
+        check_own_data(own_files.write_yolo(tmp_path / "bomb", names=f"{bomb}names: [*i, *i]\n"))
+    own_files.paint(tmp_path / "digits")
+    (tmp_path / "digits/p0.txt").write_text("0 " + "1234567890 " * 200 + "x")
+    with pytest.raises(DataError, match="none of its sentences has a mask"):
+        check_own_data(tmp_path / "digits")
 
 
 # COCO: a change of the content, the number of usable photos, and what is left out.
@@ -104,6 +124,7 @@ COCO = {
     "a suffix in capitals": (_set("images", "file_name", "P3.JPG"), 4, []),
     "extra keys": (_set("images", "license", [None]), 4, []),
     "no file name": (_without("file_name"), 3, ["key 'file_name' is missing", *2 * ['image_id 4 is not in "images"']]),
+    "an id of infinity": (_set("annotations", "image_id", float("inf")), 4, ["image_id: expected text, got inf"]),
     "no image id": (_without("image_id", "annotations"), 4, ["annotation 8 the key 'image_id' is missing"]),
     "no category name": (_without("name", "categories"), 4, ["the key 'name'", *4 * ["category_id 2 has no name"]]),
     "unknown image": (_set("annotations", "image_id", 99), 4, ['annotation 8 image_id 99 is not in "images"']),

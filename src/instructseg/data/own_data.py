@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from instructseg.data.check import examine
 from instructseg.data.problems import Problems
 from instructseg.data.readers.coco_file import read_coco
 from instructseg.data.readers.coco_instances import CocoInstances
+from instructseg.data.readers.files import read_json
 from instructseg.data.readers.folder import MaskFolder
 from instructseg.data.readers.labelme import LabelMePhotos
 from instructseg.data.readers.labelme_file import is_labelme
-from instructseg.data.readers.paths import PHOTO_SUFFIXES, FolderListing, is_hidden
+from instructseg.data.readers.paths import PHOTO_SUFFIXES, FolderListing, files_of
 from instructseg.data.readers.prepared import Prepared
-from instructseg.data.readers.tables import TABLES
+from instructseg.data.readers.tables import TABLES, find_tables
 from instructseg.data.readers.yolo import YoloPhotos, has_yolo_labels
 from instructseg.errors import DataError, InstructSegError
 from instructseg.types import InstancePhoto, Sample
@@ -63,13 +63,13 @@ class OwnDataReport:
 
 def find_form(path: Path) -> Form:
     """The form of the data at `path`, a file or a folder. Raises DataError if it has none or more than one."""
-    if path.is_file() and path.suffix.lower() == ".json":
-        return Form.COCO
+    if path.is_file():
+        return _form_of_file(path)
     if not path.is_dir():
-        raise DataError(f"{path} does not exist" if not path.exists() else _none(path))
+        raise DataError(f"{path} does not exist")
     if next(path.glob("*.prepared"), None):
         return Form.PREPARED
-    if any((path / table).is_file() for table in TABLES):
+    if find_tables(path):
         return Form.TABLE
     labelme, coco = _json_files(path)
     is_yolo = has_yolo_labels(path)
@@ -144,6 +144,15 @@ def find_photos(annotations: Path) -> Path:
     )
 
 
+def _form_of_file(path: Path) -> Form:
+    is_json = path.suffix.lower() == ".json"
+    if is_json and not is_labelme(read_json(path)):
+        return Form.COCO
+    if is_json or path.name.lower() in TABLES or path.suffix.lower() in (".yaml", ".yml", ".txt"):
+        raise DataError(f"{path} is one file of a folder of data; pass the folder: {path.parent}")
+    raise DataError(_none(path))
+
+
 def _none(path: Path) -> str:
     return (
         f"{path}: expected a COCO instances file (.json), a folder of photos with LabelMe files or YOLO-segmentation "
@@ -155,10 +164,10 @@ def _none(path: Path) -> str:
 def _json_files(folder: Path) -> tuple[Path | None, Path | None]:
     """The first LabelMe file and the first COCO file of a folder."""
     labelme = coco = None
-    for path in sorted(folder.glob("*.json")):
+    for path in files_of(folder, ".json"):
         try:
-            content = None if is_hidden(path) or labelme else json.loads(path.read_bytes().decode("utf-8-sig"))
-        except (OSError, ValueError, RecursionError):
+            content = None if labelme else read_json(path)
+        except DataError:
             continue  # the reader reports it
         if is_labelme(content):
             labelme = path
@@ -170,7 +179,7 @@ def _json_files(folder: Path) -> tuple[Path | None, Path | None]:
 def _has_triples(folder: Path) -> bool:
     """Whether a text file lies beside a photo of its name."""
     listing = FolderListing()
-    return any(listing.beside(path, PHOTO_SUFFIXES) for path in folder.glob("*.txt") if not is_hidden(path))
+    return any(listing.beside(path, PHOTO_SUFFIXES) for path in files_of(folder, ".txt"))
 
 
 def _readers(form: Form, path: Path) -> Iterator[OwnReader | Sequence[Sample]]:

@@ -21,8 +21,8 @@ import numpy as np
 from instructseg.data.problems import Problems
 from instructseg.data.readers.base import Reader
 from instructseg.data.readers.files import PhotoFrames, opened_image, read_upright, split_lines
-from instructseg.data.readers.paths import FolderListing, is_hidden
-from instructseg.data.readers.tables import TABLES, read_table, read_text
+from instructseg.data.readers.paths import FolderListing, files_of
+from instructseg.data.readers.tables import find_tables, read_table, read_text
 from instructseg.data.readers.yolo_file import is_label_line
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
@@ -99,10 +99,10 @@ def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def _sentences(folder: Path, problems: Problems) -> Iterator[Sentence]:
-    tables = [folder / table for table in TABLES if (folder / table).is_file()]
+    tables = find_tables(folder)
     if len(tables) == 2:
         raise DataError(f"{folder} has both annotations.jsonl and annotations.csv; keep one")
-    texts = sorted(path for path in folder.glob("*.txt") if not is_hidden(path))
+    texts = files_of(folder, ".txt")
     if not tables and not texts:
         raise DataError(f"{folder} has no annotations.jsonl, no annotations.csv and no NAME.txt beside NAME.jpg")
     return _of_table(tables[0], problems) if tables else _of_triples(texts, problems)

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from instructseg.data.problems import Problems
 from instructseg.data.readers.files import read_json
 from instructseg.data.readers.models import FILE, Name, Side, validate
-from instructseg.data.readers.paths import FolderListing, is_hidden
+from instructseg.data.readers.paths import FolderListing, files_of
 from instructseg.errors import DataError
 
 Kind = Literal[
@@ -39,15 +39,15 @@ class Shape:
     def __post_init__(self) -> None:
         kind, count = self.shape_type, len(self.points)
         if kind in _WITHOUT_AREA:
-            raise ValueError(f"shape {self.label!r} is a {kind}, which has no area; redraw it as a polygon")
+            raise ValueError(f"shape {self.label!r:.60} is a {kind}, which has no area; redraw it as a polygon")
         if kind in _ROTATED or (kind == "rectangle" and count == 4):
             self._as_polygon()
             kind, count = self.shape_type, len(self.points)
         if count < 3 if kind == "polygon" else count != 2:
             expected = "at least 3 points" if kind == "polygon" else "2 points"
-            raise ValueError(f"shape {self.label!r}: expected a {kind} of {expected}, got {count}")
+            raise ValueError(f"shape {self.label!r:.60}: expected a {kind} of {expected}, got {count}")
         if kind == "mask" and not self.mask:
-            raise ValueError(f'shape {self.label!r}: the key "mask" is missing; draw it again')
+            raise ValueError(f'shape {self.label!r:.60}: the key "mask" is missing; draw it again')
 
     def _as_polygon(self) -> None:
         """Four corners as a polygon, or as a rectangle if they are those of their box, in whatever order."""
@@ -88,7 +88,7 @@ def read_folder(folder: Path) -> tuple[list[LabelMeFile], Problems]:
     """All LabelMe files of a folder, sorted by name, and what is left out. Raises DataError if none is usable."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected photos and LabelMe's .json files in it")
-    paths = sorted(path for path in folder.glob("*.json") if not is_hidden(path))
+    paths = files_of(folder, ".json")
     problems, listing = Problems(), FolderListing()
     if not paths:
         raise DataError(f"{folder} has no .json file; save the labels of at least one photo there")

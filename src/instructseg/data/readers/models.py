@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -31,9 +32,9 @@ _EXPECTED = {
 
 def _as_text(value: object) -> object:
     """Numbers as text: files use 7 and "7" for the same id."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return str(int(value)) if value == int(value) else value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 Identity = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
@@ -79,7 +80,7 @@ def describe(error: Mapping[str, Any], location: Sequence[str | int]) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     expected = _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
-    got = "null" if error["input"] is None else f"{error['input']!r:.60}"
+    got = "null" if error["input"] is None else reprlib.repr(error["input"])  # of bounded length and depth
     return f"{path}: expected {expected}, got {got}".removeprefix(": ")
 
 

@@ -15,6 +15,12 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
+def files_of(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder with a suffix such as ".json", in lower or upper case, sorted; hidden ones are left out."""
+    names = (Path(name) for name in _names(folder))
+    return [folder / name for name in names if name.suffix.lower() == suffix and not is_hidden(name)]
+
+
 class FolderListing:
     """The files of folders, listed once, for thousands of lookups.
 

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from instructseg.data.problems import Problems
 from instructseg.data.readers.files import split_lines
 from instructseg.data.readers.models import FILE, Name, validate
+from instructseg.data.readers.paths import FolderListing
 from instructseg.errors import DataError
 
 TABLES = ("annotations.jsonl", "annotations.csv")
@@ -41,12 +42,18 @@ class Row:
     kind: Annotated[str | None, BeforeValidator(_absent)] = None
 
 
+def find_tables(folder: Path) -> list[Path]:
+    """The tables in a folder."""
+    listing = FolderListing()
+    return [path for name in TABLES if (path := listing.find(folder, name)) is not None]
+
+
 def read_table(path: Path, problems: Problems) -> dict[int, Row]:
     """Line number, from 1, -> row. Invalid lines are added to `problems`.
 
     Names of columns match in both cases. Raises DataError if the file is not UTF-8 or has no such columns.
     """
-    parse = _json_lines if path.suffix == ".jsonl" else _csv_lines
+    parse = _json_lines if path.suffix.lower() == ".jsonl" else _csv_lines
     lines = dict(parse(path, problems))
     numbers = list(lines)
     rows = validate(Row, list(lines.values()), lambda index: f"{path}, line {numbers[index]}", "line", problems)

@@ -19,7 +19,7 @@ from instructseg.data.readers.models import FILE, Name, validate
 from instructseg.data.readers.tables import read_text
 from instructseg.errors import DataError
 
-_NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 _LINE = re.compile(rf"\s*\d+(\.0*)?(\s+{_NUMBER}){{4,}}\s*")
 _TOLERANCE = 0.01  # tools round corners on the border to slightly outside
 
