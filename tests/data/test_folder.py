@@ -105,11 +105,11 @@ def test_masks_that_could_mean_anything_are_refused(tmp_path):
 
 
 LINES = {
-    "no sentence": ('{"photo": "images/a.jpg", "mask": null}', "line 1: expected a photo, a mask"),
-    "no mask column": ('{"photo": "images/a.jpg", "sentence": "a"}', 'line 1: expected "mask" to be'),
-    "a number": ('{"photo": "images/a.jpg", "sentence": "a", "mask": 3}', 'line 1: expected "mask" to be'),
-    "no JSON": ("{", "line 1 is not JSON"),
-    "a list": ("[]", "line 1 is not a JSON object"),
+    "no sentence": ('{"photo": "images/a.jpg", "mask": null}', "line 1: the key 'sentence' is missing"),
+    "no mask column": ('{"photo": "images/a.jpg", "sentence": "a"}', "line 1: the key 'mask' is missing"),
+    "a number": ('{"photo": "images/a.jpg", "sentence": "a", "mask": 3}', "line 1: mask: expected text"),
+    "no JSON": ("{", "line 1: expected a JSON object"),
+    "a list": ("[]", "line 1: expected a JSON object"),
 }
 
 
@@ -124,7 +124,7 @@ def test_lines_that_cannot_be_read(line, message, tmp_path):
 def test_csv_rows_must_be_whole(tmp_path):
     table(tmp_path, ROWS, "csv")
     (tmp_path / "annotations.csv").write_text("photo,sentence,mask\nimages/a.jpg,the box\n")
-    with pytest.raises(DataError, match="line 2 has more or fewer columns"):
+    with pytest.raises(DataError, match="line 2: expected 3 columns"):
         MaskFolder(tmp_path)
 
 

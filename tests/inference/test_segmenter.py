@@ -174,7 +174,8 @@ REFUSED = {
     "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "expected the instruction to be a string, got list"),
     "session, number": (lambda s, p: s.open(p).segment(5), "a string or a list of strings, got int"),
     "session, list of lists": (
-        lambda s, p: s.open(p).segment([["dog"]]), "expected the instruction to be a string, got list"
+        lambda s, p: s.open(p).segment([["dog"]]),
+        "expected the instruction to be a string, got list",
     ),
     "session, a set": (lambda s, p: s.open(p).segment({"dog"}), "got set"),
     "session, task given": (lambda s, p: s.open(p).segment(None, task="res"), "got NoneType"),
@@ -330,6 +331,12 @@ class TestFind:
         with pytest.raises(CheckpointError) as error:
             checkpoints.find_checkpoint(name)
         assert message in str(error.value) and len(str(error.value)) < 300
+
+    def test_a_missing_folder_below_an_existing_one_is_not_asked_of_the_hub(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs").mkdir()
+        with pytest.raises(CheckpointError, match="model 'runs/finetun' not found"):
+            checkpoints.find_checkpoint("runs/finetun")
 
     def test_a_folder_of_something_else(self, tmp_path):
         with pytest.raises(CheckpointError, match=r"expected config\.json in .*, got none; pass a folder"):

@@ -7,6 +7,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import own_files
 import pytest
 import tiny_model
 from typer.testing import CliRunner
@@ -14,9 +15,9 @@ from typer.testing import CliRunner
 import instructseg
 from instructseg.cli import app
 from instructseg.data.catalogue.registry import entry
-from instructseg.errors import RecipeError
+from instructseg.errors import CheckpointError, RecipeError
 from instructseg.model.losses import LossWeights
-from instructseg.training.initial_model import build_config
+from instructseg.training.initial_model import build_config, build_model
 from instructseg.training.objective import use_loss
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.recipe_checks import json_schema
@@ -98,12 +99,12 @@ def test_values_and_overrides(recipe):
         ("steps: null", "steps: expected a whole number, got None"),
         ("learning_rate: fast", "learning_rate: expected a number, got 'fast'"),
         ("learning_rate: true", "learning_rate: expected a number, got True"),
-        ("output: 5", "output: expected text, got 5"),
+        ("output: [5]", "output: expected text, got [5]"),
         ("lora: 5", "lora: expected a section of keys, got 5"),
         ("lora: {targets: q_proj}", "lora.targets: expected a list, got 'q_proj'"),
         ("data: {coco: {a: b}}", "data.coco: expected a list"),
         ("model: {config: 5}", "model.config: expected a section of keys, got 5"),
-        ("model: {init: 5}", "model.init: expected text, got 5"),
+        ("model: {init: {a: 5}}", "model.init: expected text, got {'a': 5}"),
         ("data: {sources: [{split: train}]}", "data.sources[0]: missing key name; add it"),
         (
             "data: {sources: [{name: composed, ratio: -1}]}",
@@ -283,3 +284,41 @@ class TestSchema:
     def test_the_path_of_a_packaged_file(self):
         result = CliRunner().invoke(app, ["train", "accelerate/ddp", "--path"])
         assert result.exit_code == 0 and Path(result.stdout.strip()) == FOLDER / "accelerate" / "ddp.yaml"
+
+
+def test_text_stays_text(tmp_path, monkeypatch):
+    """Folders are called 2024, 2024-05-01, 1e5, no or "a #1"; YAML reads a number, a date, a boolean and a comment."""
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        "output: 2024-05-01\nseed: 3\nmodel: {init: 1e5}\n"
+        "data: {root: 0x10, coco: [{annotations: 2024, images: no}], sources: [{name: composed, root: 1_000}]}\n"
+    )
+    read = load_recipe(file)
+    assert (read.output, read.seed, read.model.init, read.data.root) == ("2024-05-01", 3, "1e5", "0x10")
+    assert read.data.coco == ({"annotations": "2024", "images": "no"},) and read.data.sources[0].root == "1_000"
+    for word in ("2024", "2024-05-01", "a #1", "[a]", "no", "1:30", "{x", "~/x", "a: b"):
+        assert load_recipe(file, [f"output={word}"]).output == word
+        assert load_recipe(file, [f"data.root={word}"]).data.root == word
+    assert load_recipe(file, ['output="a b"']).output == "a b"
+    assert load_recipe(file, ["model.init=null"]).model.init is None
+    assert load_recipe(file, ["data.coco=[{annotations: 2024, images: 1.50}]"]).data.coco[0]["images"] == "1.50"
+    assert load_recipe(file, ["seed=7", "lora.rank=4"]).seed == 7
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024", "2024-05-01", "a #1", "no", "[x]"):
+        own_files.write_labelme(tmp_path / name)
+        data = load_recipe("nano", [f"data={name}"]).data
+        assert data.labelme == ({"folder": str(tmp_path / name)},)
+    with pytest.raises(RecipeError, match="data: expected a section of keys, got None"):
+        load_recipe("nano", ["data="])
+
+
+def test_initial_weights_that_are_not_there(tmp_path, monkeypatch):
+    """The paper's recipe names a folder that `convert base` writes; the hub is not asked for it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        RecipeError, match=r"model\.init: .*paper-base' not found.* `instructseg convert base \./weights/pap"
+    ):
+        build_model(load_recipe("paper"))
+    (tmp_path / "config.json").write_text('{"model_type": "mipha_phi"}')
+    with pytest.raises(CheckpointError, match="instructseg convert released"):
+        build_model(load_recipe("paper", [f"model.init={tmp_path}"]))

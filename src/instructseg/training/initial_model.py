@@ -9,8 +9,9 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
-from instructseg.errors import RecipeError
+from instructseg.errors import CheckpointError, RecipeError
 from instructseg.inference.checkpoints import find_checkpoint
+from instructseg.inference.loading import check_model_type
 from instructseg.model import presets
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
@@ -34,7 +35,8 @@ def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]
 
 def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
     """A saved model with the recipe's changes: weights that still fit are kept, new modules are initialized."""
-    folder = find_checkpoint(recipe.init or "")
+    folder = _find_initial(recipe)
+    check_model_type(folder)
     processor = InstructSegProcessor.from_pretrained(folder)
     if not recipe.config:
         model = InstructSegModel.from_pretrained(folder)
@@ -48,6 +50,14 @@ def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProce
         processor = InstructSegProcessor.for_config(config, processor.tokenizer)
     _reinitialize(model, recipe.fresh)
     return model, processor
+
+
+def _find_initial(recipe: ModelRecipe) -> str:
+    try:
+        return find_checkpoint(recipe.init or "")
+    except CheckpointError as error:
+        hint = f"; `instructseg convert base {recipe.init} --mipha SRC --mask2former SRC` writes the paper's weights"
+        raise RecipeError(f"model.init: {error}{hint * (recipe.preset == 'paper')}") from error
 
 
 def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:

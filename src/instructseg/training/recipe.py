@@ -88,6 +88,8 @@ class DataRecipe:
     """Label maps to compose from: list of {images: FOLDER, masks: FOLDER, names: FILE, prefix: TEXT}."""
     labelme: tuple[dict[str, str], ...] = ()
     """LabelMe folders to compose from: list of {folder: FOLDER, prefix: TEXT}."""
+    yolo: tuple[dict[str, str], ...] = ()
+    """YOLO-segmentation folders to compose from: list of {folder: FOLDER, prefix: TEXT}."""
     sources: tuple[SourceRecipe, ...] = ()
     """The mixture. Empty: composed photos alone."""
     validation: tuple[SourceRecipe, ...] = ()
@@ -182,14 +184,16 @@ class Recipe:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides such as "steps=100" or "data.root=/datasets", whose values are YAML.
 
+    Values of text fields, such as paths, are kept as written: "output=2024-05-01" is a folder, not a date.
+
     `name` is that of a packaged recipe ("nano") or a path, see `find_recipe`. A path in place of the
     data section, "data=my_coco.json", selects your own data, see `data_section`.
     Raises RecipeError with one line per key that is unknown or has an invalid value.
     """
-    tree = _current_names(read_yaml(find_recipe(name)))
+    tree = _current_names(read_yaml(find_recipe(name), Recipe))
     for override in overrides:
         previous = tree.get("data") if isinstance(tree, dict) else None
-        apply_override(tree, modern_override(override))
+        apply_override(tree, modern_override(override), Recipe)
         if isinstance(tree.get("data"), str):
             tree["data"] = data_section(tree["data"], previous)
     return parse_recipe(tree)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from instructseg.errors import RecipeError
+from instructseg.training.recipe_text import is_text, keep_text, kind_at
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 """The recipes that are part of the package."""
@@ -63,18 +65,25 @@ def _bare_names() -> list[str]:
     return sorted(path.stem for path in [*RECIPES.glob("*.yaml"), *RECIPES.glob("ablations/table*.yaml")])
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file, an empty section for an empty file. Raises RecipeError."""
+def read_yaml(path: Path, kind: Any = None) -> Any:
+    """The content of a YAML file, an empty section for an empty file. Raises RecipeError.
+
+    Text fields of the type `kind` are kept as written.
+    """
     try:
-        return yaml.load(path.read_text(), _Loader) or {}
+        text = path.read_text(encoding="utf-8")
+        return keep_text(kind, yaml.load(text, _Loader), yaml.load(text, yaml.BaseLoader)) or {}
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"the recipe {path} is not valid YAML: {error}") from None
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Apply an override such as "data.root=/datasets" to a tree in place; the value is YAML. Raises RecipeError."""
+def apply_override(tree: dict[str, Any], override: str, kind: Any = None) -> None:
+    """Apply an override such as "data.root=/datasets" to a tree in place. Raises RecipeError.
+
+    The value is YAML. That of a text field of the type `kind` is kept as written, unless it is in quotes.
+    """
     key, equals, text = override.partition("=")
     if not equals:
         raise RecipeError(f"expected an override key=value, got {override!r}; write it as steps=100")
@@ -86,12 +95,16 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
             raise RecipeError(f"cannot set {key}: {where} is not a section of keys")
         if depth < len(sections):
             section = section.setdefault(name, {})
-    section[last] = _value(override, text)
+    section[last] = _value(override, text, kind_at(kind, key))
 
 
-def _value(override: str, text: str) -> Any:
+def _value(override: str, text: str, kind: Any) -> Any:
+    word = text.strip()
+    is_written_as_is = is_text(kind) or (is_dataclass(kind) and not word.startswith("{"))  # data=PATH
+    if is_written_as_is and word not in ("", "null", "~") and not (word[0] == word[-1] and word[0] in "'\""):
+        return word
     try:
-        value = yaml.load(text, _Loader)
+        value = keep_text(kind, yaml.load(text, _Loader), yaml.load(text, yaml.BaseLoader))
     except yaml.YAMLError as error:
         raise RecipeError(f"the value of {override!r} is not valid YAML: {error}") from None
     if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):

@@ -17,7 +17,7 @@ from instructseg.errors import DataError, InputError
 from instructseg.media.image import load_image
 
 
-def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:
+def read_json(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> Any:
     """The content of a JSON file in the first of `encodings` that decodes it. Raises DataError naming the file."""
     try:
         content = path.read_bytes()
@@ -30,7 +30,8 @@ def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:
             continue
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is not valid JSON ({error}); download it again") from error
-    raise DataError(f"expected {path} to be text in {' or '.join(encodings)}; download it again")
+    names = " or ".join(encoding.removesuffix("-sig") for encoding in encodings)
+    raise DataError(f"expected {path} to be text in {names}; download it again")
 
 
 def read_json_of(path: Path, what: str, *types: type) -> Any:
@@ -45,7 +46,7 @@ def read_json_of(path: Path, what: str, *types: type) -> Any:
 def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
     """The JSON objects of a file with one per line. Raises DataError naming the file and the line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = split_lines(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as {what} ({error})") from error
     records = []
@@ -57,6 +58,11 @@ def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
             if not isinstance(records[-1], dict):
                 raise ValueError("not an object")
     return records
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text. U+2028 and NEL, which JSON allows in text, end no line, unlike in `str.splitlines`."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class ReasonSeg(Reader[Sample]):
     def read(self, index: int) -> Sample:
         path = self._files[index]
         photo = photo_beside(path)
-        content = read_json(path, ("utf-8", "cp1252"))
+        content = read_json(path, ("utf-8-sig", "cp1252"))
         image = read_upright(photo)
         texts, are_sentences = _sentences(path, content)
         mask, ignore = self._masks(path, content, image.shape[:2])
@@ -129,4 +129,4 @@ def _explanations(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     with parsing(path, "the list of explanations"):
-        return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path, ("utf-8", "cp1252"))}
+        return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path, ("utf-8-sig", "cp1252"))}

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from instructseg.data.readers.base import Reader, parsing
-from instructseg.data.readers.coco_instances import decode_segmentation, load_annotations
+from instructseg.data.readers.coco_file import load_annotations
+from instructseg.data.readers.coco_instances import decode_segmentation
 from instructseg.data.readers.files import PhotoFrames, read_json, read_photo
 from instructseg.errors import DataError
 from instructseg.media.pickles import read_pickle
