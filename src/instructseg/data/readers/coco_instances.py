@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from instructseg.data.readers.base import Reader, parsing
 from instructseg.data.readers.files import read_json, read_photo, shrink_image, shrink_mask, shrink_scale
 from instructseg.errors import DataError
+from instructseg.media.polygons import draw_polygons
 from instructseg.media.rle import decode_rle
 from instructseg.types import Instance, InstancePhoto
 
@@ -47,7 +47,7 @@ class CocoInstances(Reader[InstancePhoto]):
     def read(self, index: int) -> InstancePhoto:
         entry = self._photos[index]
         path = self.image_dir / entry["file_name"]
-        image = read_photo(path)
+        image = read_photo(path, (entry["height"], entry["width"]))
         if image.shape[:2] != (entry["height"], entry["width"]):
             raise DataError(
                 f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but {self.annotation_file} says "
@@ -73,21 +73,13 @@ class CocoInstances(Reader[InstancePhoto]):
 def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     """A COCO segmentation (polygons, uncompressed or compressed RLE) as a bool mask of `size` (height, width).
 
-    Raises ValueError, TypeError, KeyError or IndexError for anything else.
+    Raises ValueError for anything else, and for an RLE of another size.
     """
     if isinstance(segmentation, dict):
-        mask = decode_rle(segmentation)
-        if mask.shape != tuple(size):
-            raise ValueError(f"the mask is {mask.shape}, but the photo is {tuple(size)} (height, width)")
-        return mask
-    if not segmentation:
-        return np.zeros(size, bool)
-    if len(segmentation[0]) < 6:  # pycocotools interprets four numbers as a box
-        raise ValueError(f"expected a polygon of at least 6 numbers, got {len(segmentation[0])}")
-    try:
-        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))).astype(bool)
-    except Exception as error:  # pycocotools raises nothing more precise
-        raise ValueError(str(error)) from error
+        return decode_rle(segmentation, size)
+    if not isinstance(segmentation, list | tuple):
+        raise ValueError(f"expected polygons or an RLE as the segmentation, got {segmentation!r:.60}")
+    return draw_polygons(segmentation, size)
 
 
 def load_annotations(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from instructseg.data.readers.coco_instances import decode_segmentation, load_an
 from instructseg.data.readers.files import PhotoFrames, read_json, read_photo
 from instructseg.errors import DataError
 from instructseg.media.pickles import read_pickle
+from instructseg.media.polygons import check_polygon
 from instructseg.types import Expression, Sample, Task
 
 
@@ -75,7 +76,7 @@ class RefCoco(Reader[Sample]):
     def read(self, index: int) -> Sample:
         ref = self._refs[index]
         path = self._photo_path(ref)
-        image = read_photo(path)
+        image = read_photo(path, (ref.photo["height"], ref.photo["width"]))
         if image.shape[:2] != (ref.photo["height"], ref.photo["width"]):
             size = f"{ref.photo['width']} x {ref.photo['height']}"
             raise DataError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but {self.references} says {size}")
@@ -107,13 +108,15 @@ class RefCoco(Reader[Sample]):
 def released_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     """A COCO segmentation as the released evaluation draws it: each polygon by cv2.fillPoly, coordinates truncated.
 
-    Returns bool of `size` (height, width).
+    Returns bool of `size` (height, width). Raises ValueError as `decode_segmentation` does.
     """
     if isinstance(segmentation, dict):
         return decode_segmentation(segmentation, size)
     mask = np.zeros(size, np.uint8)
     for polygon in segmentation:
-        cv2.fillPoly(mask, [np.array(polygon, dtype=np.float64).astype(np.int32).reshape(-1, 2)], 1)
+        corners = check_polygon(polygon, size).astype(np.int32)
+        if len(corners):  # OpenCV raises an error for a polygon that is outside the photo
+            cv2.fillPoly(mask, [corners], 1)
     return mask.astype(bool)
 
 
