@@ -3,11 +3,11 @@
 import io
 import os
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from declared_png import png_header
 from PIL import Image, ImageDraw, ImageOps
 
 from instructseg.errors import InputError
@@ -20,16 +20,6 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds nothing: whoever decodes it fails, whoever reads the header knows."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    size = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + size + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
 def palette_with_hole() -> bytes:
