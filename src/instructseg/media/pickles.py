@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,8 +59,56 @@ def read_pickle(path: Path, unpickler: type[PlainUnpickler] = PlainUnpickler, en
     """
     with path.open("rb") as stream:
         try:
-            return unpickler(stream, encoding=encoding).load()
+            _check_memo(content := stream.read())
+            return unpickler(io.BytesIO(content), encoding=encoding).load()
         except pickle.UnpicklingError:
             raise
         except Exception as error:  # on damaged bytes the unpickler raises almost any exception
             raise pickle.UnpicklingError(f"is damaged ({error!r})") from error
+
+
+_ARGUMENT = {ord(opcode.code): 0 if opcode.arg is None else opcode.arg.n for opcode in pickletools.opcodes}
+"""Opcode -> number of bytes of its argument; negative as pickletools defines it, for a length or lines."""
+_LENGTH_BYTES = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_PUT, _LONG_PUT = ord("p"), ord("r")
+_TWO_LINES = frozenset(b"ci")
+
+
+def _check_memo(content: bytes) -> None:
+    """Raises UnpicklingError for an index of the memo that no writer uses.
+
+    The unpickler allocates 16 bytes for every index up to it. Writers number the objects of the memo in order, so an
+    index never exceeds the number of opcodes before it.
+    """
+    position, size, count = 0, len(content), 0
+    while position < size:
+        opcode = content[position]
+        argument = _ARGUMENT.get(opcode)
+        if argument is None:
+            return  # damaged here: the unpickler raises the error
+        position, count = position + 1, count + 1
+        if opcode == _LONG_PUT and int.from_bytes(content[position : position + 4], "little") > count:
+            raise pickle.UnpicklingError("has an index that is out of range")
+        if argument >= 0:
+            position += argument
+        elif argument == pickletools.UP_TO_NEWLINE:
+            start, position = position, content.find(b"\n", position) + 1 or size
+            if opcode in _TWO_LINES:
+                position = content.find(b"\n", position) + 1 or size
+            elif opcode == _PUT and position - start > 7 and _decimal(content[start:position]) > count:
+                raise pickle.UnpicklingError("has an index that is out of range")
+        else:
+            width = _LENGTH_BYTES[argument]
+            position += width + int.from_bytes(content[position : position + width], "little")
+
+
+def _decimal(line: bytes) -> int:
+    try:
+        return int(line)
+    except ValueError:
+        return 0  # the unpickler raises the error

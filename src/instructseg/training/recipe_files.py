@@ -15,13 +15,46 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 """The recipes that are part of the package."""
 
 
+MAX_BYTES, MAX_DEPTH, MAX_VALUES = 200_000, 30, 20_000
+"""Limits of a recipe file: its size, the depth of its sections, and its values with every alias expanded."""
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that also reads 1e-4 as a number, as YAML 1.2 does; in YAML 1.1 it is text."""
+    """SafeLoader for recipes, which may come from other people.
+
+    1e-4 is a number, as in YAML 1.2; in YAML 1.1 it is text. Dates are text. Raises YAMLError, before any value is
+    built, for sections deeper than MAX_DEPTH and for more than MAX_VALUES values: nine lines of aliases can stand for
+    a billion.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._values = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        is_alias, before = self.check_event(yaml.AliasEvent), self._values
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"expected sections nested at most {MAX_DEPTH} deep")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if is_alias and id(node) not in self._sizes:
+            raise yaml.YAMLError("an alias stands inside the section that it refers to")
+        self._values += self._sizes[id(node)] if is_alias else 1
+        if self._values > MAX_VALUES:
+            raise yaml.YAMLError(f"expected at most {MAX_VALUES} values, aliases expanded")
+        self._sizes.setdefault(id(node), self._values - before)
+        return node
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -66,11 +99,24 @@ def _bare_names() -> list[str]:
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file, an empty section for an empty file. Raises RecipeError."""
     try:
-        return yaml.load(path.read_text(), _Loader) or {}
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    if len(content) > MAX_BYTES:
+        raise RecipeError(f"expected a recipe of at most {MAX_BYTES} bytes, got more in {path}; is it a recipe?")
+    try:
+        return _parse(content.decode("utf-8-sig")) or {}
+    except ValueError as error:
         raise RecipeError(f"the recipe {path} is not valid YAML: {error}") from None
+
+
+def _parse(text: str) -> Any:
+    """The content of YAML. Raises ValueError."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:  # e.g. "!!int a"
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
@@ -91,8 +137,8 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
 
 def _value(override: str, text: str) -> Any:
     try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+        value = _parse(text[:MAX_BYTES])
+    except ValueError as error:
         raise RecipeError(f"the value of {override!r} is not valid YAML: {error}") from None
     if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
         return text.strip()  # YAML 1.1 reads the word "no" as false

@@ -123,7 +123,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict]]:
         if line.strip():
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}, line {number} is not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number} is not a JSON object")

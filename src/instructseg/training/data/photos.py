@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from instructseg.data.readers.coco_instances import CocoInstances
+from instructseg.data.readers.files import read_json_of
 from instructseg.data.readers.label_maps import LabelMaps
 from instructseg.data.readers.labelme import LabelMePhotos
 from instructseg.data.readers.split import is_validation
@@ -64,7 +64,8 @@ def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
         readers.append(CocoInstances(root / source["annotations"], root / source["images"], max_side=side))
     for index, source in enumerate(recipe.label_maps):
         _check_keys(f"data.label_maps[{index}]", source, {"images", "masks", "names"}, {"prefix"})
-        names, prefix = json.loads((root / source["names"]).read_text()), source.get("prefix", "labels")
+        names = read_json_of(root / source["names"], "a list of names", list)
+        prefix = source.get("prefix", "labels")
         folders = root / source["images"], root / source["masks"]
         readers.append(LabelMaps(*folders, names, max_side=side, prefix=prefix))
     for index, source in enumerate(recipe.labelme):
