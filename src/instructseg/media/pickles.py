@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import pickletools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy._core import multiarray, numeric
 
 
 class PlainUnpickler(pickle.Unpickler):
@@ -33,21 +34,68 @@ def _latin1(text: str, codec: str) -> bytes:
     return text.encode("latin1")
 
 
-_frombuffer = numeric._frombuffer  # pyright: ignore[reportAttributeAccessIssue]  # missing in the stub
+_CODE = re.compile(r"[?bBhHiIlLqQefdgFDGuc][0-9]{0,3}|[SU][0-9]{1,6}|O8?")
+"""Codes of numbers, texts and objects (for which callers have their own error)."""
+
+
+class _Dtype:
+    """The type of an array's values. NumPy's own type crashes on damaged states, so it never gets one."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not isinstance(code, str) or not _CODE.fullmatch(code):
+            raise pickle.UnpicklingError(f"contains values of type {code!r:.40}; only numbers and text are allowed")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]  # (version, byte order, ...): the rest describes types that are not allowed
+        self.dtype = self.dtype.newbyteorder(order if isinstance(order, str) else order.decode())
+
+
+class _Array(np.ndarray):
+    """An array whose state is checked before NumPy gets it, because NumPy does not check it."""
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, kind, is_fortran, values = state
+        dtype, count = kind.dtype, math.prod(shape)
+        if isinstance(values, str):  # an array written by Python 2
+            values = values.encode("latin1")
+        expected = count if dtype.hasobject else count * dtype.itemsize
+        is_right_type = isinstance(values, list if dtype.hasobject else bytes)
+        if min(shape, default=0) < 0 or not is_right_type or len(values) != expected:
+            raise pickle.UnpicklingError(f"contains an array of shape {shape} with the wrong number of values")
+        super().__setstate__((version, shape, dtype, bool(is_fortran), values))
+
+
+def _new_array(*_: Any) -> np.ndarray:
+    """An empty array; its state follows."""
+    return _Array(0, np.uint8)
+
+
+def _array_of(buffer: bytes, kind: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    """An array of pickle protocol 5."""
+    if not isinstance(buffer, bytes | bytearray):  # bytes(n) would allocate n bytes
+        raise pickle.UnpicklingError(f"contains an array without bytes, but {type(buffer).__name__}")
+    return np.array(np.frombuffer(bytes(buffer), kind.dtype).reshape(shape, order="F" if order == "F" else "C"))
+
+
+def _scalar(kind: _Dtype, value: bytes) -> Any:
+    (number,) = np.frombuffer(value, kind.dtype)
+    return number
 
 
 class ArraysOnly(PlainUnpickler):
     """Unpickles plain values and NumPy arrays; rejects everything else."""
 
     allowed = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): multiarray._reconstruct,
-        ("numpy.core.multiarray", "scalar"): multiarray.scalar,
-        ("numpy._core.multiarray", "scalar"): multiarray.scalar,
-        ("numpy.core.numeric", "_frombuffer"): _frombuffer,
-        ("numpy._core.numeric", "_frombuffer"): _frombuffer,
+        ("numpy", "ndarray"): None,  # an argument of _reconstruct, not to be called
+        ("numpy", "dtype"): _Dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _new_array,
+        ("numpy._core.multiarray", "_reconstruct"): _new_array,
+        ("numpy.core.multiarray", "scalar"): _scalar,
+        ("numpy._core.multiarray", "scalar"): _scalar,
+        ("numpy.core.numeric", "_frombuffer"): _array_of,
+        ("numpy._core.numeric", "_frombuffer"): _array_of,
+        ("__builtin__", "bytes"): lambda: b"",  # how old protocols write it
         ("_codecs", "encode"): lambda text, codec: _latin1(text, codec),
     }
 

@@ -15,7 +15,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 """The recipes that are part of the package."""
 
 
-MAX_BYTES, MAX_DEPTH, MAX_VALUES = 200_000, 30, 20_000
+MAX_BYTES, MAX_DEPTH, MAX_VALUES = 100_000, 30, 5_000
 """Limits of a recipe file: its size, the depth of its sections, and its values with every alias expanded."""
 
 
