@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.data.readers.base import Reader, parsing
-from instructseg.data.readers.files import read_json, read_photo, shrink_image, shrink_mask, shrink_scale
+from instructseg.data.readers.files import listed_path, read_json, read_photo, shrink_image, shrink_mask, shrink_scale
 from instructseg.errors import DataError
 from instructseg.media.polygons import draw_polygons
 from instructseg.media.rle import decode_rle
@@ -46,7 +46,7 @@ class CocoInstances(Reader[InstancePhoto]):
 
     def read(self, index: int) -> InstancePhoto:
         entry = self._photos[index]
-        path = self.image_dir / entry["file_name"]
+        path = listed_path(self.image_dir, entry["file_name"])
         image = read_photo(path, (entry["height"], entry["width"]))
         if image.shape[:2] != (entry["height"], entry["width"]):
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,28 @@ def read_upright(path: Path) -> np.ndarray:
         return load_image(path)
     except InputError as error:
         raise DataError(str(error)) from error
+
+
+STRICT_PATHS = "INSTRUCTSEG_STRICT_PATHS"
+"""Environment variable: 1 rejects file names in annotations that lead outside the data folder."""
+
+
+def listed_path(folder: Path, name: str) -> Path:
+    """The path of a file that an annotation file lists, relative to `folder`.
+
+    People keep photos elsewhere, so absolute names and ".." are followed. A server that reads data of others sets
+    INSTRUCTSEG_STRICT_PATHS=1: then a path outside `folder`, links included, raises DataError.
+    """
+    path = folder / name
+    if os.environ.get(STRICT_PATHS, "") in ("", "0"):
+        return path
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, a circle of links
+        is_inside = False
+    if not is_inside:
+        raise DataError(f"{name!r:.200} leads outside {folder}, which {STRICT_PATHS} forbids; copy the file into it")
+    return path
 
 
 class PhotoFrames(tuple[np.ndarray]):

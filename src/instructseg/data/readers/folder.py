@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from instructseg.data.readers.base import Reader
-from instructseg.data.readers.files import PhotoFrames, opened_image, photo_beside, read_upright
+from instructseg.data.readers.files import PhotoFrames, listed_path, opened_image, photo_beside, read_upright
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
 
@@ -115,7 +115,8 @@ def _table(path: Path) -> Iterator[tuple[Path, Path | None, str, str]]:
             raise DataError(f"{path}, line {line}: expected a photo, a mask (may be empty) and a sentence, got {row}")
         if "mask" not in row or not isinstance(mask, str | None):
             raise DataError(f'{path}, line {line}: expected "mask" to be a path, or empty for no target, got {row}')
-        yield path.parent / photo, path.parent / mask if mask else None, sentence.strip(), row.get("kind") or "human"
+        mask_path = listed_path(path.parent, mask) if mask else None
+        yield listed_path(path.parent, photo), mask_path, sentence.strip(), row.get("kind") or "human"
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.data.readers.base import Reader, parsing
-from instructseg.data.readers.files import read_json, read_upright, shrink_image, shrink_mask, shrink_scale
+from instructseg.data.readers.files import listed_path, read_json, read_upright, shrink_image, shrink_mask, shrink_scale
 from instructseg.data.readers.labelme_shapes import draw_shape
 from instructseg.errors import DataError, InputError
 from instructseg.media.image import load_image
@@ -93,7 +93,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _photo_file(path: Path, content: dict[str, Any]) -> Path:
     """The path of the photo; LabelMe on Windows writes backslashes."""
-    return path.parent / str(content.get("imagePath") or f"{path.stem}.jpg").replace("\\", "/")
+    return listed_path(path.parent, str(content.get("imagePath") or f"{path.stem}.jpg").replace("\\", "/"))
 
 
 def _photo(path: Path, content: dict[str, Any]) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 
 from instructseg.data.readers.base import Reader, parsing
 from instructseg.data.readers.coco_instances import decode_segmentation, load_annotations
-from instructseg.data.readers.files import PhotoFrames, read_json, read_photo
+from instructseg.data.readers.files import PhotoFrames, listed_path, read_json, read_photo
 from instructseg.errors import DataError
 from instructseg.media.pickles import read_pickle
 from instructseg.media.polygons import check_polygon
@@ -70,7 +70,7 @@ class RefCoco(Reader[Sample]):
     def _photo_path(self, ref: _Ref) -> Path:
         name = str(ref.photo["file_name"])
         names = (name, name.rsplit("_", 1)[-1])
-        candidates = [folder / candidate for folder in self.image_dirs for candidate in names]
+        candidates = [listed_path(folder, candidate) for folder in self.image_dirs for candidate in names]
         return next((path for path in candidates if path.is_file()), candidates[0])
 
     def read(self, index: int) -> Sample:
