@@ -33,9 +33,36 @@ ARGUMENTS = st.one_of(
 )  # fmt: skip
 """Python values of every sort."""
 
-POLYGONS = st.lists(st.one_of(st.lists(NUMBERS, max_size=12), st.lists(SCALARS, max_size=8), SCALARS), max_size=3)
-POINTS = st.lists(st.one_of(st.lists(NUMBERS, min_size=2, max_size=2), TREES), max_size=8)
+
+@st.composite
+def changed_tree(draw: st.DrawFn, tree: Any) -> Any:
+    """A copy of a JSON tree in which one to three values are replaced, or a key is removed."""
+    for _ in range(draw(st.integers(1, 3))):
+        tree = _change(draw, tree)
+    return tree
+
+
+def _change(draw: st.DrawFn, tree: Any) -> Any:
+    if isinstance(tree, dict) and tree and draw(st.integers(0, 9)):
+        key = draw(st.sampled_from(sorted(tree)))
+        if not draw(st.integers(0, 9)):
+            return {name: value for name, value in tree.items() if name != key}
+        return {**tree, key: _change(draw, tree[key])}
+    if isinstance(tree, list) and tree and draw(st.integers(0, 9)):
+        place = draw(st.integers(0, len(tree) - 1))
+        return [_change(draw, value) if index == place else value for index, value in enumerate(tree)]
+    return draw(TREES)
+
+
+POLYGONS = changed_tree([[1, 1, 20.5, 1, 20, 15], [5, 5, 30, 5, 30, 20, 5, 20]]) | st.lists(
+    st.one_of(st.lists(NUMBERS, max_size=12), st.lists(SCALARS, max_size=8), SCALARS), max_size=3
+)
+POINTS = changed_tree([[1, 1], [20, 1.5], [20, 15]]) | st.lists(
+    st.one_of(st.lists(NUMBERS, min_size=2, max_size=2), TREES), max_size=8
+)
 RLES = st.one_of(
+    changed_tree({"size": [24, 32], "counts": [10, 20, 738]}),
+    changed_tree({"size": [24, 32], "counts": "e47a00000000000000000000000000k8"}),
     st.fixed_dictionaries(
         {
             "size": st.lists(st.one_of(st.integers(0, 30), NUMBERS), min_size=1, max_size=3),
@@ -64,26 +91,6 @@ def mutated(draw: st.DrawFn, files: dict[str, bytes]) -> tuple[str, bytes]:
             case "cut":
                 del content[max(place, 1) :]
     return name, bytes(content)
-
-
-@st.composite
-def changed_tree(draw: st.DrawFn, tree: Any) -> Any:
-    """A copy of a JSON tree in which one to three values are replaced, or a key is removed."""
-    for _ in range(draw(st.integers(1, 3))):
-        tree = _change(draw, tree)
-    return tree
-
-
-def _change(draw: st.DrawFn, tree: Any) -> Any:
-    if isinstance(tree, dict) and tree and draw(st.integers(0, 9)):
-        key = draw(st.sampled_from(sorted(tree)))
-        if not draw(st.integers(0, 9)):
-            return {name: value for name, value in tree.items() if name != key}
-        return {**tree, key: _change(draw, tree[key])}
-    if isinstance(tree, list) and tree and draw(st.integers(0, 9)):
-        place = draw(st.integers(0, len(tree) - 1))
-        return [_change(draw, value) if index == place else value for index, value in enumerate(tree)]
-    return draw(TREES)
 
 
 def image_files() -> dict[str, bytes]:

@@ -47,8 +47,8 @@ class _Dtype:
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
-        order = state[1]  # (version, byte order, ...): the rest describes types that are not allowed
-        self.dtype = self.dtype.newbyteorder(order if isinstance(order, str) else order.decode())
+        order: Any = state[1]  # (version, byte order, ...): the rest describes types that are not allowed
+        self.dtype = self.dtype.newbyteorder(order.decode() if isinstance(order, bytes) else order)
 
 
 class _Array(np.ndarray):
@@ -63,7 +63,8 @@ class _Array(np.ndarray):
         is_right_type = isinstance(values, list if dtype.hasobject else bytes)
         if min(shape, default=0) < 0 or not is_right_type or len(values) != expected:
             raise pickle.UnpicklingError(f"contains an array of shape {shape} with the wrong number of values")
-        super().__setstate__((version, shape, dtype, bool(is_fortran), values))
+        checked: Any = version, shape, dtype, bool(is_fortran), values
+        super().__setstate__(checked)
 
 
 def _new_array(*_: Any) -> np.ndarray:
