@@ -106,6 +106,8 @@ def test_wrong_lists_of_corners(polygon):
 def test_wrong_segmentations(segmentation):
     with pytest.raises(ValueError, match="expected"):
         decode_segmentation(segmentation, SIZE)
+    with pytest.raises(ValueError, match="expected"):
+        released_mask(segmentation, SIZE)
 
 
 def test_empty_polygons_are_skipped():

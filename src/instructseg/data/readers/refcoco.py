@@ -110,8 +110,8 @@ def released_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
 
     Returns bool of `size` (height, width). Raises ValueError as `decode_segmentation` does.
     """
-    if isinstance(segmentation, dict):
-        return decode_segmentation(segmentation, size)
+    if not isinstance(segmentation, list | tuple):
+        return decode_segmentation(segmentation, size)  # an RLE, or an error
     mask = np.zeros(size, np.uint8)
     for polygon in segmentation:
         corners = check_polygon(polygon, size).astype(np.int32)
