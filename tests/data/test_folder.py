@@ -83,25 +83,28 @@ def save(mode):
 @pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "RGB", "RGBA", "LA"])
 def test_every_kind_of_mask(mode, tmp_path):
     save(mode).save(tmp_path / "m.png")
-    assert (read_mask(tmp_path / "m.png", SIZE) == SQUARE.astype(bool)).all()
+    assert (read_mask(tmp_path / "m.png") == SQUARE.astype(bool)).all()
 
 
 def test_masks_that_could_mean_anything_are_refused(tmp_path):
     alpha = Image.fromarray(SQUARE * 255)
     Image.merge("LA", (alpha, alpha)).save(tmp_path / "see.png")
     with pytest.raises(DataError, match=r"see\.png is partly transparent"):
-        read_mask(tmp_path / "see.png", SIZE)
+        read_mask(tmp_path / "see.png")
     alpha.save(tmp_path / "m.jpg")
     with pytest.raises(DataError, match="lossless"):
-        read_mask(tmp_path / "m.jpg", SIZE)
+        read_mask(tmp_path / "m.jpg")
     alpha.save(tmp_path / "m.png")
+    Image.new("RGB", SIZE).save(tmp_path / "n.webp")
+    (tmp_path / "n.txt").write_text("the box")
+    alpha.save(tmp_path / "n.png")
     with pytest.raises(DataError, match=r"is \(20, 30\), but its photo is \(30, 20\)"):
-        read_mask(tmp_path / "m.png", SIZE[::-1])
+        MaskFolder(tmp_path)[0]
     (tmp_path / "half.png").write_bytes((tmp_path / "m.png").read_bytes()[:60])
     with pytest.raises(DataError, match=r"half\.png cannot be read"):
-        read_mask(tmp_path / "half.png", SIZE)
+        read_mask(tmp_path / "half.png")
     with pytest.raises(DataError, match=r"none\.png is missing"):
-        read_mask(tmp_path / "none.png", SIZE)
+        read_mask(tmp_path / "none.png")
 
 
 LINES = {

@@ -164,6 +164,79 @@ def test_learning_rate_rises_then_falls_to_zero():
     assert rates[35] == pytest.approx(0.25 * (1 + math.cos(math.pi / 4)))
 
 
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + at)}: &{chr(98 + at)} [{', '.join([f'*{chr(97 + at)}'] * 9)}]\n" for at in range(9)
+)
+
+HOSTILE = {
+    "aliases for a billion values": (BOMB, "expected at most 5000 values"),
+    "an alias of itself": ("a: &a [1, *a]", "alias stands inside"),
+    "deep lists": ("a: " + "[" * 10_000, "nested at most 30 deep"),
+    "deep sections": ("\n".join(" " * at + "a:" for at in range(60)), "nested at most 30 deep"),
+    "too long": ("# " + "x" * 300_000, "at most 100000 bytes"),
+    "too many values": ("a: [" + "1," * 6_000 + "]", "expected at most 5000 values"),
+    "a number that is none": ("steps: !!int abc", "not valid YAML"),
+    "a float that is none": ("learning_rate: !!float abc", "not valid YAML"),
+    "a date that is none": ("output: !!timestamp abc", "not valid YAML"),
+    "Python objects": ("output: !!python/object/apply:os.getcwd []", "not valid YAML"),
+    "a list as key": ("? [1]\n: 2", "not valid YAML"),
+    "control characters": ("steps: \x00", "not valid YAML"),
+    "two documents": ("steps: 1\n---\nsteps: 2", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("text, message", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_recipes_are_one_line(text, message, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=message) as error:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["output: caf\xe9".encode("latin-1"), b"\xff\xfes\x00t\x00", b"output: \xed\xa0\x80"]
+)
+def test_recipes_that_are_not_utf8(content, tmp_path):
+    (tmp_path / "recipe.yaml").write_bytes(content)
+    with pytest.raises(RecipeError, match=r"recipe\.yaml is not valid YAML: .*utf-8"):
+        load_recipe(tmp_path / "recipe.yaml")
+
+
+def test_recipes_with_a_byte_order_mark_and_aliases(tmp_path):
+    text = "output: &name runs/2024\nmodel: {init: *name}\nseed: 3"
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8-sig")
+    loaded = load_recipe(tmp_path / "recipe.yaml")
+    assert loaded.output == loaded.model.init == "runs/2024" and loaded.seed == 3
+
+
+@pytest.mark.parametrize("date", ["2024-05-01", "2024-13-45", "2024-05-01 10:00:00"])
+def test_dates_are_text(date, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(f"output: {date}")
+    assert load_recipe(tmp_path / "recipe.yaml").output == date
+    (tmp_path / "recipe.yaml").write_text("")
+    assert load_recipe(tmp_path / "recipe.yaml", [f"output={date}"]).output == date
+
+
+INTEGERS = (
+    "seed steps batch_photos accumulate warmup_steps threads validate_every validation_photos lora.rank lora.alpha "
+    "data.validation_percent data.expressions data.max_tokens data.workers loss.num_points loss.mask_stride"
+).split()
+FLOATS = (
+    "learning_rate weight_decay clip_norm ema_decay checkpoint_minutes lora.dropout loss.oversample loss.importance "
+    "loss.weights.mask loss.weights.class_positive"
+).split()
+
+
+@pytest.mark.parametrize("key", [*INTEGERS, *FLOATS])
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1e400", "-1", str(2**70)])
+def test_numbers_out_of_range(key, value):
+    """Each of them would reach torch or NumPy: as an overflow, a million threads, or a training that yields NaN."""
+    if value == str(2**70) and key in (*FLOATS, "steps"):  # Python counts steps
+        value = "text"
+    with pytest.raises(RecipeError, match=key.split(".")[-1]):
+        load_recipe("nano", [f"{key}={value}"])
+
+
 @pytest.mark.parametrize("warmup, steps", [(0, 5), (5, 5), (9, 5)])
 def test_odd_schedules(warmup, steps):
     recipe = Recipe(learning_rate=1.0, warmup_steps=warmup, steps=steps)

@@ -134,7 +134,7 @@ def find_photos(annotations: Path) -> Path:
     parent, listing = annotations.absolute().parent, FolderListing()
     split = annotations.stem.removeprefix("instances_")
     folders = [parent, *(base / child for base in (parent, parent.parent) for child in ("images", split, "photos"))]
-    found = {folder: sum(listing.find(folder, photo.file_name) is not None for photo in photos) for folder in folders}
+    found = {folder: sum(_has(listing, folder, photo.file_name) for photo in photos) for folder in folders}
     best = max(folders, key=lambda folder: found[folder])
     if found[best]:
         return best
@@ -142,6 +142,13 @@ def find_photos(annotations: Path) -> Path:
         f"{photos[0].file_name}, the first photo of {annotations}, is in none of {', '.join(map(str, folders))}; "
         f"set its folder with 'data.coco=[{{annotations: {annotations}, images: FOLDER}}]'"
     )
+
+
+def _has(listing: FolderListing, folder: Path, name: str) -> bool:
+    try:
+        return listing.find(folder, name) is not None
+    except DataError:  # it leads outside, which the reader reports
+        return False
 
 
 def _form_of_file(path: Path) -> Form:

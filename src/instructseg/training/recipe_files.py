@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from instructseg.errors import RecipeError
+from instructseg.media.yaml_text import MAX_BYTES, parse_yaml
 from instructseg.training.recipe_text import is_text, keep_text, kind_at
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 """The recipes that are part of the package."""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that also reads 1e-4 as a number, as YAML 1.2 does; in YAML 1.1 it is text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -71,11 +60,13 @@ def read_yaml(path: Path, kind: Any = None) -> Any:
     Text fields of the type `kind` are kept as written.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        return keep_text(kind, yaml.load(text, _Loader), yaml.load(text, yaml.BaseLoader)) or {}
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    try:
+        return _parse(content, kind) or {}
+    except ValueError as error:
         raise RecipeError(f"the recipe {path} is not valid YAML: {error}") from None
 
 
@@ -104,9 +95,15 @@ def _value(override: str, text: str, kind: Any) -> Any:
     if is_written_as_is and word not in ("", "null", "~") and not (word[0] == word[-1] and word[0] in "'\""):
         return word
     try:
-        value = keep_text(kind, yaml.load(text, _Loader), yaml.load(text, yaml.BaseLoader))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"the value of {override!r} is not valid YAML: {error}") from None
+        value = _parse(text, kind)
+    except ValueError as error:
+        raise RecipeError(f"the value of {override!r:.200} is not valid YAML: {error}") from None
     if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
         return text.strip()  # YAML 1.1 reads the word "no" as false
     return value
+
+
+def _parse(content: str | bytes, kind: Any) -> Any:
+    """The content of YAML, with the text fields of the type `kind` as written. Raises ValueError."""
+    value = parse_yaml(content)
+    return value if kind is None else keep_text(kind, value, parse_yaml(content, as_text=True))

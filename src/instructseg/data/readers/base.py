@@ -48,5 +48,5 @@ def parsing(path: Path, where: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise DataError(f"{path}: {where} is invalid (missing key {error}); fix it or download it again") from error
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: {where} is invalid ({error}); fix it or download it again") from error

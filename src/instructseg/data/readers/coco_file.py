@@ -7,12 +7,12 @@ from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Discriminator, FiniteFloat, Tag
+from pydantic import AfterValidator, Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
 from instructseg.data.problems import Problems
 from instructseg.data.readers.files import read_json
-from instructseg.data.readers.models import FILE, Flag, Identity, Name, Side, validate
+from instructseg.data.readers.models import FILE, Coordinate, Flag, Identity, Name, Side, validate
 from instructseg.errors import DataError
 
 CORNERS = 6  # numbers of the smallest polygon: pycocotools interprets four as a box
@@ -39,7 +39,7 @@ class CocoRle:
     """Compressed characters, or run lengths."""
 
 
-Polygons = Annotated[list[list[FiniteFloat]], AfterValidator(_check_polygons)]
+Polygons = Annotated[list[list[Coordinate]], AfterValidator(_check_polygons)]
 Segmentation = Annotated[
     Annotated[Polygons, Tag("<polygons>")] | Annotated[CocoRle, Tag("<rle>")],
     Discriminator(lambda value: "<rle>" if isinstance(value, dict) else "<polygons>"),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from instructseg.data.problems import Problems
 from instructseg.data.readers.base import Reader, parsing
@@ -16,6 +15,7 @@ from instructseg.data.readers.coco_file import CocoAnnotation, CocoPhoto, CocoRl
 from instructseg.data.readers.files import read_photo, shrink_image, shrink_mask, shrink_scale
 from instructseg.data.readers.paths import FolderListing
 from instructseg.errors import DataError
+from instructseg.media.polygons import draw_polygons
 from instructseg.media.rle import decode_rle
 from instructseg.types import Instance, InstancePhoto
 
@@ -51,7 +51,7 @@ class CocoInstances(Reader[InstancePhoto]):
 
     def read(self, index: int) -> InstancePhoto:
         entry, path = self._photos[index]
-        image = read_photo(path)
+        image = read_photo(path, (entry.height, entry.width))
         if image.shape[:2] != (entry.height or image.shape[0], entry.width or image.shape[1]):
             raise DataError(
                 f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but {self.annotation_file} says "
@@ -75,10 +75,12 @@ def _with_files(
     """The photos that exist, with their files; the others are added to `problems`."""
     listing, found = FolderListing(), []
     for photo in photos:
-        path = listing.find(folder, photo.file_name)
-        if path is None:
-            place = f"{annotation_file}: image {photo.id}"
-            problems.add(place, f"{photo.file_name} is not in {folder}; add the photo, or pass its folder", "photo")
+        try:
+            path = listing.find(folder, photo.file_name)
+            if path is None:
+                raise DataError(f"{photo.file_name} is not in {folder}; add the photo, or pass its folder")
+        except DataError as error:
+            problems.add(f"{annotation_file}: image {photo.id}", error, "photo")
         else:
             found.append((photo, path))
     return found
@@ -87,18 +89,10 @@ def _with_files(
 def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     """A COCO segmentation (polygons, uncompressed or compressed RLE) as a bool mask of `size` (height, width).
 
-    Raises ValueError, TypeError, KeyError or IndexError for anything else.
+    Raises ValueError for anything else, and for an RLE of another size.
     """
     if isinstance(segmentation, dict):
-        mask = decode_rle(segmentation)
-        if mask.shape != tuple(size):
-            raise ValueError(f"the mask is {mask.shape}, but the photo is {tuple(size)} (height, width)")
-        return mask
-    if not segmentation:
-        return np.zeros(size, bool)
-    if len(segmentation[0]) < 6:  # pycocotools interprets four numbers as a box
-        raise ValueError(f"expected a polygon of at least 6 numbers, got {len(segmentation[0])}")
-    try:
-        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))).astype(bool)
-    except Exception as error:  # pycocotools raises nothing more precise
-        raise ValueError(str(error)) from error
+        return decode_rle(segmentation, size)
+    if not isinstance(segmentation, list | tuple):
+        raise ValueError(f"expected polygons or an RLE as the segmentation, got {segmentation!r:.60}")
+    return draw_polygons(segmentation, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from PIL import Image
 
 from instructseg.data.readers.base import parsing
 from instructseg.errors import DataError, InputError
-from instructseg.media.image import load_image
+from instructseg.media.image import opened_picture
+from instructseg.media.pixels import orientation_of, picture_to_rgb
 
 
 def read_json(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> Any:
@@ -67,29 +69,37 @@ def split_lines(text: str) -> list[str]:
 
 @contextmanager
 def opened_image(path: Path) -> Iterator[Image.Image]:
-    """An image file, decoded. Raises DataError naming the file when it is missing or damaged."""
+    """An image file, decoded. Raises DataError naming the file when it is missing, damaged or too large."""
+    if not path.exists():
+        raise DataError(f"{path} is missing")
     try:
-        with Image.open(path) as picture:
-            picture.load()
+        with opened_picture(path, "the file") as picture:
             yield picture
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except Exception as error:  # decoders raise many exception types on damaged data
+    except InputError as error:
         raise DataError(f"{path} cannot be read as an image ({error}); copy it again from the dataset") from error
 
 
-def read_photo(path: Path) -> np.ndarray:
-    """An image file as RGB uint8 (height, width, 3), EXIF orientation ignored: for masks drawn on the stored pixels."""
+def read_photo(path: Path, size: tuple[int | None, int | None] = (None, None)) -> np.ndarray:
+    """A photo as RGB uint8 (height, width, 3), read as `load_image` reads it: upright, opaque, 16-bit gray scaled.
+
+    `size` is the (height, width) that its annotations state, None where they do not. When only the pixels as stored
+    have this size, these are returned, with a warning: the masks were drawn without the photo's EXIF orientation. The
+    result may still have another size. Raises DataError naming the file.
+    """
     with opened_image(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+        image, stored = picture_to_rgb(picture), (picture.height, picture.width)
+        if _fits(image.shape[:2], size) or not _fits(stored, size):
+            return image
+        warnings.warn(
+            f"{path}: the annotated size {size} (height, width) is that of the stored pixels; its EXIF orientation "
+            f"{orientation_of(picture)} is ignored",
+            stacklevel=2,
+        )
+        return picture_to_rgb(picture, upright=False)
 
 
-def read_upright(path: Path) -> np.ndarray:
-    """An image file as RGB uint8 (height, width, 3), EXIF orientation applied: for masks drawn in a viewer."""
-    try:
-        return load_image(path)
-    except InputError as error:
-        raise DataError(str(error)) from error
+def _fits(actual: tuple[int, ...], stated: tuple[int | None, int | None]) -> bool:
+    return all(side in (None, pixels) for side, pixels in zip(stated, actual, strict=True))
 
 
 class PhotoFrames(tuple[np.ndarray]):

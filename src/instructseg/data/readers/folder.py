@@ -20,7 +20,7 @@ import numpy as np
 
 from instructseg.data.problems import Problems
 from instructseg.data.readers.base import Reader
-from instructseg.data.readers.files import PhotoFrames, opened_image, read_upright, split_lines
+from instructseg.data.readers.files import PhotoFrames, opened_image, read_photo, split_lines
 from instructseg.data.readers.paths import FolderListing, files_of
 from instructseg.data.readers.tables import find_tables, read_table, read_text
 from instructseg.data.readers.yolo_file import is_label_line
@@ -67,8 +67,10 @@ class MaskFolder(Reader[Sample]):
 
     def read(self, index: int) -> Sample:
         photo, rows = self._rows[index]
-        image = read_upright(photo)
-        masks = {path: read_mask(path, image.shape[:2]) for path, *_ in rows if path is not None}
+        masks = {path: read_mask(path) for path, *_ in rows if path is not None}
+        image = read_photo(photo, next((mask.shape for mask in masks.values()), (None, None)))
+        for path, mask in masks.items():
+            _check_size(path, mask, image)
         expressions = tuple(
             Expression(text, None if path is None else masks[path], kind, str(index))
             for index, (path, text, kind) in enumerate(rows)
@@ -76,11 +78,11 @@ class MaskFolder(Reader[Sample]):
         return Sample(self.photo_id(index), self.task, PhotoFrames(image, photo), expressions, dataset=self.prefix)
 
 
-def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+def read_mask(path: Path) -> np.ndarray:
     """A mask file as bool (height, width): True where it is non-zero (palette index, gray value or any colour).
 
-    Raises DataError for a size other than the photo's `size`, for a partly transparent image, which is ambiguous, and
-    for JPEG, whose compression artefacts are non-zero pixels around the object.
+    Raises DataError for a partly transparent image, which is ambiguous, and for JPEG, whose compression artefacts are
+    non-zero pixels around the object.
     """
     if path.suffix.lower() not in _LOSSLESS:
         raise DataError(f"{path} is not a lossless image; save masks as PNG")
@@ -90,12 +92,15 @@ def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
         if (pixels[..., -1] != pixels[..., -1].max()).any():
             raise DataError(f"{path} is partly transparent; save the mask as black and white")
         pixels = pixels[..., :-1]
-    mask = np.asarray(pixels.reshape(*pixels.shape[:2], -1).any(axis=2))
-    if mask.shape != size:
+    return np.asarray(pixels.reshape(*pixels.shape[:2], -1).any(axis=2))
+
+
+def _check_size(path: Path, mask: np.ndarray, image: np.ndarray) -> None:
+    if mask.shape != image.shape[:2]:
         raise DataError(
-            f"{path} is {mask.shape}, but its photo is {size} (height, width); save the mask at the photo's size"
+            f"{path} is {mask.shape}, but its photo is {image.shape[:2]} (height, width); save the mask at the "
+            "photo's size"
         )
-    return mask
 
 
 def _sentences(folder: Path, problems: Problems) -> Iterator[Sentence]:
@@ -111,12 +116,21 @@ def _sentences(folder: Path, problems: Problems) -> Iterator[Sentence]:
 def _of_table(table: Path, problems: Problems) -> Iterator[Sentence]:
     listing = FolderListing()
     for number, row in read_table(table, problems).items():
-        files = [listing.find(table.parent, name) if name else None for name in (row.photo, row.mask)]
-        missing = [name for name, file in zip((row.photo, row.mask), files, strict=True) if name and not file]
-        if missing:
-            problems.add(f"{table}, line {number}", f"{' and '.join(missing)} is missing in {table.parent}", "line")
-        elif files[0] is not None:
-            yield files[0], files[1], row.sentence, row.kind or "human"
+        try:
+            photo, mask = _require(listing, table.parent, row.photo), None
+            if row.mask:
+                mask = _require(listing, table.parent, row.mask)
+        except DataError as error:
+            problems.add(f"{table}, line {number}", error, "line")
+        else:
+            yield photo, mask, row.sentence, row.kind or "human"
+
+
+def _require(listing: FolderListing, folder: Path, name: str) -> Path:
+    path = listing.find(folder, name)
+    if path is None:
+        raise DataError(f"{name} is missing in {folder}; add it, or correct its name")
+    return path
 
 
 def _of_triples(texts: list[Path], problems: Problems) -> Iterator[Sentence]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from instructseg.data.readers.base import Reader, parsing
-from instructseg.data.readers.files import read_json, read_upright, shrink_image, shrink_mask, shrink_scale
+from instructseg.data.readers.files import read_json, read_photo, shrink_image, shrink_mask, shrink_scale
 from instructseg.data.readers.label_samples import LabelSamples
 from instructseg.data.readers.labelme_file import LabelMeFile, read_folder
 from instructseg.data.readers.labelme_shapes import decode_base64, draw_shape
@@ -75,7 +75,7 @@ class LabelMe(LabelSamples):
 
 def _photo(file: LabelMeFile) -> np.ndarray:
     """The photo from its file, or else from the JSON file. Raises DataError when its size differs from the labels'."""
-    image = read_upright(file.photo) if file.photo else _decode(file.path)
+    image = read_photo(file.photo, file.size) if file.photo else _decode(file.path)
     stated = tuple(side or actual for side, actual in zip(file.size, image.shape[:2], strict=True))
     if image.shape[:2] != stated:
         raise DataError(

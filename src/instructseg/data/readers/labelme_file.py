@@ -7,13 +7,13 @@ from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, FiniteFloat
+from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from instructseg.data.problems import Problems
 from instructseg.data.readers.files import read_json
-from instructseg.data.readers.models import FILE, Name, Side, validate
-from instructseg.data.readers.paths import FolderListing, files_of
+from instructseg.data.readers.models import FILE, Coordinate, Name, Side, validate
+from instructseg.data.readers.paths import FolderListing, files_of, require_inside
 from instructseg.errors import DataError
 
 Kind = Literal[
@@ -28,7 +28,7 @@ class Shape:
     """An entry of "shapes"."""
 
     label: Name
-    points: list[tuple[FiniteFloat, FiniteFloat]]
+    points: list[tuple[Coordinate, Coordinate]]
     """Corners (x, y) in pixels of the upright photo."""
     shape_type: Annotated[Kind, BeforeValidator(lambda value: "polygon" if value in (None, "") else value)] = "polygon"
     group_id: int | str | None = None
@@ -115,10 +115,10 @@ def read_labelme(path: Path, problems: Problems, listing: FolderListing) -> Labe
         if header is not None:
             problems.add(path, f'expected "shapes" to be a list, got {type(entries).__name__}; label it again', "photo")
         return None
-    photo = _photo_file(path, header, listing)
-    if photo is None and not header.imageData:
-        named = header.imagePath or f"{path.stem}.jpg"
-        problems.add(path, f"its photo {named} does not exist; put it beside the file", "photo")
+    try:
+        photo = _photo_file(path, header, listing)
+    except DataError as error:
+        problems.add(path, error, "photo")
         return None
     objects, ignored = _shapes(path, entries, problems)
     if not objects and len(entries) > ignored:
@@ -133,9 +133,18 @@ def is_labelme(content: Any) -> bool:
 
 
 def _photo_file(path: Path, header: LabelMeHeader, listing: FolderListing) -> Path | None:
-    """The photo that the file names, else the one stored in it (None), else a photo of the same stem beside it."""
+    """The photo that the file names, else the one stored in it (None), else a photo of the same stem beside it.
+
+    Raises DataError if there is none.
+    """
     named = listing.find(path.parent, header.imagePath) if header.imagePath else None
-    return named or (None if header.imageData else listing.beside(path))
+    if named or header.imageData:
+        return named
+    beside = listing.beside(path)
+    if beside is None:
+        raise DataError(f"its photo {header.imagePath or f'{path.stem}.jpg'} does not exist; put it beside the file")
+    require_inside(path.parent, beside)
+    return beside
 
 
 def _shapes(path: Path, entries: list[Any], problems: Problems) -> tuple[dict[int, Shape], int]:

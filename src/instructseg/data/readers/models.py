@@ -41,6 +41,8 @@ Identity = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 """An id: a whole number or text; 7 and "7" are equal."""
 Name = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 """A name that is not empty; numbers are read as text."""
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A finite number; neither text nor true or false."""
 Flag = Annotated[bool, BeforeValidator(lambda value: value or False)]
 """True or false, also as 0 and 1, "0" and "1"; null is false."""
 Side = Annotated[Annotated[int, Field(ge=1, le=1 << 20)] | None, BeforeValidator(lambda value: value or None)]

@@ -7,7 +7,35 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
+from instructseg.errors import DataError
+
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+STRICT_PATHS = "INSTRUCTSEG_STRICT_PATHS"
+"""Environment variable: 1 rejects file names in annotations that lead outside the data folder."""
+
+
+def listed_path(folder: Path, name: str) -> Path:
+    """The path of a file that an annotation file lists, relative to `folder`; see `require_inside`."""
+    path = folder / name
+    require_inside(folder, path)
+    return path
+
+
+def require_inside(folder: Path, path: Path) -> None:
+    """Raises DataError for a path outside `folder`, links included, if INSTRUCTSEG_STRICT_PATHS=1.
+
+    People keep photos elsewhere, so absolute names and ".." are followed by default. A server that reads data of others
+    sets the variable.
+    """
+    if os.environ.get(STRICT_PATHS, "") in ("", "0"):
+        return
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, a circle of links
+        is_inside = False
+    if not is_inside:
+        raise DataError(f"{path!s:.200} leads outside {folder}, which {STRICT_PATHS} forbids; copy the file into it")
 
 
 def is_hidden(path: Path) -> bool:
@@ -33,12 +61,20 @@ class FolderListing:
     def find(self, folder: Path, name: str) -> Path | None:
         """The file `name` in `folder`, None if there is none; backslashes separate folders, as on Windows.
 
-        Of an absolute path that does not exist here, the last part is looked up in `folder`.
+        Of an absolute path that does not exist here, the last part is looked up in `folder`. Raises DataError as
+        `require_inside` does.
         """
-        path = folder / name.replace("\\", "/")
-        found = self._in(path.parent, path.name)
-        if found is None and (Path(name).is_absolute() or PureWindowsPath(name).is_absolute()):
-            return self._in(folder, PureWindowsPath(name).name)
+        is_absolute = Path(name).is_absolute() or PureWindowsPath(name).is_absolute()
+        last = self._in(folder, PureWindowsPath(name).name) if is_absolute else None
+        try:
+            path = listed_path(folder, name.replace("\\", "/"))
+            found = self._in(path.parent, path.name) or last
+        except DataError:
+            if last is None:
+                raise
+            found = last
+        if found is not None:
+            require_inside(folder, found)  # again: its name may differ in case
         return found
 
     def beside(self, path: Path, suffixes: Sequence[str] = PHOTO_SUFFIXES) -> Path | None:

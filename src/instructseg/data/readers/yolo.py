@@ -13,7 +13,7 @@ import numpy as np
 
 from instructseg.data.problems import Problems
 from instructseg.data.readers.base import Reader
-from instructseg.data.readers.files import read_upright, shrink_image, shrink_mask, shrink_scale
+from instructseg.data.readers.files import read_photo, shrink_image, shrink_mask, shrink_scale
 from instructseg.data.readers.label_samples import LabelSamples
 from instructseg.data.readers.labelme_shapes import draw_polygon
 from instructseg.data.readers.paths import PHOTO_SUFFIXES, is_hidden
@@ -82,7 +82,7 @@ class YoloPhotos(Reader[InstancePhoto]):
 
     def read(self, index: int) -> InstancePhoto:
         path, outlines = self._photos[index]
-        image = read_upright(path)
+        image = read_photo(path)
         scale = shrink_scale(image, self.max_side)
         masks = (shrink_mask(_draw(outline, image.shape[:2]), scale) for outline in outlines)
         pairs = zip(outlines, masks, strict=True)

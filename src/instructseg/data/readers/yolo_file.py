@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import AfterValidator, Field, FiniteFloat
 from pydantic.dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from instructseg.data.readers.files import split_lines
 from instructseg.data.readers.models import FILE, Name, validate
 from instructseg.data.readers.tables import read_text
 from instructseg.errors import DataError
+from instructseg.media.yaml_text import parse_yaml
 
 _NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 _LINE = re.compile(rf"\s*\d+(\.0*)?(\s+{_NUMBER}){{4,}}\s*")
@@ -93,9 +93,9 @@ def _yaml_names(path: Path) -> dict[int, str]:
     """The names in a YAML file; empty if it has no such key."""
     problems = Problems()
     try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        content = parse_yaml(read_text(path), as_text=True, scale=10)  # a class may be called 3, no or null
+    except ValueError as error:
+        raise DataError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict) or "names" not in content:
         return {}
     if content.get("kpt_shape"):
