@@ -133,9 +133,16 @@ COCO = {
     "flat polygon": (_mask([1, 2, 3, 4, 5, 6]), 4, [r"\[0\]: expected a list, got 1"]),
     "NaN": (_mask([[float("nan")] * 6]), 4, [r"\[0\]\[0\]: expected a finite number, got nan"]),
     "null corner": (_mask([[1, 2, 3, None, 5, 6]]), 4, [r"\[0\]\[3\]: expected a number, got null"]),
+    "a corner as text": (_mask([[1, 2, 3, "4", 5, 6]]), 4, [r"\[0\]\[3\]: expected a number, got '4'"]),
+    "true as a corner": (_mask([[1, 2, 3, True, 5, 6]]), 4, [r"\[0\]\[3\]: expected a number, got True"]),
+    "a corner of 400 digits": (_mask([[1, 2, 3, 10**400, 5, 6]]), 4, [r"\[0\]\[3\]: expected a number, got 1000"]),
     "RLE without counts": (_mask({"size": [4, 5]}), 4, ["the key 'segmentation.counts' is missing"]),
     "RLE of another size": (_mask({"size": [56, 40], "counts": [2240]}), 4, ["its mask is .56, 40."]),
-    "damaged RLE": (_mask({"size": [40, 56], "counts": [7]}), 3, ["photo: coco/4 .*annotation 8"]),
+    "damaged RLE": (_mask({"size": [40, 56], "counts": [7]}), 4, ["annotation 8 .* = 2240 pixels, got 7 in 1 runs"]),
+    "RLE whose sum wraps": (
+        _mask({"size": [40, 56], "counts": [2**63 - 1, 2**63 - 1, 2242]}), 4, [r"annotation 8 .* below 2\*\*53"]
+    ),
+    "a huge RLE": (_mask({"size": [100_000, 100_000], "counts": [10**10]}), 4, ["its mask is .100000, 100000."]),
     "box only": (_mask([]), 4, ["annotation 8 .* got a box but no mask"]),
     "no object": (lambda content: content["annotations"].append(None), 4, [r"\[8\] expected an object"]),
     "iscrowd 7": (_set("annotations", "iscrowd", 7), 4, ["annotation 8 iscrowd: expected 0 or 1"]),

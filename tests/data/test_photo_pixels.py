@@ -170,7 +170,7 @@ def test_a_huge_mask_is_an_error_of_its_file(tmp_path):
     save(tmp_path, painted(), {})
     (tmp_path / "mask.png").write_bytes(HUGE)
     (tmp_path / "annotations.jsonl").write_text(json.dumps({"photo": "a.png", "mask": "mask.png", "sentence": "cup"}))
-    with pytest.raises(DataError, match=r"mask\.png .* above the limit of 100"):
+    with pytest.raises(DataError, match=r"mask\.png: the file .* above the limit of 100"):
         MaskFolder(tmp_path)[0]
     shape = {"label": "cup", "shape_type": "mask", "points": [[1, 1], [9, 9]]}
     shape["mask"] = base64.b64encode(HUGE).decode()

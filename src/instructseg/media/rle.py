@@ -37,10 +37,9 @@ def decode_rle(rle: Mapping[str, Any], size: tuple[int, int] | None = None) -> n
     height, width = rle_size(rle)
     if size is not None and (height, width) != tuple(size):
         raise InputError(f"the mask is {(height, width)}, but the photo is {tuple(size)} (height, width)")
-    pixels = height * width
-    if size is None and max(pixels, height, width) > MAX_PIXELS:
+    if size is None and max(height * width, height, width) > MAX_PIXELS:
         raise InputError(f"expected an RLE of at most {MAX_PIXELS} pixels, got {height} x {width}")
-    runs = _runs(rle["counts"], height, width)
+    runs = rle_runs(rle)
     values = np.arange(runs.size) % 2 == 1
     return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
 
@@ -59,9 +58,10 @@ def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
     return height, width
 
 
-def _runs(counts: Any, height: int, width: int) -> np.ndarray:
-    """The run lengths (runs,), int64. Raises InputError unless they add up to height x width pixels."""
-    pixels = height * width
+def rle_runs(rle: Mapping[str, Any]) -> np.ndarray:
+    """The run lengths (runs,), int64; no mask is made. Raises InputError unless they add up to the size."""
+    height, width = rle_size(rle)
+    counts, pixels = rle["counts"], height * width
     try:
         if isinstance(counts, Sized) and len(counts) > 8 * (pixels + 2):  # more than any mask needs
             raise ValueError(f"{len(counts)} of them for {pixels} pixels")

@@ -14,6 +14,7 @@ from instructseg.data.problems import Problems
 from instructseg.data.readers.files import read_json
 from instructseg.data.readers.models import FILE, Coordinate, Flag, Identity, Name, Side, validate
 from instructseg.errors import DataError
+from instructseg.media.rle import rle_runs
 
 CORNERS = 6  # numbers of the smallest polygon: pycocotools interprets four as a box
 
@@ -36,7 +37,10 @@ class CocoRle:
     size: tuple[int, int]
     """(height, width)."""
     counts: str | list[int]
-    """Compressed characters, or run lengths."""
+    """Compressed characters, or run lengths. They add up to the size."""
+
+    def __post_init__(self) -> None:
+        rle_runs({"size": self.size, "counts": self.counts})
 
 
 Polygons = Annotated[list[list[Coordinate]], AfterValidator(_check_polygons)]

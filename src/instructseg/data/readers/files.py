@@ -76,7 +76,7 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
         with opened_picture(path, "the file") as picture:
             yield picture
     except InputError as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); copy it again from the dataset") from error
+        raise DataError(f"{path}: {error}") from error
 
 
 def read_photo(path: Path, size: tuple[int | None, int | None] = (None, None)) -> np.ndarray:
