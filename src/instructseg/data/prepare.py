@@ -155,7 +155,7 @@ def read_facts(path: Path) -> dict[str, Any]:
             formats = " and ".join(map(str, READABLE_FORMATS))
             raise DataError(f"expected {path} in format {formats}, got {facts['format']}; prepare the dataset again")
         return {key: facts[key] for key in ("format", "name", "split", "samples", "shard")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is not a valid manifest ({error!r}); run `instructseg data prepare`") from error
 
 

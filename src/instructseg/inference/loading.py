@@ -18,6 +18,7 @@ from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 
 MAX_LISTED_KEYS = 5
+AUTHORS_MODEL_TYPE = "mipha"
 
 
 def load_pretrained(
@@ -34,7 +35,7 @@ def load_pretrained(
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     try:
         with silence_transformers():
-            _check_model_type(folder)
+            check_model_type(folder)
             check_manifest(folder)
             loaded: Any = InstructSegModel.from_pretrained(  # output_loading_info makes it return a pair
                 folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
@@ -51,9 +52,15 @@ def load_pretrained(
     return model, processor
 
 
-def _check_model_type(folder: str) -> None:
+def check_model_type(folder: str) -> None:
+    """Raises CheckpointError unless config.json in a folder or of a hub id describes a model of this package."""
     config, _ = InstructSegConfig.get_config_dict(folder)
     kind = config.get("model_type") if isinstance(config, dict) else config
+    if str(kind).startswith(AUTHORS_MODEL_TYPE):
+        raise CheckpointError(
+            f"{folder} has the authors' files (model_type {kind!r}); convert them once: "
+            f"instructseg convert released {folder} DST, and pass DST"
+        )
     if kind != InstructSegConfig.model_type:
         raise CheckpointError(
             f"expected model_type 'instructseg' in config.json, got {kind!r}; pass a model of this package"

@@ -145,5 +145,5 @@ def _same_identity(path: Path, result: Mapping[str, Any], identity: Sequence[str
     try:
         earlier = json.loads(path.read_bytes())
         return all(earlier[key] == result[key] for key in identity)
-    except (OSError, ValueError, KeyError, TypeError):  # not a result of this package: do not overwrite it
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not a result of ours: do not overwrite it
         return False

@@ -6,12 +6,13 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
-from instructseg.errors import RecipeError
+from instructseg.errors import CheckpointError, RecipeError
 from instructseg.inference.checkpoints import find_checkpoint
-from instructseg.inference.loading import silence_transformers
+from instructseg.inference.loading import check_model_type, silence_transformers
 from instructseg.media.folders import check_manifest
 from instructseg.model import presets
 from instructseg.model.configuration import InstructSegConfig
@@ -38,22 +39,34 @@ def _from_preset(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor
 
 
 def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A saved model with the recipe's changes: weights that still fit are kept, new modules are initialized."""
-    folder = find_checkpoint(recipe.init or "")
+    """A saved model with the recipe's changes: weights that still fit are kept, new modules are initialized.
+
+    Weights are float32, whatever the file holds.
+    """
+    folder = _find_initial(recipe)
+    check_model_type(folder)
     check_manifest(folder)
     processor = InstructSegProcessor.from_pretrained(folder)
     if not recipe.config:
-        model = InstructSegModel.from_pretrained(folder)
+        model = InstructSegModel.from_pretrained(folder, dtype=torch.float32)
     else:
         config = _change(InstructSegConfig.from_pretrained(folder).to_dict(), recipe.config)
         try:
-            model = InstructSegModel.from_pretrained(folder, config=config)
+            model = InstructSegModel.from_pretrained(folder, config=config, dtype=torch.float32)
         except RuntimeError as error:  # shape mismatch
             reason = " ".join(str(error).split())
             raise RecipeError(f"the weights of {recipe.init} do not fit model.config: {reason:.300}") from error
         processor = InstructSegProcessor.for_config(config, processor.tokenizer)
     _reinitialize(model, recipe.fresh)
     return model, processor
+
+
+def _find_initial(recipe: ModelRecipe) -> str:
+    try:
+        return find_checkpoint(recipe.init or "")
+    except CheckpointError as error:
+        hint = f"; `instructseg convert base {recipe.init} --mipha SRC --mask2former SRC` writes the paper's weights"
+        raise RecipeError(f"model.init: {error}{hint * (recipe.preset == 'paper')}") from error
 
 
 def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast_object_list
 
+from instructseg.data.problems import Problems
 from instructseg.inference.loading import silence_transformers
 from instructseg.media.folders import new_folder
 from instructseg.training import checkpoint
@@ -27,7 +28,7 @@ from instructseg.training.distributed.processes import open_accelerator
 from instructseg.training.distributed.state_managers import make_state_manager
 from instructseg.training.initial_model import build_model
 from instructseg.training.logging.progress import progress_bar, status
-from instructseg.training.logging.reporter import Reporter, Scores, console, print_groups
+from instructseg.training.logging.reporter import Reporter, Scores, console, print_groups, print_problems
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
 from instructseg.training.recipe import Recipe, load_recipe
@@ -144,10 +145,14 @@ class Run:
 
     def _open_data(self) -> Iterator[Sequence[Batch]]:
         """The remaining batches; also opens the validation samples and the reporter if this process needs them."""
-        recipe, references = self.recipe, self.model.config.num_reference_frames
-        mixture = open_mixture(recipe.data, references, recipe.batch_photos, recipe.steps, recipe.seed)
-        if self.main or self.state_manager.collective:
-            self.validation = open_validation(recipe.data, recipe.validation_photos, references)
+        recipe, references, problems = self.recipe, self.model.config.num_reference_frames, Problems()
+        try:
+            mixture = open_mixture(recipe.data, references, recipe.batch_photos, recipe.steps, recipe.seed, problems)
+            if self.main or self.state_manager.collective:
+                self.validation = open_validation(recipe.data, recipe.validation_photos, references, problems)
+        finally:
+            if self.main:
+                print_problems(problems)
         if self.main:
             self.reporter = Reporter(recipe, self.step, self.accelerator)
         batches = TrainingBatches(mixture, self.collate, self.share, self.step, recipe.steps)
