@@ -49,7 +49,7 @@ HEAVY = {
     "av": None,
     "fastapi": "serve",
     "gradio": "serve",
-    "matplotlib": None,
+    "matplotlib": "training",
     "peft": "training",
     "ray": None,
     "supervision": None,
@@ -90,7 +90,7 @@ def own_imports(name: str, path: Path) -> set[str]:
     inside = name if path.stem == "__init__" else name.rpartition(".")[0]
     package = f"instructseg.{inside}".rstrip(".")
     found = set()
-    for target in imports_of(ast.parse(path.read_text()), package):
+    for target in imports_of(ast.parse(path.read_text(encoding="utf-8")), package):
         if target.split(".")[0] == "instructseg":
             inner = target.removeprefix("instructseg").lstrip(".")
             found.add(inner if inner in MODULES else inner.rpartition(".")[0])

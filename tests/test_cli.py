@@ -158,7 +158,9 @@ def test_the_same_name_in_two_folders(photos, fake):
     for _ in range(2):
         result = run("segment", "*/a.png", "dog", "--json", "-o", "out")
         answers = {entry["photo"]: entry["files"]["json"] for entry in json.loads(result.stdout)["results"]}
-        assert {photo: json.loads(Path(file).read_text())["source"] for photo, file in answers.items()} == {
+        assert {
+            photo: json.loads(Path(file).read_text(encoding="utf-8"))["source"] for photo, file in answers.items()
+        } == {
             "more/a.png": "more/a.png",
             "photos/a.png": "photos/a.png",
         }
@@ -167,7 +169,7 @@ def test_the_same_name_in_two_folders(photos, fake):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, which refuses everything")
 def test_an_output_that_takes_no_more():
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         done = program("segment", "none.jpg", "dog", "--json", stdout=full)
     assert done.returncode == 1 and done.stderr.splitlines() == ["error: No space left on device"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny_model
 from PIL import Image
-from tiny_clips import cut, encode, pictures
+from tiny_clips import cut, encode, pictures, without_control_extensions
 from typer.testing import CliRunner
 
 from instructseg.cli import app
@@ -48,7 +48,7 @@ def test_two_objects_of_a_clip(run):
     assert written() == [f"{stem}.json", f"{stem}.masks", f"{stem}.overlay.mp4"]
     assert first.endswith(f"{stem}.overlay.mp4") and len(list(open_clip(first.split(" -> ")[1]))) == 8
     assert Image.open(f"instructseg-output/{stem}.masks/00003.png").mode == "P"
-    content = json.loads(Path(f"instructseg-output/{stem}.json").read_text())
+    content = json.loads(Path(f"instructseg-output/{stem}.json").read_text(encoding="utf-8"))
     assert rle_to_mask(content["frames"][7]["objects"][1]["segmentation"]).shape == (48, 64)
 
 
@@ -95,9 +95,42 @@ def test_folders_patterns_and_gifs(run):
     assert "in 8 of 8 frames" in run("*.mp4", "the dog", "--threshold", "0").stdout
 
 
+def test_folders_of_clips_and_of_both(run):
+    Path("clips").mkdir()
+    Path("walk.mp4").rename("clips/walk.mp4")
+    result = run("clips", "the dog", "--threshold", "0")
+    assert result.exit_code == 0 and "in 8 of 8 frames" in result.stdout
+    Path("photo.png").rename("clips/photo.png")
+    result = run("clips", "the dog", "--threshold", "0")
+    assert result.exit_code == 0 and result.stdout.startswith("clips/photo.png: ")
+    assert "note: clips has photos, so its clips are skipped (1: walk.mp4); pass them by a pattern" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["walk.m2ts", "walk.vob", "walk"])
+def test_other_endings(run, name):
+    Path("walk.mp4").rename(name)
+    result = run(name, "the dog", "--threshold", "0")
+    assert result.exit_code == 0 and "in 8 of 8 frames" in result.stdout
+
+
+def test_old_gifs_and_held_frames(run):
+    encode(Path("held.mp4"), pictures(5), times=[0, 0.1, 0.2, 0.3, 9])
+    images = [Image.new("RGB", (32, 24), (50 * number, 0, 0)) for number in range(4)]
+    images[0].save("a.gif", save_all=True, append_images=images[1:], duration=100)
+    without_control_extensions(Path("a.gif"))
+    for name, count in (("held.mp4", 5), ("older_a.gif", 4)):
+        result = run(name, "the dog", "--threshold", "0")
+        assert result.exit_code == 0 and f"in {count} of {count} frames" in result.stdout, result.output
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (["https://example.org/a.jpg", "the dog"], "https://example.org/a.jpg is a URL, and nothing is downloaded"),
+        (["https://example.org/a.mp4", "the dog"], "https://example.org/a.mp4 is a URL"),
+        (["rtsp://camera/1", "the dog"], "rtsp://camera/1 is a live stream (rtsp), which is not supported"),
+        (["rtsp://camera/1", "the dog", "--frames"], "rtsp://camera/1 is a live stream"),
+        (["file://walk.mp4", "the dog"], "is a file URL; pass the path without file://"),
         (["photo.png", "the dog", "--every", "2", "--start", "1"], "--every, --start: for clips only"),
         (["walk.mp4", "the dog", "--max-masks", "2"], "--max-masks is for photos only"),
         (["walk.mp4", "the dog", "--start", "2", "--end", "1"], "expected 0 <= start < end, got start 2.0 s"),

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
-from instructseg.data.readers.coco_instances import load_annotations
+from instructseg.data.readers.coco_file import load_annotations
 from instructseg.errors import DataError
 from instructseg.evaluation.provenance import hash_weights
 from instructseg.inference.checkpoints import find_checkpoint
@@ -223,8 +223,8 @@ def write_all(
     page = draw_page([draw_cell(case, pair) for case, pair in zip(cases, answers, strict=True)])
     Image.fromarray(page).save(docs / "pictures" / "before_after.jpg", quality=85)
     readme = docs / "pictures" / "README.md"
-    above = readme.read_text().partition(HEADING)[0] if readme.exists() else ""
-    readme.write_text(f"{above.rstrip()}\n\n{credit_lines(cases, credits)}".lstrip())
+    above = readme.read_text(encoding="utf-8").partition(HEADING)[0] if readme.exists() else ""
+    readme.write_text(f"{above.rstrip()}\n\n{credit_lines(cases, credits)}".lstrip(), encoding="utf-8")
     records = [record(case, pair) for case, pair in zip(cases, answers, strict=True)]
     ResultFile(docs / "results" / "before_after.json", facts).add(cases=records)
 
@@ -249,7 +249,7 @@ def main() -> None:
     facts["command"] = facts["command"].replace(f"--before {options.before}", "--before BEFORE")
     facts |= {"before": describe(models[0], options.before), "after": describe(models[1], options.after)}
     write_all(options.docs, cases, predictions, credits, facts)
-    print((options.docs / "results" / "before_after.json").read_text())
+    print((options.docs / "results" / "before_after.json").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

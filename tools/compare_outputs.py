@@ -395,7 +395,7 @@ class Book:
 
     def go_on(self) -> None:
         """Keep what the file holds of other sections."""
-        whole = json.loads(self.path.read_text())
+        whole = json.loads(self.path.read_text(encoding="utf-8"))
         self.sections, self.errors, self.seconds = whole["sections"], whole["errors"], whole["seconds"]
 
     def open(self, section: str) -> None:
@@ -475,9 +475,9 @@ class Book:
 
     def file(self, key: str, path: Path, volatile: set[str] = VOLATILE) -> None:
         if path.suffix == ".json":
-            self.put(key, json.loads(path.read_text()), volatile)
+            self.put(key, json.loads(path.read_text(encoding="utf-8")), volatile)
         elif path.suffix == ".jsonl":
-            for number, line in enumerate(path.read_text().splitlines()):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
                 self.put(f"{key}/{number}", json.loads(line), volatile)
         else:
             self._line(key, f"{path.stat().st_size} bytes sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")
@@ -487,7 +487,7 @@ class Book:
     def save(self) -> None:
         whole = {"seconds": self.seconds, "errors": self.errors, "sections": self.sections}
         fresh = self.path.with_suffix(".part")
-        fresh.write_text(json.dumps(whole, indent=0, ensure_ascii=False))
+        fresh.write_text(json.dumps(whole, indent=0, ensure_ascii=False), encoding="utf-8")
         os.replace(fresh, self.path)
         self._saved = time.monotonic()
 
@@ -575,7 +575,7 @@ def box(left: int, top: int = 8, side: int = 24, size: tuple[int, int] = (72, 96
 
 def write_json(path: Path, content: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
@@ -751,7 +751,7 @@ def _write_questions(root: Path) -> None:
                   "label": ("yes", "no")[at % 2]} for at, noun in enumerate(nouns, 1)]  # fmt: skip
         path = root / "pope" / "coco" / f"coco_pope_{kind}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     problem = {"question": "Which is a fruit?", "choices": ["rock", "pear"], "answer": 1, "hint": "", "image": None,
                "split": "test", "subject": "natural science", "grade": "grade2"}  # fmt: skip
     problems = {"1": problem, "2": {**problem, "image": "image.png", "hint": "Look."}}
@@ -792,7 +792,9 @@ def _write_own(root: Path) -> None:
         write_picture(root / "folder" / f"p{at}.jpg", noise(90 + at))
         if at % 3:
             write_picture(root / "folder" / f"p{at}.png", box(8 * at).astype(np.uint8) * 255)
-        (root / "folder" / f"p{at}.txt").write_text("\n".join(f"the dog {number}" for number in range(4)))
+        (root / "folder" / f"p{at}.txt").write_text(
+            "\n".join(f"the dog {number}" for number in range(4)), encoding="utf-8"
+        )
     images, annotations = [], []
     names = ("dog", "zebra", "kite", "clock")
     for seed in range(6):
@@ -842,7 +844,7 @@ MORE_TEXTS = {
 def examples(world: World) -> None:
     """nano on the example photos: by Python, by the command line, and the files that are saved."""
     book, folder = world.book, world.repo / "examples"
-    expected = json.loads((folder / "expected.json").read_text())
+    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     texts: dict[str, list[str]] = {}
     for entry in expected:
         texts.setdefault(entry["photo"], []).append(entry["instruction"])
@@ -1076,7 +1078,7 @@ def composer(world: World) -> None:
                 continue
             reader = get("CocoInstances")(world.data / path, world.data / images, max_side=256)
             _instances(book, f"instances {name}", reader)
-        names = json.loads((world.data / "ccp" / "label_list.json").read_text())
+        names = json.loads((world.data / "ccp" / "label_list.json").read_text(encoding="utf-8"))
         folders = world.data / "ccp" / "images", world.data / "ccp" / "masks"
         _instances(book, "instances ccp", get("LabelMaps")(*folders, names, max_side=256, prefix="ccp"))
     for name, root in (("written", world.layouts()), ("real", real_data(world))):
@@ -1219,7 +1221,7 @@ def training(world: World) -> None:
     with book.step("tiny model"):
         folder = tiny_model(world.scratch / "tiny")
         _weights(book, "tiny at the start", folder)
-        (world.scratch / "tiny.yaml").write_text(TINY_RECIPE)
+        (world.scratch / "tiny.yaml").write_text(TINY_RECIPE, encoding="utf-8")
     for name, overrides in {
         "tiny, composed": [],
         "tiny, every source": [ONE_EACH, "steps=16"],
@@ -1242,7 +1244,7 @@ def _train(world: World, name: str, recipe: Path | str, overrides: list[str]) ->
     done = train(recipe, [f"output={out}", *overrides], world.repo)
     if done.returncode:
         raise RuntimeError(done.stderr[-800:])
-    for number, line in enumerate((out / "log.jsonl").read_text().splitlines()):
+    for number, line in enumerate((out / "log.jsonl").read_text(encoding="utf-8").splitlines()):
         book.put(f"{name}/log/{number}", former_log(json.loads(line)), VOLATILE_IN_LOGS)
     book.put(f"{name} (files)", sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()))
     for path in sorted((out / "sheets").glob("*.jpg")):
@@ -1359,7 +1361,7 @@ def configuration(world: World) -> None:
         world.run("export", "export", world.scratch / "tiny", out, "--threshold", "0.3")
         _weights(book, "exported", out)
         book.put("exported (files)", sorted(path.name for path in out.iterdir()))
-        config = json.loads((out / "config.json").read_text())
+        config = json.loads((out / "config.json").read_text(encoding="utf-8"))
         book.put("exported/config", former_config(config), VOLATILE | {"transformers_version"})
         answer = get("Segmenter").load(out, device="cpu").segment(noise(5), "the dog", threshold=0.0, max_masks=3)
         book.put("exported/answer", photo_answer(answer))
@@ -1522,7 +1524,7 @@ def record(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    first, second = (json.loads(path.read_text()) for path in (options.first, options.second))
+    first, second = (json.loads(path.read_text(encoding="utf-8")) for path in (options.first, options.second))
     rows, details, bad = [], [], False
     patterns = [pattern for pattern, _ in options.ignore]
     hits = dict.fromkeys(patterns, 0)
@@ -1553,7 +1555,7 @@ def compare(options: argparse.Namespace) -> int:
         bad |= bool(errors) or (bool(lines) and name not in SHOWN_ONLY)
     print("\n".join(_report(rows, details, options.most, bad)))
     if options.markdown:
-        options.markdown.write_text("\n".join(_markdown(rows, details, hits, options, bad)) + "\n")
+        options.markdown.write_text("\n".join(_markdown(rows, details, hits, options, bad)) + "\n", encoding="utf-8")
     return int(bad)
 
 

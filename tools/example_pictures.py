@@ -35,7 +35,7 @@ def main() -> None:
     segmenter = Segmenter.load(options.model)
     PICTURES.mkdir(parents=True, exist_ok=True)
     drawn, scores = {}, []
-    for entry in json.loads((ROOT / "examples" / "expected.json").read_text()):
+    for entry in json.loads((ROOT / "examples" / "expected.json").read_text(encoding="utf-8")):
         prediction = segmenter.segment(ROOT / "examples" / entry["photo"], entry["instruction"])
         mask = np.array(Image.open(ROOT / "examples" / entry["mask"]).convert("L")) > 127
         name = f"{Path(entry['photo']).stem}: {entry['instruction']}"

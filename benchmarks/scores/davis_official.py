@@ -55,7 +55,7 @@ def outcome(sequences: dict[str, dict], lacking: list[str], worst: float, allowe
 def of_2016(data: Path) -> dict:
     """Each frame against the published three decimals."""
     folder = data / "davis_official_results" / "2016"
-    published = json.loads((folder / "osvos_davis.json").read_text())
+    published = json.loads((folder / "osvos_davis.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as masks:
         zipfile.ZipFile(folder / "osvos.zip").extractall(masks)
         scores = score_sequences(data / "davis2016" / "Annotations" / "480p", Path(masks), binary=True)
@@ -73,7 +73,7 @@ def of_2016(data: Path) -> dict:
 def of_2017(data: Path) -> dict:
     """The mean of each sequence with one object against the published four decimals."""
     folder = data / "davis_official_results" / "2017"
-    published = json.loads((folder / "osvos_davis.json").read_text())
+    published = json.loads((folder / "osvos_davis.json").read_text(encoding="utf-8"))
     scores = score_sequences(data / "davis2016" / "Annotations" / "480p", folder / "osvos", binary=False)
     lacking = sorted({path.name for path in (folder / "osvos").iterdir()} - scores.keys())
     sequences, worst = {}, 0.0
@@ -92,8 +92,8 @@ def summary(data: Path) -> dict:
     Masks of six sequences are not there, so this checks mean, recall and decay alone. The frames' scores have three
     decimals: a frame at 0.5 may fall on either side.
     """
-    published = json.loads((data / "davis_official_results" / "2016" / "osvos_davis.json").read_text())
-    expected = json.loads((data / "EXPECTED_METRICS.json").read_text())["davis2016_val"]["osvos"]
+    published = json.loads((data / "davis_official_results" / "2016" / "osvos_davis.json").read_text(encoding="utf-8"))
+    expected = json.loads((data / "EXPECTED_METRICS.json").read_text(encoding="utf-8"))["davis2016_val"]["osvos"]
     scores = ObjectScores()
     for name, both in published.items():
         if name != "id":

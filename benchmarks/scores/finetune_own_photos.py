@@ -75,7 +75,7 @@ def write_folder(photos: Sequence[InstancePhoto], folder: Path) -> None:
                 rows.append({"photo": f"images/{stem}.png", "mask": file, "sentence": sentence, "kind": sentence})
             if file:
                 Image.fromarray(mask).save(folder / file)
-    (folder / "annotations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "annotations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def train(overrides: Sequence[str], output: Path) -> dict[str, float]:
@@ -86,8 +86,10 @@ def train(overrides: Sequence[str], output: Path) -> dict[str, float]:
         subprocess.run([sys.executable, "-m", "instructseg", "train", *overrides], check=True)
         after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        times.write_text(json.dumps({"clock": round(seconds / 60, 1), "processor": round(used / 60, 1)}))
-    return json.loads(times.read_text())
+        times.write_text(
+            json.dumps({"clock": round(seconds / 60, 1), "processor": round(used / 60, 1)}), encoding="utf-8"
+        )
+    return json.loads(times.read_text(encoding="utf-8"))
 
 
 def remembered(data: Path, held_back: Sequence[str]) -> list[Sample]:

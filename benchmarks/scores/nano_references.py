@@ -135,7 +135,9 @@ class Scores:
             | {"count": len(outcomes)}
             for kind, outcomes in self.outcomes.items()
         }
-        refused = {kind: {"rate": float(np.mean(values)), "count": len(values)} for kind, values in self.refused.items()}
+        refused = {
+            kind: {"rate": float(np.mean(values)), "count": len(values)} for kind, values in self.refused.items()
+        }
         return {"miou": dict(sorted(miou.items())), "outcomes": counts, "refused": refused}
 
 

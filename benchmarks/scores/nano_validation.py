@@ -126,7 +126,7 @@ def human_sentences(data: Path) -> list[Sample]:
     """First frames of DAVIS-2016 videos with sentences written by people, never seen in training; [] if not there."""
     folder = data / "davis2016"
     meta = folder / "meta_expressions_handwritten.json"
-    videos = json.loads(meta.read_text())["videos"] if meta.exists() else {}
+    videos = json.loads(meta.read_text(encoding="utf-8"))["videos"] if meta.exists() else {}
     samples = []
     for video, entry in videos.items():
         frame = load_image(folder / "JPEGImages" / "240p" / video / f"{entry['frames'][0]}.jpg")

@@ -36,7 +36,7 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.02):
-            lines = Path("/proc/self/status").read_text().splitlines()
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
             kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
             self.anonymous = max(self.anonymous, 1024 * kilobytes)
 

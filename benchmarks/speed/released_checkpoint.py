@@ -224,7 +224,9 @@ def write(folder: Path, sizes: Sizes, shard_bytes: int = SHARD_BYTES, seed: int 
     for name, shard in zip(names, shards, strict=True):
         write_shard(folder / name, ((key, random_tensor(key, shape, generator)) for key, shape in shard.items()), shard)
     index = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": index}), encoding="utf-8"
+    )
     tokenizer(sizes.words).save_pretrained(folder)
 
 

@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="choose from the sweep that was written last")
     given = parser.parse_args()
     if given.again:
-        results = json.loads(given.output.read_text())
+        results = json.loads(given.output.read_text(encoding="utf-8"))
         ResultFile(given.output, results).update(chosen(results["sweep"], given.most_lost))
         return
     result = open_result(given, MODULE)

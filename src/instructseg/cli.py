@@ -5,6 +5,7 @@ No numerical library is imported here, so that `instructseg --help` starts fast.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from instructseg.commands import convert, data
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
 from instructseg.commands.merge import merge
+from instructseg.commands.report import prepare_streams, tracebacks
 from instructseg.commands.reproduce import reproduce
 from instructseg.commands.segment import segment
 from instructseg.commands.train import train
@@ -56,12 +58,19 @@ def options(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error, too.")] = False,
 ) -> None:
     """Text-guided segmentation of photos and video clips."""
+    tracebacks.shown = debug
 
 
 def main() -> None:
     """Run the console script `instructseg`."""
+    prepare_streams()
+    options = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
+    if "--debug" in options[1:]:  # also valid after the command
+        sys.argv.remove("--debug")
+        sys.argv.insert(1, "--debug")
     app()
 
 

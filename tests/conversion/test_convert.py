@@ -22,7 +22,7 @@ from instructseg.conversion.fresh import shapes_of
 from instructseg.conversion.reading import WeightFiles
 from instructseg.conversion.rename import check_complete, make_plan
 from instructseg.conversion.writing import write_folder
-from instructseg.errors import CheckpointError
+from instructseg.errors import CheckpointError, InputError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.presets import paper
@@ -206,7 +206,7 @@ class TestWriting:
             yield "a", torch.zeros(3)
             raise OSError("no space left on device")
 
-        with pytest.raises(CheckpointError, match="no space left"):
+        with pytest.raises(InputError, match="no space left"):
             write_folder(tmp_path / "out", tiny_sources.config(), tensors())
         assert not list(tmp_path.iterdir())
 

@@ -136,3 +136,24 @@ def test_a_name_in_two_shards_is_refused(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match=r"expected a in one file, got it in .* and another"):
         WeightFiles(tmp_path).shapes()
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_mutated_torch_files(legacy, tensors, tmp_path):
+    """A right tensor or one error, whatever torch, zipfile, struct and pickle raise."""
+    torch.save(tensors, tmp_path / "good.bin", _use_new_zipfile_serialization=not legacy)
+    good, random = (tmp_path / "good.bin").read_bytes(), np.random.default_rng(0)
+    file, refused = tmp_path / "mutated.bin", 0
+    for _ in range(60):
+        content = bytearray(good)
+        for place in random.integers(0, len(good) // (6 if legacy else 1), 4):
+            content[place] = random.integers(0, 256)
+        file.write_bytes(content)
+        try:
+            read = dict(WeightFiles(file).tensors())
+        except CheckpointError as error:
+            refused += 1
+            assert "mutated.bin" in str(error) and "\n" not in str(error)
+        else:
+            assert all(isinstance(tensor, torch.Tensor) for tensor in read.values())
+    assert refused

@@ -72,7 +72,7 @@ def test_first_bad_file(tmp_path):
     done = run("check", "reason_seg", tmp_path, "--split", "val", "--json")
     (report,) = json.loads(done.stdout)["splits"]
     assert done.exit_code == 1 and report["status"] == "broken" and report["bad"] == 2
-    assert report["problem"].startswith(f"sample 1: {folder / 'photo1.jpg'} is a damaged image")
+    assert report["problem"].startswith(f"sample 1: {folder / 'photo1.jpg'}: the file is a damaged image")
     assert report["counts"] == {"samples": 1, "expressions": 1, "photos": 1}
     assert report["published"]["samples"] == 200 and "ReasonSeg/val/*.jpg" in report["found"]
 

@@ -109,22 +109,18 @@ def test_training_on_labelme(tmp_path):
 
 
 DAMAGES = {
-    "a point": (
-        {"shapes": [{**SHAPES[0], "shape_type": "point"}]},
-        "shape 0 is invalid .shape 'cup' is a point, which has no",
-    ),
-    "two corners": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4]]}]}, "shape 0 is invalid .* points of shape"),
+    "a point": ({"shapes": [{**SHAPES[0], "shape_type": "point"}]}, "shape 0: shape 'cup' is a point, which has no"),
+    "two corners": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4]]}]}, "shape 0: .* at least 3 points, got 2"),
     "not numbers": ({"shapes": [{**SHAPES[0], "points": "abc"}]}, "shape 0"),
     "infinity": ({"shapes": [{**SHAPES[0], "points": [[1, 2], [3, 4], [float("inf"), 3]]}]}, "shape 0"),
-    "no label": ({"shapes": [{"points": [[1, 2], [3, 4], [5, 3]]}]}, "shape 0 is invalid .missing key 'label'"),
+    "no label": ({"shapes": [{"points": [[1, 2], [3, 4], [5, 3]]}]}, "shape 0: the key 'label' is missing"),
     "mask of another size": (
         {"shapes": [{**SHAPES[4], "points": [[50, 2], [58, 7]]}]},
         "shape 0 is invalid .a mask is",
     ),
     "mask, not a picture": ({"shapes": [{**SHAPES[4], "mask": "AAAA"}]}, "shape 0 is invalid .a mask is not a PNG"),
-    "no shapes": ({"shapes": None}, 'expected a list "shapes"'),
+    "no shapes": ({"shapes": None}, 'expected "shapes" to be a list'),
     "another photo": ({"imageHeight": 41}, "was drawn on"),
-    "no photo": ({"imagePath": "other.jpg"}, r"other\.jpg does not exist"),
     "photo inside": ({"imagePath": "other.jpg", "imageData": "????"}, '"imageData" is not an image'),
 }
 
@@ -143,6 +139,10 @@ def test_what_is_not_there(tmp_path):
         LabelMePhotos(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"no \.json"):
         LabelMe(tmp_path)
-    write(tmp_path, [])
+    write(tmp_path, [{**SHAPES[0], "points": [[900, 900], [910, 900], [900, 910]]}])
     with pytest.raises(DataError, match="no labelled pixel"):
         LabelMe(tmp_path)[0]
+    write(tmp_path)
+    (tmp_path / "desk.jpg").unlink()
+    with pytest.raises(DataError, match=r"its photo desk\.jpg does not exist"):
+        LabelMePhotos(tmp_path)

@@ -14,7 +14,7 @@ HEIGHT, WIDTH = 40, 60
 
 
 def write_coco(folder):
-    """Three photos: one with a polygon, both kinds of RLE and a crowd, one broken, one without annotations."""
+    """Three photos: one with a polygon, both kinds of RLE and a crowd, one of an unknown category, one without any."""
     square = np.zeros((HEIGHT, WIDTH), np.uint8)
     square[5:15, 30:50] = 1
     compressed = coco_mask.encode(np.asfortranarray(square))
@@ -48,7 +48,7 @@ def test_coco_photo(tmp_path):
     path, square = write_coco(tmp_path)
     reader = CocoInstances(path, tmp_path)
     photo = reader[0]
-    assert len(reader) == 2 and reader.photo_id(0) == photo.id == "coco/7"
+    assert len(reader) == 1 and reader.photo_id(0) == photo.id == "coco/7"
     assert photo.image.shape == (HEIGHT, WIDTH, 3) and photo.image.dtype == np.uint8 and (photo.image == 7).all()
     assert [(each.name, each.crowd) for each in photo.instances] == [("dog", False), ("cup", False), ("cup", True)]
     expected = np.zeros((HEIGHT, WIDTH), bool)
@@ -68,11 +68,13 @@ def test_coco_shrinks_photo_and_masks_together(tmp_path):
 def test_coco_errors_name_the_file(tmp_path):
     path, _ = write_coco(tmp_path)
     reader = CocoInstances(path, tmp_path)
-    with pytest.raises(DataError, match=r"instances\.json: annotation 9"):
-        reader[1]
+    (problem,) = reader.problems
+    assert str(problem).startswith(f"{path}: annotation 9: category_id 99 has no name")
     (tmp_path / "7.png").unlink()
     with pytest.raises(DataError, match=r"7\.png"):
         reader[0]
+    with pytest.raises(DataError, match="has none of the photos of"):
+        CocoInstances(path, tmp_path)
     with pytest.raises(DataError, match=r"none\.json"):
         CocoInstances(tmp_path / "none.json", tmp_path)
     with pytest.raises(DataError, match="nowhere"):

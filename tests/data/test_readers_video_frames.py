@@ -84,7 +84,7 @@ def test_frames_of_another_size_missing_and_damaged_files_are_named(paths):
     whole = paths[2].read_bytes()
     for damaged in (whole[:-30], whole[:20], b"", b"GIF89a", whole[:40] + b"\0\0\0\0" + whole[44:]):
         paths[2].write_bytes(damaged)
-        with pytest.raises(DataError, match=r"00010\.png cannot be read as an image"):
+        with pytest.raises(DataError, match=r"00010\.png: the file is (a damaged|truncated|empty|not a readable)"):
             clip[2]
     paths[3].unlink()
     with pytest.raises(DataError, match=r"00015\.png is missing"):

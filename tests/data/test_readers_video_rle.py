@@ -6,7 +6,9 @@ import clip_datasets
 import numpy as np
 import pytest
 from scipy.io import savemat
+from typer.testing import CliRunner
 
+from instructseg.cli import app
 from instructseg.data.check_clips import check_clip
 from instructseg.data.readers.jhmdb import JhmdbSentences
 from instructseg.data.readers.mevis import MeVis
@@ -170,6 +172,16 @@ def test_revos_damage_is_named(tmp_path):
     (tmp_path / "JPEGImages/abc/00002.jpg").unlink()
     with pytest.raises(DataError, match=r"00002\.jpg is missing"):
         ReVos(tmp_path)[0]
+
+
+def test_revos_without_the_masks_for_the_robustness_score(tmp_path):
+    """All other scores of Table 3 need only mask_dict.json; the check names the missing file and what it is for."""
+    write_revos(tmp_path / "revos")
+    (tmp_path / "revos/mask_dict_foreground.json").unlink()
+    assert ReVos(tmp_path / "revos").foreground(0) is None
+    done = CliRunner().invoke(app, ["data", "check", "revos", str(tmp_path), "--split", "valid"])
+    assert done.exit_code == 0 and "valid: complete" in done.stdout
+    assert "missing  revos/mask_dict_foreground.json  (the union of all objects; without it the" in done.stdout
 
 
 def write_jhmdb(root):

@@ -1,11 +1,13 @@
 """The benchmark of composed clips: made of a recipe's held-out photos, scored by kind."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from instructseg.errors import DataError
 from instructseg.evaluation.api import open_samples
 from instructseg.evaluation.benchmarks import BENCHMARKS
 from instructseg.evaluation.predictor import MaskPrediction
@@ -66,3 +68,9 @@ def test_scores_are_told_by_kind(clips):
 
 def masks(truth, wrong):
     return [np.ones_like(mask) if wrong and not mask.any() else mask for mask in truth]
+
+
+def test_the_recipe_is_found_outside_the_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="coco_subset"):
+        open_samples(BENCHMARKS["templated/val"], tmp_path, Path("nano"))

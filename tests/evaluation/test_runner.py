@@ -129,7 +129,7 @@ def test_two_processes_of_torchrun_equal_one(tmp_path, reference):
     done = subprocess.run([*launch, script, folder], env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     assert finished(folder) == reference
-    journals = [Path(f"{folder}.{rank}").read_text().split() for rank in range(2)]
+    journals = [Path(f"{folder}.{rank}").read_text(encoding="utf-8").split() for rank in range(2)]
     assert sorted(journals[0] + journals[1]) == [f"tiny/{index}" for index in range(2, 7)]
     assert all(journals)
 

@@ -111,6 +111,8 @@ def test_revos_has_robustness_and_the_mean_of_its_two_parts():
     scores = scorer.compute(records)
     assert scores["overall/R"] == table["overall"]["R"] < 1
     assert scores["reasoning/J&F"] == table["reasoning"]["J&F"]
+    without = scorer.compute([*records_of("revos", [referring, reasoning], Shifted()), scorer.unreadable])
+    assert "overall/R" not in without and without["overall/A"] == pytest.approx(scores["overall/A"] / 2)
     halved = scorer.compute([*records, scorer.unreadable])
     assert halved["referring/J"] == pytest.approx(scores["referring/J"] / 2)
     assert halved["overall/F"] == pytest.approx(scores["overall/F"] / 2)

@@ -173,3 +173,8 @@ def test_loaded_weights_are_the_stored_ones_and_no_longer_the_files(saved, tmp_p
     stored = tiny_model.build()[0].state_dict()
     assert stored.keys() == weights.keys()
     assert all(torch.equal(weights[name], value) for name, value in stored.items())
+
+
+def test_the_authors_files_are_to_be_converted(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "mipha_phi"}')
+    assert "instructseg convert released" in refusal(tmp_path) and "authors' files" in refusal(tmp_path)

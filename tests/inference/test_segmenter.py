@@ -174,7 +174,8 @@ REFUSED = {
     "list of lists": (lambda s, p: s.segment(p, [["dog"]]), "expected the instruction to be a string, got list"),
     "session, number": (lambda s, p: s.open(p).segment(5), "a string or a list of strings, got int"),
     "session, list of lists": (
-        lambda s, p: s.open(p).segment([["dog"]]), "expected the instruction to be a string, got list"
+        lambda s, p: s.open(p).segment([["dog"]]),
+        "expected the instruction to be a string, got list",
     ),
     "session, a set": (lambda s, p: s.open(p).segment({"dog"}), "got set"),
     "session, task given": (lambda s, p: s.open(p).segment(None, task="res"), "got NoneType"),
@@ -221,6 +222,10 @@ OPTIONS = {
     "device without data": ({"device": "meta"}, "or mps, got 'meta'"),
     "device not built in": ({"device": "vulkan"}, "or mps, got 'vulkan'"),
     "device None": ({"device": None}, "or mps, got 'None'"),
+    "device as an array": ({"device": np.zeros(2)}, "expected device to be auto, cpu, cuda, cuda:0 or mps, got"),
+    "device as a number": ({"device": 0}, "or mps, got '0'"),
+    "dtype as an array": ({"dtype": np.zeros(2)}, "expected dtype to be one of auto"),
+    "attention as an array": ({"attention": np.zeros(2)}, "expected attention to be sdpa or eager"),
     "device of all": ({"device": torch.ones(2)}, "expected device to be auto, cpu, cuda, cuda:0 or mps, got"),
     "dtype": ({"dtype": "float64"}, "expected dtype to be one of auto, float32, bfloat16, float16, got 'float64'"),
     "dtype None": ({"dtype": None}, "float16, got None"),
@@ -330,6 +335,12 @@ class TestFind:
         with pytest.raises(CheckpointError) as error:
             checkpoints.find_checkpoint(name)
         assert message in str(error.value) and len(str(error.value)) < 300
+
+    def test_a_missing_folder_below_an_existing_one_is_not_asked_of_the_hub(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs").mkdir()
+        with pytest.raises(CheckpointError, match="model 'runs/finetun' not found"):
+            checkpoints.find_checkpoint("runs/finetun")
 
     def test_a_folder_of_something_else(self, tmp_path):
         with pytest.raises(CheckpointError, match=r"expected config\.json in .*, got none; pass a folder"):

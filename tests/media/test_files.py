@@ -2,14 +2,12 @@
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from instructseg.errors import InputError
-from instructseg.media.files import abbreviate, make_folder, write_bytes, write_together
+from instructseg.media.files import abbreviate, make_folder, write_bytes
 
 
 def test_write_replaces_and_leaves_nothing_else(tmp_path):
@@ -31,24 +29,6 @@ def test_a_failed_write_keeps_the_old_file_and_no_rest(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"a\.bin cannot be written: No space left"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.bin"]
-
-
-def test_what_belongs_together_is_written_together_or_not_at_all(tmp_path):
-    """A real limit of the system on file sizes, as a full disk would stop the second file after the first."""
-    script = (
-        "import resource, signal, sys; from pathlib import Path;"
-        "from instructseg.media.files import write_together; from instructseg.errors import InputError\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "a, b = (Path(sys.argv[1]) / name for name in 'ab')\n"
-        "try: write_together({a: bytes(100), b: bytes(9000)})\n"
-        "except InputError as error: print(error)\n"
-    )
-    pytest.importorskip("resource")
-    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"{tmp_path / 'b'} cannot be written: File too large; free some space or choose")
-    assert os.listdir(tmp_path) == []
-    write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
-    assert [(tmp_path / name).read_bytes() for name in sorted(os.listdir(tmp_path))] == [b"1", b"2"]
 
 
 def test_permissions_follow_the_umask(tmp_path):

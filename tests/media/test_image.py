@@ -3,11 +3,11 @@
 import io
 import os
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from declared_png import png_header
 from PIL import Image, ImageDraw, ImageOps
 
 from instructseg.errors import InputError
@@ -20,16 +20,6 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds nothing: whoever decodes it fails, whoever reads the header knows."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    size = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + size + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
 def palette_with_hole() -> bytes:
@@ -114,6 +104,87 @@ def test_exif_photos_come_upright(orientation, corner, kind):
     y = 8 if corner[0] == "top" else -8
     x = 8 if corner[1] == "left" else -8
     assert image[y, x, 0] > 200 and image[-y, -x, 0] < 50 and image[y, -x, 0] < 50
+
+
+def sideways(orientation: int = 6) -> Image.Image:
+    """A picture as opened from a file: a red corner at the top left of the stored pixels."""
+    stored = Image.new("RGB", (96, 64))
+    ImageDraw.Draw(stored).rectangle((0, 0, 31, 31), RED)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return Image.open(io.BytesIO(encoded(stored, "PNG", exif=exif.tobytes())))
+
+
+OPERATIONS = {
+    "rotated": lambda picture: picture.rotate(-90, expand=True),
+    "transposed": lambda picture: picture.transpose(Image.Transpose.ROTATE_270),
+    "converted": lambda picture: picture.convert("RGB"),
+    "copied": lambda picture: picture.copy(),
+    "resized": lambda picture: picture.resize((48, 32)),
+    "cropped": lambda picture: picture.crop((0, 0, 50, 40)),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_picture_that_the_caller_changed_is_taken_as_it_is(operation, orientation):
+    picture = operation(sideways(orientation))
+    with pytest.warns(UserWarning, match=f"carries EXIF orientation {orientation}, but .* is taken as it is"):
+        image = load_image(picture)
+    assert (image == np.asarray(picture)).all()
+
+
+def test_a_picture_that_pillow_turned_upright(recwarn):
+    picture = ImageOps.exif_transpose(sideways())
+    assert (load_image(picture) == np.asarray(picture)).all() and not recwarn
+    assert (load_image(sideways()) == np.asarray(picture)).all()
+
+
+@pytest.mark.parametrize("white", [255, 4095, 65535])
+@pytest.mark.parametrize("kind", ["picture", "TIFF"])
+def test_mode_i_has_8_12_or_16_bits(white, kind):
+    """PIL's mode "I" has no scale of its own: the values decide."""
+    picture = Image.fromarray(np.array([[0, white // 2, white]], np.int32))
+    assert picture.mode == "I"
+    image = load_image(encoded(picture, "TIFF") if kind == "TIFF" else picture)
+    assert image[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_files_that_state_16_bits_are_not_guessed():
+    assert load_image(b"P5 2 1 65535\n" + np.array([0, 257], ">u2").tobytes())[0, :, 0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rounding_errors_of_floats(dtype):
+    array = np.array([[-1e-7, 0.5, 1 + 1e-7]], dtype)
+    assert load_image(array)[0, :, 0].tolist() == [0, 128, 255]
+    with pytest.raises(InputError, match=r"0\.\.1"):
+        load_image(np.array([[0, 1.01]], dtype))
+
+
+@pytest.mark.parametrize("size", [(90_000_000, 1), (1, 70_000)])
+def test_sides_are_limited(size):
+    with pytest.raises(InputError, match=r"expected sides of at most 65535 pixels, got [79]"):
+        load_image(png_header(*size))
+    with pytest.raises(InputError, match=r"expected sides of at most 65535 pixels, got [79]"):
+        load_image(np.zeros(size, np.uint8))
+
+
+class BrokenPath:
+    def __init__(self, result):
+        self.result = result
+
+    def __fspath__(self):
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.mark.parametrize("result", [RuntimeError("no path"), OSError(), 5, None])
+def test_path_likes_that_fail(result):
+    os.PathLike.register(BrokenPath)
+    with pytest.raises(InputError, match="expected the path of a photo, got a BrokenPath"):
+        load_image(BrokenPath(result))
 
 
 def test_broken_exif_does_not_refuse_a_photo():

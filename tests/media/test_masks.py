@@ -1,5 +1,7 @@
 """Masks: RLE, boxes, polygons and PNG against slow references, pycocotools and OpenCV."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -95,6 +97,82 @@ def test_uncompressed_rle(mask):
 def test_damaged_rle_is_refused(rle):
     with pytest.raises(InputError, match="RLE"):
         rle_to_mask(rle)
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, 2**63, 2**70, float("inf"), float("nan"), -1, 1.5, True, None, "4", [4]])
+@pytest.mark.parametrize("place", ["height", "width", "first run", "last run"])
+def test_numbers_of_an_rle_are_checked(value, place):
+    """(2**63 - 1) + (2**63 - 1) + 6 is 4 in 64 bits."""
+    size, counts = [2, 2], [1, 3]
+    if place in ("height", "width"):
+        size[place == "width"] = value
+    else:
+        counts[0 if place == "first run" else -1] = value
+    with pytest.raises(InputError, match="RLE"):
+        rle_to_mask({"size": size, "counts": counts})
+    if place == "first run" and value == 2**63 - 1:
+        with pytest.raises(InputError, match="RLE"):
+            rle_to_mask({"size": [2, 2], "counts": [value, value, 6]})
+
+
+@pytest.mark.parametrize("counts", [[100_000**2], "0", mask_to_rle(np.ones((4, 4), bool))["counts"]])
+@pytest.mark.parametrize("size", [[100_000, 100_000], [0, 2**52], [2**40, 2**40]])
+def test_sizes_are_compared_before_memory_is_taken(size, counts):
+    tracemalloc.start()
+    with pytest.raises(InputError, match="at most 100000000 pixels"):
+        rle_to_mask({"size": size, "counts": counts})
+    with pytest.raises(InputError, match="but the photo is"):
+        rle_to_mask({"size": size, "counts": counts}, (4, 4))
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_an_rle_of_the_expected_size_may_be_large():
+    """Arrays have no limit, so neither have their masks."""
+    mask = np.zeros((1, 100_000_001), bool)
+    mask[0, -5:] = True
+    rle = mask_to_rle(mask)
+    assert rle_to_mask(rle, mask.shape)[0, -6:].tolist() == [False] + [True] * 5
+    with pytest.raises(InputError, match="at most"):
+        rle_to_mask(rle)
+
+
+def test_whole_floats_are_run_lengths():
+    assert rle_to_mask({"size": [2.0, 2], "counts": [1.0, 3.0]}).tolist() == [[False, True], [True, True]]
+
+
+WRONG_TYPES = [None, 5, "mask", [[True]], {"a": 1}, np.zeros((2, 2)), np.zeros((2, 2, 2), np.uint8), np.array(True)]
+
+
+@pytest.mark.parametrize("value", WRONG_TYPES, ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [
+        mask_to_rle, mask_to_box, masks_to_boxes, mask_to_polygons, masks_to_labels,
+        lambda value: probabilities_to_labels("a" if isinstance(value, np.ndarray) else value),
+        lambda value: write_mask_png("unused.png", value), lambda value: write_palette_png("unused.png", value),
+    ],
+)  # fmt: skip
+def test_wrong_types_are_refused(function, value):
+    with pytest.raises(InputError, match="expected "):
+        function(value)
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), float("inf"), -1, "1", None])
+def test_wrong_tolerances_are_refused(tolerance):
+    with pytest.raises(InputError, match="expected tolerance"):
+        mask_to_polygons(ring(), tolerance)
+
+
+class BrokenPath:
+    def __fspath__(self):
+        raise RuntimeError("no path")
+
+
+@pytest.mark.parametrize("path", [5, None, BrokenPath()])
+def test_wrong_paths_are_refused(path):
+    with pytest.raises(InputError, match="expected the path of a PNG file"):
+        write_mask_png(path, ring())
 
 
 @every_mask

@@ -30,7 +30,10 @@ def boxes_of(values: list[list[float]]) -> Boxes:
 
 def test_select_boxes_drops_overlapping_boxes_of_other_classes():
     found = select_boxes(
-        detections([[0, 0, 50, 50], [2, 2, 52, 52], [60, 60, 90, 90]], [0.6, 0.9, 0.3]), (100, 100), count=3, nms_iou=0.6
+        detections([[0, 0, 50, 50], [2, 2, 52, 52], [60, 60, 90, 90]], [0.6, 0.9, 0.3]),
+        (100, 100),
+        count=3,
+        nms_iou=0.6,
     )
     assert found.valid.tolist() == [[True, True, False]]
     torch.testing.assert_close(found.boxes[0, :2], torch.tensor([[0.02, 0.02, 0.52, 0.52], [0.6, 0.6, 0.9, 0.9]]))

@@ -127,7 +127,7 @@ def test_tensors_are_read_and_not_mapped(tmp_path):
         save_file(shard, file)
     with storage.open_tensors(files) as tensors:
         read = {name: tensor[...] for name, tensor in tensors.items()}
-        assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+        assert str(tmp_path) not in Path("/proc/self/maps").read_text(encoding="utf-8")
     expected = written[0] | written[1]
     assert read.keys() == expected.keys()
     for name, tensor in expected.items():

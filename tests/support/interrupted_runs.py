@@ -78,7 +78,7 @@ def main(recipe, folder, seed):
     kill_after(begin(recipe, full), full, 3, a_step / 2)
     size = (full / "checkpoints" / "last.pt").stat().st_size
     told["full"] = finish(begin(recipe, full, limit=size // 2))
-    told["said"] = Path(f"{full}.txt").read_text().strip().splitlines()[-1]
+    told["said"] = Path(f"{full}.txt").read_text(encoding="utf-8").strip().splitlines()[-1]
     told["kept"] = sorted(path.name for path in (full / "checkpoints").iterdir())
     told["afterwards"] = finish(begin(recipe, full))
     print(json.dumps(told))

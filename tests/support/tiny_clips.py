@@ -1,5 +1,6 @@
 """Small clips, encoded here, for tests of the video engine."""
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -23,14 +24,14 @@ def pictures(count: int = 12, height: int = 48, width: int = 64) -> list[np.ndar
 def encode(
     path: Path, frames: Sequence[np.ndarray], rate: int = 10, codec: str = "libx264", pixels: str = "yuv420p",
     times: Sequence[float] | None = None, sound: str | None = None, options: dict[str, str] | None = None,
-    rotation: int = 0,
+    rotation: int = 0, codec_options: dict[str, str] | None = None, form: str | None = None,
 ) -> Path:  # fmt: skip
     """Write frames (RGB, or RGBA) to a video file; `times` in seconds make the frame rate variable.
 
     `sound` is the codec of a 440 Hz tone as long as the pictures, four times as loud in its second half.
     """
-    with av.open(str(path), "w", container_options=options or {}) as container:
-        stream = container.add_stream(codec, rate=rate)
+    with av.open(str(path), "w", format=form, container_options=options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, options=codec_options)
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pixels
         if codec == "libx265":
             stream.options = {"x265-params": "log-level=none"}
@@ -67,3 +68,19 @@ def cut(path: Path, share: float) -> Path:
     shorter = path.with_name(f"cut_{path.name}")
     shorter.write_bytes(data[: int(len(data) * share)])
     return shorter
+
+
+def without_control_extensions(path: Path) -> Path:
+    """A GIF as programs of 1987 wrote it: GIF87a, without the extensions that state delays and repetition."""
+    data = path.read_bytes()
+    data, extensions = re.subn(rb"\x21\xf9\x04.{4}\x00(?=\x2c)", b"", data, flags=re.DOTALL)
+    data = re.sub(rb"\x21\xff\x0bNETSCAPE2\.0\x03.{3}\x00", b"", data, flags=re.DOTALL)
+    assert extensions
+    older = path.with_name(f"older_{path.name}")
+    older.write_bytes(b"GIF87a" + data[6:])
+    return older
+
+
+def without_packet(data: bytes, number: int) -> bytes:
+    """An MPEG transport stream that lost one of its packets of 188 bytes."""
+    return data[: 188 * number] + data[188 * (number + 1) :]

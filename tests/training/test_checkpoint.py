@@ -80,6 +80,29 @@ def test_a_damaged_one_falls_back_to_the_one_before(damage, tmp_path):
     assert checkpoint.load(tmp_path)["step"] == 1
 
 
+JUNK = {
+    "no random states": {"step": 2, "trained": {}},
+    "a list": [1, 2],
+    "a tensor": torch.zeros(3),
+    "other random states": {"step": 2, "random": {"torch": torch.zeros(3)}},
+    "no step": {"random": "saved"},
+}
+
+
+@pytest.mark.parametrize("content", JUNK.values(), ids=JUNK)
+def test_a_file_that_is_no_checkpoint_falls_back_to_the_one_before(content, tmp_path):
+    """torch.load reads it without an error; it was written by something else, or by an unfinished program."""
+    checkpoint.save(tmp_path, {"step": 1})
+    (tmp_path / checkpoint.LAST).rename(tmp_path / checkpoint.PREVIOUS)
+    if isinstance(content, dict) and content.get("random") == "saved":
+        content = {"random": checkpoint.random_states()}
+    torch.save(content, tmp_path / checkpoint.LAST)
+    assert checkpoint.load(tmp_path, lambda state: "step" in state)["step"] == 1
+    (tmp_path / checkpoint.PREVIOUS).unlink()
+    with pytest.raises(CheckpointError, match="cannot be read; move them away"):
+        checkpoint.load(tmp_path, lambda state: "step" in state)
+
+
 def test_unreadable_checkpoints_stop_the_run_instead_of_being_overwritten(tmp_path):
     for name in (checkpoint.LAST, checkpoint.PREVIOUS):
         (tmp_path / name).write_bytes(b"not a checkpoint")

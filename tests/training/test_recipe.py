@@ -7,6 +7,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import own_files
 import pytest
 import tiny_model
 from typer.testing import CliRunner
@@ -14,9 +15,9 @@ from typer.testing import CliRunner
 import instructseg
 from instructseg.cli import app
 from instructseg.data.catalogue.registry import entry
-from instructseg.errors import RecipeError
+from instructseg.errors import CheckpointError, RecipeError
 from instructseg.model.losses import LossWeights
-from instructseg.training.initial_model import build_config
+from instructseg.training.initial_model import build_config, build_model
 from instructseg.training.objective import use_loss
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.recipe_checks import json_schema
@@ -98,12 +99,12 @@ def test_values_and_overrides(recipe):
         ("steps: null", "steps: expected a whole number, got None"),
         ("learning_rate: fast", "learning_rate: expected a number, got 'fast'"),
         ("learning_rate: true", "learning_rate: expected a number, got True"),
-        ("output: 5", "output: expected text, got 5"),
+        ("output: [5]", "output: expected text, got [5]"),
         ("lora: 5", "lora: expected a section of keys, got 5"),
         ("lora: {targets: q_proj}", "lora.targets: expected a list, got 'q_proj'"),
         ("data: {coco: {a: b}}", "data.coco: expected a list"),
         ("model: {config: 5}", "model.config: expected a section of keys, got 5"),
-        ("model: {init: 5}", "model.init: expected text, got 5"),
+        ("model: {init: {a: 5}}", "model.init: expected text, got {'a': 5}"),
         ("data: {sources: [{split: train}]}", "data.sources[0]: missing key name; add it"),
         (
             "data: {sources: [{name: composed, ratio: -1}]}",
@@ -161,6 +162,79 @@ def test_learning_rate_rises_then_falls_to_zero():
     assert rates[10] == 0.5 == max(rates) and rates[60] == pytest.approx(0.25)
     assert rates[10:] == sorted(rates[10:], reverse=True) and rates[110] == pytest.approx(0, abs=1e-12)
     assert rates[35] == pytest.approx(0.25 * (1 + math.cos(math.pi / 4)))
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + at)}: &{chr(98 + at)} [{', '.join([f'*{chr(97 + at)}'] * 9)}]\n" for at in range(9)
+)
+
+HOSTILE = {
+    "aliases for a billion values": (BOMB, "expected at most 5000 values"),
+    "an alias of itself": ("a: &a [1, *a]", "alias stands inside"),
+    "deep lists": ("a: " + "[" * 10_000, "nested at most 30 deep"),
+    "deep sections": ("\n".join(" " * at + "a:" for at in range(60)), "nested at most 30 deep"),
+    "too long": ("# " + "x" * 300_000, "at most 100000 bytes"),
+    "too many values": ("a: [" + "1," * 6_000 + "]", "expected at most 5000 values"),
+    "a number that is none": ("steps: !!int abc", "not valid YAML"),
+    "a float that is none": ("learning_rate: !!float abc", "not valid YAML"),
+    "a date that is none": ("output: !!timestamp abc", "not valid YAML"),
+    "Python objects": ("output: !!python/object/apply:os.getcwd []", "not valid YAML"),
+    "a list as key": ("? [1]\n: 2", "not valid YAML"),
+    "control characters": ("steps: \x00", "not valid YAML"),
+    "two documents": ("steps: 1\n---\nsteps: 2", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("text, message", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_recipes_are_one_line(text, message, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=message) as error:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["output: caf\xe9".encode("latin-1"), b"\xff\xfes\x00t\x00", b"output: \xed\xa0\x80"]
+)
+def test_recipes_that_are_not_utf8(content, tmp_path):
+    (tmp_path / "recipe.yaml").write_bytes(content)
+    with pytest.raises(RecipeError, match=r"recipe\.yaml is not valid YAML: .*utf-8"):
+        load_recipe(tmp_path / "recipe.yaml")
+
+
+def test_recipes_with_a_byte_order_mark_and_aliases(tmp_path):
+    text = "output: &name runs/2024\nmodel: {init: *name}\nseed: 3"
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8-sig")
+    loaded = load_recipe(tmp_path / "recipe.yaml")
+    assert loaded.output == loaded.model.init == "runs/2024" and loaded.seed == 3
+
+
+@pytest.mark.parametrize("date", ["2024-05-01", "2024-13-45", "2024-05-01 10:00:00"])
+def test_dates_are_text(date, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(f"output: {date}")
+    assert load_recipe(tmp_path / "recipe.yaml").output == date
+    (tmp_path / "recipe.yaml").write_text("")
+    assert load_recipe(tmp_path / "recipe.yaml", [f"output={date}"]).output == date
+
+
+INTEGERS = (
+    "seed steps batch_photos accumulate warmup_steps threads validate_every validation_photos lora.rank lora.alpha "
+    "data.validation_percent data.expressions data.max_tokens data.workers loss.num_points loss.mask_stride"
+).split()
+FLOATS = (
+    "learning_rate weight_decay clip_norm ema_decay checkpoint_minutes lora.dropout loss.oversample loss.importance "
+    "loss.weights.mask loss.weights.class_positive"
+).split()
+
+
+@pytest.mark.parametrize("key", [*INTEGERS, *FLOATS])
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1e400", "-1", str(2**70)])
+def test_numbers_out_of_range(key, value):
+    """Each of them would reach torch or NumPy: as an overflow, a million threads, or a training that yields NaN."""
+    if value == str(2**70) and key in (*FLOATS, "steps"):  # Python counts steps
+        value = "text"
+    with pytest.raises(RecipeError, match=key.split(".")[-1]):
+        load_recipe("nano", [f"{key}={value}"])
 
 
 @pytest.mark.parametrize("warmup, steps", [(0, 5), (5, 5), (9, 5)])
@@ -283,3 +357,41 @@ class TestSchema:
     def test_the_path_of_a_packaged_file(self):
         result = CliRunner().invoke(app, ["train", "accelerate/ddp", "--path"])
         assert result.exit_code == 0 and Path(result.stdout.strip()) == FOLDER / "accelerate" / "ddp.yaml"
+
+
+def test_text_stays_text(tmp_path, monkeypatch):
+    """Folders are called 2024, 2024-05-01, 1e5, no or "a #1"; YAML reads a number, a date, a boolean and a comment."""
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        "output: 2024-05-01\nseed: 3\nmodel: {init: 1e5}\n"
+        "data: {root: 0x10, coco: [{annotations: 2024, images: no}], sources: [{name: composed, root: 1_000}]}\n"
+    )
+    read = load_recipe(file)
+    assert (read.output, read.seed, read.model.init, read.data.root) == ("2024-05-01", 3, "1e5", "0x10")
+    assert read.data.coco == ({"annotations": "2024", "images": "no"},) and read.data.sources[0].root == "1_000"
+    for word in ("2024", "2024-05-01", "a #1", "[a]", "no", "1:30", "{x", "~/x", "a: b"):
+        assert load_recipe(file, [f"output={word}"]).output == word
+        assert load_recipe(file, [f"data.root={word}"]).data.root == word
+    assert load_recipe(file, ['output="a b"']).output == "a b"
+    assert load_recipe(file, ["model.init=null"]).model.init is None
+    assert load_recipe(file, ["data.coco=[{annotations: 2024, images: 1.50}]"]).data.coco[0]["images"] == "1.50"
+    assert load_recipe(file, ["seed=7", "lora.rank=4"]).seed == 7
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024", "2024-05-01", "a #1", "no", "[x]"):
+        own_files.write_labelme(tmp_path / name)
+        data = load_recipe("nano", [f"data={name}"]).data
+        assert data.labelme == ({"folder": str(tmp_path / name)},)
+    with pytest.raises(RecipeError, match="data: expected a section of keys, got None"):
+        load_recipe("nano", ["data="])
+
+
+def test_initial_weights_that_are_not_there(tmp_path, monkeypatch):
+    """The paper's recipe names a folder that `convert base` writes; the hub is not asked for it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        RecipeError, match=r"model\.init: .*paper-base' not found.* `instructseg convert base \./weights/pap"
+    ):
+        build_model(load_recipe("paper"))
+    (tmp_path / "config.json").write_text('{"model_type": "mipha_phi"}')
+    with pytest.raises(CheckpointError, match="instructseg convert released"):
+        build_model(load_recipe("paper", [f"model.init={tmp_path}"]))

@@ -11,7 +11,7 @@ from instructseg.errors import CheckpointError
 from instructseg.training.distributed.state_managers import ReplicatedState
 from instructseg.training.parameters import MovingAverage
 from instructseg.training.recipe import LoraRecipe, ModelRecipe, Recipe
-from instructseg.training.state import Progress, capture, changed_keys, restore
+from instructseg.training.state import Progress, capture, changed_keys, is_valid, restore
 
 
 @pytest.fixture
@@ -98,3 +98,12 @@ def test_a_recipe_of_an_older_version():
 def test_the_model_is_what_a_plain_process_exports():
     model, _ = tiny_model.build()
     assert ReplicatedState(model, None, {}).export(LoraRecipe()) is model
+
+
+def test_a_checkpoint_is_valid_with_all_its_entries_and_their_types(run):
+    state = saved(run)
+    assert is_valid(state) and is_valid(state | {"optimizer": "deepspeed_000000"})
+    for name in ("step", "instructions", "seconds", "average", "trained", "optimizer"):
+        assert not is_valid({key: value for key, value in state.items() if key != name}), name
+        assert not is_valid(state | {name: None}), name
+    assert not is_valid(state | {"trained": {"a.weight": 3}}) and not is_valid(state | {"average": [1.0]})

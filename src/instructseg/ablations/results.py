@@ -42,13 +42,13 @@ class TableResults:
         if not self.path.exists():
             return {}
         results = {}
-        for number, text in enumerate(self.path.read_text().splitlines(keepends=True), 1):
+        for number, text in enumerate(self.path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
             if not text.endswith("\n"):
                 break
             try:
                 result = json.loads(text)
                 results[result.pop("row"), result.pop("seed")] = result
-            except (ValueError, KeyError, AttributeError) as error:
+            except (ValueError, KeyError, AttributeError, RecursionError) as error:
                 raise DataError(
                     f"{self.path}, line {number} is damaged ({error}); delete the line to repeat the run"
                 ) from error

@@ -63,15 +63,20 @@ def _check_free(plan: AblationPlan, run: PlannedRun) -> None:
     """Raises InputError if a run with other settings, finished or not, already has this row and seed."""
     result, started = plan.table_results.find(run.row.name, run.seed), Path(run.recipe.output) / "recipe.yaml"
     if result:
-        changed = differences(result, run.recipe, run.settings)
+        changed = [_with_values(key, result, run.settings) for key in differences(result, run.recipe, run.settings)]
         location = f"{plan.table_results.path}: row {run.row.name}, seed {run.seed}"
     else:
-        changed = changed_keys(started.read_text(), run.recipe) if started.exists() else []
+        changed = changed_keys(started.read_text(encoding="utf-8"), run.recipe) if started.exists() else []
         location = f"{started.parent}"
     if changed:
         raise InputError(
             f"{location} contains a run with other settings ({', '.join(changed)}); use other folders, or delete it"
         )
+
+
+def _with_values(key: str, result: Result, settings: Mapping[str, Any]) -> str:
+    """A changed key, with both values if it is one of the settings, e.g. the initial weights ("start")."""
+    return f"{key}: {result.get(key)}, now {settings[key]}" if key in settings else key
 
 
 def _copy_of_same(plan: AblationPlan, run: PlannedRun, say: Say) -> Result | None:

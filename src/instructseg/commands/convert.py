@@ -59,7 +59,7 @@ def _read(config: Path | None) -> InstructSegConfig | None:
 
     try:
         return InstructSegConfig.from_json_file(config)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # on foreign files transformers raises almost any exception
         raise CheckpointError(f"{config} is not a valid configuration ({error}); pass a config.json") from error
 
 

@@ -39,17 +39,27 @@ def list_() -> None:
 
 @app.command()
 def check(
-    name: Name,
-    root: Root,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A dataset of `instructseg data list`, or your own file or folder.")
+    ],
+    root: Annotated[
+        Path | None, typer.Argument(metavar="[ROOT]", help="The folder with the datasets; none for your own data.")
+    ] = None,
     split: Splits = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Read every sample, and print the files found and missing, the first broken sample and the counts.
 
     Counts are shown next to the published ones. Exit code 1 if a file is missing or broken or a count differs; a
-    completely missing split is an error only if --split names it.
+    completely missing split is an error only if --split names it. Of your own data (`instructseg data check my_folder`)
+    everything is listed that training would leave out; exit code 1 if that is anything.
     """
     with errors_in_one_line():
+        if root is None:
+            good = _check_own(name, split, as_json)
+            if not good:
+                raise typer.Exit(FAILED)
+            return
         from instructseg.data.catalogue.registry import entry as find
         from instructseg.data.check import check_split, is_good
 
@@ -101,6 +111,23 @@ def prepare(
             raise DataError(
                 f"expected a split of {name} in {root}, found none; run `instructseg data check {name} {root}`"
             )
+
+
+def _check_own(name: str, split: list[str] | None, as_json: bool) -> bool:
+    """Report on your own data; True if nothing is left out."""
+    from instructseg.commands.data_report import print_report
+    from instructseg.data.catalogue.registry import CATALOGUE
+    from instructseg.data.own_data import check_own_data
+    from instructseg.errors import InputError
+
+    path = Path(name).expanduser()
+    if name in CATALOGUE and not path.exists():
+        raise InputError(f"expected the folder that contains {name}, got none; instructseg data check {name} ROOT")
+    if split:
+        raise InputError("expected no --split for your own data; pass the folder of the split")
+    report = check_own_data(path, _progress(name))
+    print_report(path, report, as_json)
+    return not report.problems.faults
 
 
 def _need_folder(root: Path) -> None:

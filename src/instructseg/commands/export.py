@@ -12,7 +12,9 @@ from instructseg.commands.report import errors_in_one_line, say
 
 def export(
     source: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, e.g. runs/nano/model.")],
-    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write the compact model to.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder to write; an earlier model in it is replaced.")
+    ],
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help='Minimum mask score; below it the result is "no target".')
     ] = None,
@@ -20,12 +22,15 @@ def export(
     """Write MODEL with int8 weights, and optionally another score threshold, to DIR."""
     with errors_in_one_line():
         from instructseg.inference.segmenter import Segmenter
+        from instructseg.media.folders import new_folder, refuse_foreign
         from instructseg.model.storage import save_int8
 
+        refuse_foreign(target)
         segmenter = Segmenter.load(source, device="cpu", dtype="float32")
         if threshold is not None:
             segmenter.model.config.score_threshold = threshold
-        save_int8(segmenter.model, target)
-        segmenter.processor.save_pretrained(target)
+        with new_folder(target, replace=True) as folder:
+            save_int8(segmenter.model, folder)
+            segmenter.processor.save_pretrained(folder)
         size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
         say(f"{target}: {size / 1e6:.1f} MB of weights")

@@ -1,12 +1,20 @@
-"""Messages of the commands: on stderr, one line per error, no traceback for invalid input."""
+"""Messages of the commands: on stderr, one line per error, no traceback unless --debug asks for it."""
 
 from __future__ import annotations
 
+import io
+import os
+import platform
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
 
 import typer
 
+from instructseg._version import __version__
 from instructseg.errors import InstructSegError
 
 FAILED, INTERRUPTED = 1, 130
@@ -14,20 +22,75 @@ FAILED, INTERRUPTED = 1, 130
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Turn errors of this package and the system into one line "error: ..." and exit code 1; Ctrl-C into 130."""
+    """Turn every error into one line "error: ..." and exit code 1, and Ctrl-C into 130.
+
+    An error that is neither this package's nor the system's is a defect of the package: the line asks for a report.
+    """
     try:
         yield
-    except InstructSegError as error:
-        say(f"error: {error}")
-        raise typer.Exit(FAILED) from None
-    except BrokenPipeError:  # "| head" closed the pipe; typer ends the program quietly
-        raise
-    except OSError as error:
-        say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
-        raise typer.Exit(FAILED) from None
+    except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+        raise  # BrokenPipeError: "| head" closed the pipe; typer ends the program quietly
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        if tracebacks.shown:
+            traceback.print_exc()
+        say(f"error: {_describe(error)}")
+        raise typer.Exit(FAILED) from None
+
+
+@dataclass
+class Tracebacks:
+    """Whether the traceback of an error is printed too: the option --debug."""
+
+    shown: bool = False
+
+
+tracebacks = Tracebacks()
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, InstructSegError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller input or close other programs"
+    hint = "" if tracebacks.shown else "; --debug prints the traceback"
+    return f"unexpected {type(error).__name__}: {error}; please report this, with: {_versions()}{hint}"
+
+
+def _versions() -> str:
+    names = ("torch", "transformers", "numpy", "pillow", "av", "opencv-python-headless")
+    installed = [f"{name} {_version(name)}" for name in ("instructseg", *names)]
+    return ", ".join([*installed, f"Python {platform.python_version()}", platform.platform()])
+
+
+def _version(package: str) -> str:
+    if package == "instructseg":
+        return __version__
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def prepare_streams() -> None:
+    """Make the standard streams usable: letters that a terminal cannot show are escaped, closed streams are replaced.
+
+    A closed descriptor would be given to the next file that is opened, and what a C library prints would land in it.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115  # lives as long as the program
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(message: str) -> None:

@@ -50,4 +50,4 @@ def reproduce(
             table, data, output, results or output / "results", scale=scale.value, seeds=seeds, steps=steps,
             rows=rows or (), say=typer.echo if scale is ScaleName.PAPER else say,
         )  # fmt: skip
-        typer.echo(written.read_text())
+        typer.echo(written.read_text(encoding="utf-8"))

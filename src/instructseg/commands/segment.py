@@ -26,7 +26,8 @@ def segment(
     photo: Annotated[
         str,
         typer.Argument(
-            metavar="PHOTO", help="A photo, a clip, a folder of photos, or a quoted pattern ('photos/*.jpg')."
+            metavar="PHOTO",
+            help="A photo, a clip, a folder of photos or of clips, or a quoted pattern ('photos/*.jpg').",
         ),
     ],
     instructions: Annotated[
@@ -53,9 +54,7 @@ def segment(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0: none. [default: the model's]"
-        ),
+        typer.Option(min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0: none. [default: the model's]"),
     ] = None,
     model: Annotated[
         str, typer.Option(metavar="NAME", help="Name of a shipped model, folder with weights, or Hugging Face hub id.")
@@ -89,8 +88,8 @@ def segment(
 ) -> None:
     """Segment the object TEXT describes in PHOTO; writes an overlay, a mask and a JSON file per TEXT.
 
-    In a clip (a video file, an animated GIF, or a folder with --frames) the objects of all TEXTs are tracked in one
-    pass; writes a video with the masks drawn on it, a mask per frame, and one JSON file.
+    In a clip (a video file, an animated GIF, WebP or PNG, or a folder with --frames) the objects of all TEXTs are
+    tracked in one pass; writes a video with the masks drawn on it, a mask per frame, and one JSON file.
     """
     _refuse_unquoted_pattern(instructions)
     if output == "":  # an unset shell variable; Path("") would be the current folder
@@ -136,17 +135,20 @@ def _collect(photo: str, request: SegmentRequest, model: str, device: str, dtype
 
 def _run(photo: str, request: SegmentRequest, outcome: Outcome, model: str, device: str, dtype: str) -> None:
     """Segment all photos or clips; arguments are checked before the model is loaded."""
-    sources, are_clips = request.expand(photo)
+    sources = request.expand(photo)
+    if sources.skipped:
+        names = f"{len(sources.skipped)}: {sources.skipped[0].name}{', ...' if len(sources.skipped) > 1 else ''}"
+        say(f"note: {photo} has photos, so its clips are skipped ({names}); pass them by a pattern")
     if request.output is not None:
         make_folder(request.output)
-    with _progress_bar(single=len(sources) == 1) as progress:
-        bar = progress.add_task(f"loading {model}", total=len(sources))
+    with _progress_bar(single=len(sources.paths) == 1) as progress:
+        bar = progress.add_task(f"loading {model}", total=len(sources.paths))
         from instructseg.inference.segmenter import Segmenter
 
         segmenter = Segmenter.load(model, device=device, dtype=dtype)
-        for path in sources:
+        for path in sources.paths:
             progress.update(bar, description=path.name)
-            if are_clips:
+            if sources.are_clips:
                 count = itertools.count(1)
                 show = lambda path=path, count=count: progress.update(bar, description=f"{path.name} {next(count)}")  # noqa: E731
                 request.segment_clip(segmenter, path, outcome, show)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructseg.commands.report import one_line
 from instructseg.errors import InputError, InstructSegError
-from instructseg.media.sources import expand_clips, expand_photos
+from instructseg.media.sources import Sources, expand_sources, refuse_address
 from instructseg.types import Linking, Task
 
 if TYPE_CHECKING:
     from instructseg.inference.prediction import Prediction
     from instructseg.inference.segmenter import Segmenter
+    from instructseg.inference.video.options import VideoOptions
     from instructseg.inference.video.results import VideoPrediction
 
 _VIDEO_TASKS = {None: None, Task.RES: Task.RVOS, Task.REASON_SEG: Task.REASON_VOS}
@@ -38,18 +40,32 @@ class SegmentRequest:
     """Fields of `media.video.ReadOptions`; for clips only."""
     linking: Linking | None
 
-    def expand(self, source: str) -> tuple[list[Path], bool]:
-        """The files that `source` refers to, and whether they are clips.
+    def expand(self, source: str) -> Sources:
+        """The files that `source` refers to.
 
-        Raises InputError when there is none, or for options that do not apply.
+        Raises InputError when there is none, or for options that do not apply or are wrong.
         """
-        clips = [Path(source).expanduser()] if self.frames else expand_clips(source)
-        if clips is None:
+        sources = self._single_clip(source) if self.frames else expand_sources(source)
+        if not sources.are_clips:
             self._refuse_read_options(source)
-            return expand_photos(source), False
-        if (self.max_masks or 1) > 1:
+        elif (self.max_masks or 1) > 1:
             raise InputError("--max-masks is for photos only; for a clip, pass one TEXT per object")
-        return clips, True
+        else:
+            _ = self.video_options  # checks them before the model is loaded
+        return sources
+
+    @cached_property
+    def video_options(self) -> VideoOptions:
+        """The options for clips. Raises InputError for a wrong value."""
+        from instructseg.inference.video.options import VideoOptions
+
+        task, linking, threshold = _VIDEO_TASKS[self.task], self.linking, self.threshold
+        return VideoOptions(**self.read_options, task=task, linking=linking, threshold=threshold)
+
+    @staticmethod
+    def _single_clip(source: str) -> Sources:
+        refuse_address(source)
+        return Sources([Path(source).expanduser()], True, [])
 
     def segment_photo(self, segmenter: Segmenter, photo: Path, outcome: Outcome) -> None:
         """Segment one photo by each instruction; add every result or error to `outcome`."""
@@ -67,11 +83,8 @@ class SegmentRequest:
 
     def segment_clip(self, segmenter: Segmenter, clip: Path, outcome: Outcome, on_frame: Callable[[], None]) -> None:
         """Segment one clip by all instructions at once; add the result and an error, if any, to `outcome`."""
-        options = {**self.read_options, "linking": self.linking, "threshold": self.threshold}
         try:
-            prediction = segmenter.segment_video(
-                clip, self.instructions, on_frame=on_frame, task=_VIDEO_TASKS[self.task], **options
-            )
+            prediction = segmenter.segment_video(clip, self.instructions, self.video_options, on_frame)
             outcome.add_clip(clip, prediction, self.output)
         except InstructSegError as error:
             outcome.add_error(clip, None, error)

@@ -77,7 +77,7 @@ def convert_released(source: Path, destination: Path, config: InstructSegConfig 
             behaviour is enabled.
 
     Raises CheckpointError if a file cannot be read or does not match the configuration, or if `destination` is not
-    empty.
+    empty, and InputError if it cannot be written.
     """
     refuse_occupied(destination)
     weights = WeightFiles(source)
@@ -109,7 +109,7 @@ def convert_base(
         config: the model sizes, by default the paper's.
         siglip_source: replaces the CLIP-type encoder that Mipha was trained with.
 
-    Raises CheckpointError as `convert_released` does.
+    Raises CheckpointError and InputError as `convert_released` does.
     """
     refuse_occupied(destination)
     sources = {
@@ -167,7 +167,7 @@ def _write(
     converted = itertools.chain.from_iterable(plan.apply(weights.tensors()) for weights, plan in sources)
 
     def add_files(folder: Path) -> None:
-        (folder / REPORT).write_text(json.dumps(asdict(report), indent=1))
+        (folder / REPORT).write_text(json.dumps(asdict(report), indent=1), encoding="utf-8")
         if tokenizer is not None:
             InstructSegProcessor.for_config(config, tokenizer).save_pretrained(folder)
 

@@ -88,7 +88,7 @@ def load_lite2(backbone: EfficientNetLiteBackbone) -> None:
 
 def class_words(tokenizer: PreTrainedTokenizerBase, embeddings: Tensor) -> Tensor:
     """Mean word embedding of the first names of each ImageNet class: (1000, dim)."""
-    text = resources.files("instructseg.conversion").joinpath("imagenet_classes.txt").read_text()
+    text = resources.files("instructseg.conversion").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     rows = []
     for line in text.splitlines():
         names = line.split(", ")[:NAMES_PER_CLASS]

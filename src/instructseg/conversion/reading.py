@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from instructseg.conversion.rename import Shape
@@ -76,9 +77,9 @@ def _files(path: Path) -> list[Path]:
 
 def _weight_map(index: Path) -> dict[str, str]:
     try:
-        names = json.loads(index.read_text())["weight_map"]
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         inside = all(Path(file).name == file for file in names.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} cannot be read: {error}; download it again") from error
     if not inside:
         raise CheckpointError(f"expected {index} to list files in its own folder, got paths outside; do not use it")
@@ -91,35 +92,45 @@ def _present(file: Path) -> Path:
     return file
 
 
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Convert every error into a CheckpointError: damaged files make torch, pickle and zipfile raise almost any."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+        raise CheckpointError(f"{file} cannot be read as weights: {reason}; download it again") from error
+
+
 def _shapes(file: Path) -> dict[str, Shape]:
     if file.suffix == ".safetensors":
-        try:
-            with safe_open(file, "pt") as shard:
-                return {key: tuple(shard.get_slice(key).get_shape()) for key in shard.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{file} cannot be read: {error}; download it again") from error
+        with _reading(file), safe_open(file, "pt") as shard:
+            return {key: tuple(shard.get_slice(key).get_shape()) for key in shard.keys()}  # noqa: SIM118
     return {key: tuple(value.shape) for key, value in _load(file).items()}
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
     if file.suffix == ".safetensors":
-        with safe_open(file, "pt") as shard:
+        with _reading(file), safe_open(file, "pt") as shard:
             for key in shard.keys():  # noqa: SIM118
                 yield key, shard.get_tensor(key)
         return
     for key, value in _load(file).items():
-        yield key, value if isinstance(value, Tensor) else torch.from_numpy(value)
+        with _reading(file):
+            tensor = value if isinstance(value, Tensor) else torch.from_numpy(value)
+        yield key, tensor
 
 
 def _load(file: Path) -> dict[str, Any]:
     """A torch or detectron2 file whose values are tensors or arrays."""
-    try:
+    with _reading(file), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's hints about damaged bytes; the error follows
         if file.suffix == ".pkl":
             tree = read_pickle(file, ArraysOnly)
         else:
             tree = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{file} cannot be read as weights: {error}; download it again") from error
     tree = tree.get("model", tree) if isinstance(tree, dict) else tree
     kind = np.ndarray if file.suffix == ".pkl" else Tensor
     valid = isinstance(tree, dict) and all(

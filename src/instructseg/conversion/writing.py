@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from instructseg.errors import CheckpointError
+from instructseg.media.folders import new_folder
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.storage import INDEX
 
@@ -29,32 +28,20 @@ def write_folder(
     """Write configuration, shards and their index.
 
     Args:
-        destination: must not exist or must be an empty folder. Files are written to a temporary folder beside it,
-            which is renamed at the end.
+        destination: must not exist or must be an empty folder.
         tensors: key and tensor, read once.
         extras: called with the folder to add further files, such as a tokenizer.
         shard_bytes: maximum size of a shard in bytes, unless a single tensor is larger.
 
-    Raises CheckpointError if `destination` is not empty or cannot be written.
+    Raises CheckpointError if `destination` is not empty, and InputError if it cannot be written.
     """
     refuse_occupied(destination)
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
-    except OSError as error:
-        raise CheckpointError(f"cannot write beside {destination}: {error}; choose another destination") from error
-    try:
+    with new_folder(destination) as folder:
         config.architectures = ["InstructSegModel"]
-        config.save_pretrained(unfinished)
-        _write_shards(unfinished, tensors, shard_bytes)
+        config.save_pretrained(folder)
+        _write_shards(folder, tensors, shard_bytes)
         if extras is not None:
-            extras(unfinished)
-        unfinished.chmod(0o755)
-        unfinished.replace(destination)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {destination}: {error}; nothing was written") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            extras(folder)
 
 
 def refuse_occupied(destination: Path) -> None:
@@ -91,4 +78,4 @@ def _write_shards(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_byt
         "metadata": {"total_size": total},
         "weight_map": {key: names[shard] for key, shard in sorted(shard_of.items())},
     }
-    (folder / INDEX).write_text(json.dumps(index, indent=1))
+    (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from instructseg.data.prepared_rows import to_row
 from instructseg.errors import DataError, InputError, InstructSegError
 from instructseg.media.files import make_folder, write_bytes
+from instructseg.media.folders import unfinished_folder, write_errors
 from instructseg.types import Sample
 
 FORMAT = 2
@@ -56,10 +58,12 @@ def prepare(
     facts = {"format": FORMAT, "name": name, "split": split, "samples": len(reader), "shard": shard}
     _start_or_resume(destination, split, facts)
     paths = shard_paths(destination, facts)
-    for number in progress(range(len(paths))):
-        if not paths[number].is_file():
-            rows = (_row(reader, index) for index in range(number * shard, min((number + 1) * shard, len(reader))))
-            write_bytes(paths[number], _parquet_file(rows))
+    with write_errors(destination), unfinished_folder(make_folder(destination / "data")) as unfinished:
+        for number in progress(range(len(paths))):
+            if not paths[number].is_file():
+                rows = (_row(reader, index) for index in range(number * shard, min((number + 1) * shard, len(reader))))
+                (unfinished / paths[number].name).write_bytes(_parquet_file(rows))
+                os.replace(unfinished / paths[number].name, paths[number])
     return paths
 
 
@@ -151,7 +155,7 @@ def read_facts(path: Path) -> dict[str, Any]:
             formats = " and ".join(map(str, READABLE_FORMATS))
             raise DataError(f"expected {path} in format {formats}, got {facts['format']}; prepare the dataset again")
         return {key: facts[key] for key in ("format", "name", "split", "samples", "shard")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is not a valid manifest ({error!r}); run `instructseg data prepare`") from error
 
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from instructseg.errors import DataError
+from instructseg.errors import DataError, InputError
+from instructseg.media.image import load_image, opened_picture
 from instructseg.media.rle import decode_rle, encode_rle
 from instructseg.types import Expression, Sample, Task
 
@@ -89,9 +90,8 @@ class StoredFrames(_DecodedItems):
 
     def decode(self, item: bytes) -> np.ndarray:
         try:
-            with Image.open(io.BytesIO(item)) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except Exception as error:  # decoders raise many exception types on damaged data
+            return load_image(item)
+        except InputError as error:
             raise DataError(f"a frame of {self.name} is damaged ({error}); prepare the dataset again") from error
 
 
@@ -120,7 +120,7 @@ def _png(pixels: np.ndarray, dtype: type) -> bytes:
 
 
 def _decode(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as picture:
+    with opened_picture(content, "the region map") as picture:
         return np.asarray(picture)
 
 

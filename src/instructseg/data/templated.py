@@ -36,4 +36,7 @@ def coco_templates(annotation_file: str | Path, image_dir: str | Path, most: int
     most: maximum number of photos, taken from the start of the file, at least 1.
     seed: seed of the choice of expressions and phrasings.
     """
-    return validation_set(_First(CocoInstances(annotation_file, image_dir), most), seed=seed)
+    photos = CocoInstances(annotation_file, image_dir)
+    if photos.problems.faults:
+        raise photos.problems.refuse("the data is incomplete")
+    return validation_set(_First(photos, most), seed=seed)

@@ -12,6 +12,7 @@ from typing import Any
 
 from instructseg._version import __version__
 from instructseg.evaluation.records import encode
+from instructseg.media.folders import MANIFEST
 
 PACKAGES = ("torch", "transformers", "numpy", "opencv-python-headless", "pycocotools", "pillow")
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
@@ -35,7 +36,8 @@ def hash_weights(folder: Path) -> str:
 
 def hash_model(folder: Path) -> str:
     """Hash, 16 hex digits, of a model's tensors, configuration and tokenizer: of all that its predictions depend on."""
-    return hash_files([path for pattern in MODEL_FILES for path in folder.glob(pattern)], folder)
+    paths = [path for pattern in MODEL_FILES for path in folder.glob(pattern) if path.name != MANIFEST]
+    return hash_files(paths, folder)
 
 
 def hash_data(records: Iterable[Mapping[str, Any]]) -> str:

@@ -95,7 +95,7 @@ def read_lines(path: Path, torn: bool = False) -> list[dict[str, Any]]:
             lines.append(json.loads(line))
             if not isinstance(lines[-1], dict):
                 raise ValueError(f"got a {type(lines[-1]).__name__}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{path}, line {number}: expected a JSON object ({error}); repair or delete the line"
             ) from error

@@ -67,7 +67,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     """The results that `write_results` wrote. Raises DataError if they are missing or damaged."""
     try:
         return json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{folder / RESULTS} cannot be read ({error}); run the benchmark again") from error
 
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
-
+from instructseg.data.readers.files import opened_image
 from instructseg.errors import DataError
 from instructseg.evaluation.mask_files import mask_paths
 from instructseg.media.files import write_bytes
@@ -49,7 +48,7 @@ def _checked(sample: Sample, masks: Path) -> list[Path]:
         )
     height, width = sample.frames[0].shape[:2]
     for path in paths:
-        with Image.open(masks / path) as picture:
+        with opened_image(masks / path) as picture:
             if picture.size != (width, height):
                 raise DataError(
                     f"expected {masks / path} to have its clip's {(width, height)} pixels (width, height), got "

@@ -22,11 +22,11 @@ def choose_device(name: str | torch.device) -> torch.device:
     if isinstance(name, str) and name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
+        device = torch.device(name) if isinstance(name, str | torch.device) else None
+    except (RuntimeError, ValueError):
         device = None
     if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"expected device to be auto, cpu, cuda, cuda:0 or mps, got {str(name)!r}")
+        raise InputError(f"expected device to be auto, cpu, cuda, cuda:0 or mps, got {str(name)!r:.60}")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"expected a CUDA GPU for device {str(name)!r}, but torch finds none; use device='cpu'")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -39,17 +39,17 @@ def choose_device(name: str | torch.device) -> torch.device:
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """The torch dtype named `name`; "auto" is bfloat16 on a GPU, else float32. Raises InputError if unknown."""
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if not isinstance(name, str) or name not in DTYPES:
-        raise InputError(f"expected dtype to be one of auto, {', '.join(DTYPES)}, got {name!r}")
+        raise InputError(f"expected dtype to be one of auto, {', '.join(DTYPES)}, got {name!r:.60}")
     return DTYPES[name]
 
 
 def check_attention(name: str | None) -> None:
     """Raises InputError unless `name` is None or one of `ATTENTION`."""
-    if name is not None and name not in ATTENTION:
-        raise InputError(f"expected attention to be {' or '.join(ATTENTION)}, got {name!r}")
+    if name is not None and (not isinstance(name, str) or name not in ATTENTION):
+        raise InputError(f"expected attention to be {' or '.join(ATTENTION)}, got {name!r:.60}")
 
 
 def choose_task(task: Task | str | None, instruction: str) -> Task:

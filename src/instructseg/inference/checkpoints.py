@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from instructseg.errors import CheckpointError
@@ -27,11 +28,17 @@ def find_checkpoint(name: str | Path) -> str:
         return str(folder)
     if str(name) in hub.RELEASED:
         return str(hub.released_folder(str(name)))
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
+    if _is_hub_id(str(name)):
         return str(name)
     similar = difflib.get_close_matches(str(name), SHIPPED, n=1)
     hint = f"did you mean {similar[0]}?" if similar else f"pass {', '.join(SHIPPED)}, a folder, or a hub id owner/name"
     raise CheckpointError(f"model {str(name)!r:.200} not found; {hint}")
+
+
+def _is_hub_id(name: str) -> bool:
+    """Whether a name that is no folder may be on the hub: owner/name, unless "owner" is a folder here."""
+    owner, slash, rest = name.partition("/")
+    return bool(slash and owner and rest) and "/" not in rest and owner[0] not in ".~" and not os.path.isdir(owner)
 
 
 def _folder(name: str | Path) -> Path | None:

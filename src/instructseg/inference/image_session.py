@@ -49,7 +49,11 @@ class ImageSession:
 
     @overload
     def segment(
-        self, instruction: str, task: Task | str | None = None, max_masks: int | None = None, threshold: float | None = None
+        self,
+        instruction: str,
+        task: Task | str | None = None,
+        max_masks: int | None = None,
+        threshold: float | None = None,
     ) -> Prediction: ...
     @overload
     def segment(

@@ -12,11 +12,13 @@ from transformers.utils import logging
 
 from instructseg.errors import CheckpointError, InstructSegError
 from instructseg.inference.checkpoints import find_checkpoint
+from instructseg.media.folders import check_manifest
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 
 MAX_LISTED_KEYS = 5
+AUTHORS_MODEL_TYPE = "mipha"
 
 
 def load_pretrained(
@@ -26,14 +28,15 @@ def load_pretrained(
 
     `attention` is an attention implementation of transformers, None for its default.
 
-    Raises CheckpointError when a file cannot be read, when the weights are not exactly those of the configuration, or
-    when the processor does not fit the model.
+    Raises CheckpointError when a file cannot be read or differs from the folder's manifest, when the weights are not
+    exactly those of the configuration, or when the processor does not fit the model.
     """
     folder = find_checkpoint(name)
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     try:
-        with _silence_transformers():
-            _check_model_type(folder)
+        with silence_transformers():
+            check_model_type(folder)
+            check_manifest(folder)
             loaded: Any = InstructSegModel.from_pretrained(  # output_loading_info makes it return a pair
                 folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
@@ -49,9 +52,15 @@ def load_pretrained(
     return model, processor
 
 
-def _check_model_type(folder: str) -> None:
+def check_model_type(folder: str) -> None:
+    """Raises CheckpointError unless config.json in a folder or of a hub id describes a model of this package."""
     config, _ = InstructSegConfig.get_config_dict(folder)
     kind = config.get("model_type") if isinstance(config, dict) else config
+    if str(kind).startswith(AUTHORS_MODEL_TYPE):
+        raise CheckpointError(
+            f"{folder} has the authors' files (model_type {kind!r}); convert them once: "
+            f"instructseg convert released {folder} DST, and pass DST"
+        )
     if kind != InstructSegConfig.model_type:
         raise CheckpointError(
             f"expected model_type 'instructseg' in config.json, got {kind!r}; pass a model of this package"
@@ -85,7 +94,7 @@ def _shape(size: Sequence[int]) -> str:
 
 
 @contextmanager
-def _silence_transformers() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Hide progress bars and warnings: loading takes a second, and every problem becomes one error."""
     shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

@@ -15,9 +15,10 @@ from PIL import Image
 
 from instructseg._version import __version__
 from instructseg.errors import InputError
-from instructseg.media.files import make_folder, write_together
+from instructseg.media.files import make_folder
+from instructseg.media.folders import unfinished_folder, write_errors
 from instructseg.media.masks import mask_png, mask_to_rle, masks_to_boxes, masks_to_labels, palette_png
-from instructseg.media.outputs import JSON, MASK, OVERLAY, SavedFiles, choose_stem, free_stem
+from instructseg.media.outputs import JSON, MASK, OVERLAY, SavedFiles, choose_stem, publish
 from instructseg.types import Task
 from instructseg.visualization import overlay
 
@@ -180,11 +181,13 @@ class Prediction:
         """
         folder, content = make_folder(directory), self.to_dict()
         stem = choose_stem(stem, self.source or "photo", [self.instruction])
-        stem = free_stem(folder, stem, content, _IDENTITY, (OVERLAY, MASK))
-        paths = SavedPrediction(*(folder / f"{stem}{ending}" for ending in (OVERLAY, MASK, JSON)))
-        text = json.dumps(content, indent=2).encode()
-        write_together({paths.overlay: _png(self.overlay()), paths.mask: self._mask_file(), paths.json: text})
-        return paths
+        files = {OVERLAY: _png(self.overlay()), MASK: self._mask_file(), JSON: json.dumps(content, indent=2).encode()}
+        with write_errors(folder / stem), unfinished_folder(folder) as unfinished:
+            staged = {ending: unfinished / ending for ending in files}
+            for ending, data in files.items():
+                staged[ending].write_bytes(data)
+            stem = publish(folder, stem, content, _IDENTITY, staged)
+        return SavedPrediction(*(folder / f"{stem}{ending}" for ending in files))
 
     def _mask_file(self) -> bytes:
         if len(self) > 1:

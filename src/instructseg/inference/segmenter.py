@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -149,7 +148,7 @@ class Segmenter:
         Raises InputError for an unreadable source, or an invalid instruction or option; for a damaged clip, after the
         frames before the damage.
         """
-        return track(self, source, instructions, _video_options(options, fields))
+        return track(self, source, instructions, VideoOptions.create(options, fields))
 
     def segment_video(
         self, source: VideoInput, instructions: str | Sequence[str], options: VideoOptions | None = None,
@@ -160,7 +159,7 @@ class Segmenter:
         `on_frame` is called after each frame. For a damaged clip the result has the frames up to the damage, and the
         reason in `error`.
         """
-        return segment_video(self, source, instructions, _video_options(options, fields), on_frame)
+        return segment_video(self, source, instructions, VideoOptions.create(options, fields), on_frame)
 
     def open_video(
         self, instructions: str | Sequence[str], options: VideoOptions | None = None, **fields: Any
@@ -169,7 +168,7 @@ class Segmenter:
 
         The default linking is "causal"; "offline" is an error.
         """
-        return VideoSession(self, instructions, _video_options(options, fields))
+        return VideoSession(self, instructions, VideoOptions.create(options, fields))
 
     def _segment_batch(
         self, photos: Sequence[ImageInput], instructions: str | Sequence[str], task: Task | str | None,
@@ -188,14 +187,3 @@ class Segmenter:
             session.to_prediction(output, (row, 0), text, kind, max_masks, threshold)
             for row, (session, text, kind) in enumerate(zip(sessions, texts, tasks, strict=True))
         ]
-
-
-def _video_options(options: VideoOptions | None, fields: Mapping[str, Any]) -> VideoOptions:
-    """The options with the fields that were given as keywords. Raises InputError for anything else as options."""
-    if options is None:
-        return VideoOptions(**fields)
-    if not isinstance(options, VideoOptions):
-        raise InputError(
-            f"expected options to be VideoOptions, got {options!r:.60}; pass single options as keywords: linking='off'"
-        )
-    return replace(options, **fields)

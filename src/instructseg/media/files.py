@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from instructseg.errors import InputError
@@ -14,28 +13,16 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     Raises InputError when writing fails (folder missing, no permission, disk full).
     """
-    write_together({path: data})
-
-
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write several files, each as `write_bytes` does; when one cannot be written, none appears.
-
-    Raises InputError when writing fails.
-    """
-    temporary = {path: path.with_name(f".{os.urandom(8).hex()}.tmp") for path in files}
-    current = None
+    temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
     try:
         try:
-            for current, data in files.items():
-                temporary[current].write_bytes(data)
-            for current in files:
-                os.replace(temporary[current], current)
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
         finally:
-            for leftover in temporary.values():
-                leftover.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = f"{error.strerror or error}; free some space or choose another folder"
-        raise InputError(f"{abbreviate(current)} cannot be written: {reason}") from error
+        raise InputError(f"{abbreviate(path)} cannot be written: {reason}") from error
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

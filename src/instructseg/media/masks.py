@@ -7,7 +7,9 @@ Coordinates are pixel edges: pixel column x covers x .. x + 1. A mask of one pix
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,13 @@ def mask_to_rle(mask: np.ndarray) -> dict[str, Any]:
     return encode_rle(_checked(mask))
 
 
-def rle_to_mask(rle: Mapping[str, Any]) -> np.ndarray:
-    """COCO RLE, compressed or not -> bool (height, width). Raises InputError on damaged RLE."""
-    return decode_rle(rle)
+def rle_to_mask(rle: Mapping[str, Any], size: tuple[int, int] | None = None) -> np.ndarray:
+    """COCO RLE, compressed or not -> bool (height, width).
+
+    `size` is the (height, width) that the mask must have; without it, masks have at most 100 million pixels. Raises
+    InputError on damaged RLE and for another size.
+    """
+    return decode_rle(rle, size)
 
 
 def mask_to_box(mask: np.ndarray) -> np.ndarray:
@@ -42,6 +48,7 @@ def mask_to_box(mask: np.ndarray) -> np.ndarray:
 
 def masks_to_boxes(masks: np.ndarray) -> np.ndarray:
     """bool (masks, height, width) -> float32 (masks, 4); see `mask_to_box`."""
+    _check_masks(masks)
     boxes = [mask_to_box(mask) for mask in masks]
     return np.stack(boxes) if boxes else np.zeros((0, 4), dtype=np.float32)
 
@@ -51,10 +58,13 @@ def mask_to_polygons(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarra
 
     With `tolerance` 0 the contours follow the pixel edges exactly; otherwise points are dropped as long as the
     contour moves by at most `tolerance` pixels. Holes are filled, since polygons cannot represent them: use RLE where
-    the exact mask matters. Pixels that touch at a corner share a contour.
+    the exact mask matters. Pixels that touch at a corner share a contour. Raises InputError for a mask of another type
+    or shape, and for a tolerance that is not a finite number of at least 0.
     """
     import cv2
 
+    if not isinstance(tolerance, Real) or not 0 <= tolerance < float("inf"):
+        raise InputError(f"expected tolerance to be a number of pixels of at least 0, got {tolerance!r:.60}")
     left, top, right, bottom = mask_to_box(mask).astype(int)
     if right == left:
         return []
@@ -73,6 +83,7 @@ def masks_to_labels(masks: np.ndarray) -> np.ndarray:
     Where masks overlap, the first one wins, since masks are sorted best first. Raises InputError for more than 255
     masks.
     """
+    _check_masks(masks)
     if len(masks) > MAX_PALETTE_OBJECTS:
         raise InputError(f"expected at most {MAX_PALETTE_OBJECTS} masks for a label image, got {len(masks)} masks")
     labels = np.zeros(masks.shape[1:], dtype=np.uint8)
@@ -88,8 +99,9 @@ def probabilities_to_labels(probabilities: np.ndarray) -> np.ndarray:
     product of 1 - p over the objects. The released code merges its predictions for Ref-DAVIS17 this way. Raises
     InputError for more than 255 objects, and for values outside 0..1.
     """
-    if probabilities.ndim != 3 or not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
-        raise InputError(f"expected soft masks (objects, height, width) in 0..1, got shape {probabilities.shape}")
+    numbers = isinstance(probabilities, np.ndarray) and np.issubdtype(probabilities.dtype, np.number)
+    if not numbers or probabilities.ndim != 3 or not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise InputError(f"expected soft masks (objects, height, width) in 0..1, got {_given(probabilities)}")
     if len(probabilities) > MAX_PALETTE_OBJECTS:
         raise InputError(
             f"expected at most {MAX_PALETTE_OBJECTS} masks for a label image, got {len(probabilities)} masks"
@@ -100,12 +112,12 @@ def probabilities_to_labels(probabilities: np.ndarray) -> np.ndarray:
 
 def write_mask_png(path: Path, mask: np.ndarray) -> None:
     """Write `mask` as PNG (see `mask_png`); the file appears complete or not at all."""
-    write_bytes(Path(path), mask_png(mask))
+    write_bytes(_path(path), mask_png(mask))
 
 
 def write_palette_png(path: Path, labels: np.ndarray) -> None:
     """Write `labels` as PNG (see `palette_png`); the file appears complete or not at all."""
-    write_bytes(Path(path), palette_png(labels))
+    write_bytes(_path(path), palette_png(labels))
 
 
 def mask_png(mask: np.ndarray) -> bytes:
@@ -115,8 +127,8 @@ def mask_png(mask: np.ndarray) -> bytes:
 
 def palette_png(labels: np.ndarray) -> bytes:
     """Labels, uint8 (height, width) -> an indexed PNG with the colors of DAVIS and PASCAL VOC."""
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise InputError(f"expected labels to be uint8 (height, width), got {labels.dtype} {labels.shape}")
+    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype != np.uint8 or not labels.size:
+        raise InputError(f"expected labels to be uint8 (height, width), got {_given(labels)}")
     height, width = labels.shape
     picture = Image.frombytes("P", (width, height), labels.tobytes())
     picture.putpalette(voc_colormap().tobytes())
@@ -134,9 +146,27 @@ def voc_colormap() -> np.ndarray:
 
 
 def _checked(mask: np.ndarray) -> np.ndarray:
-    if mask.ndim != 2 or mask.dtype != np.bool_:
-        raise InputError(f"expected mask to be bool (height, width), got {mask.dtype} {mask.shape}")
+    if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype != np.bool_:
+        raise InputError(f"expected mask to be bool (height, width), got {_given(mask)}")
     return mask
+
+
+def _path(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path)
+    except Exception as error:  # a path-like object of the caller can raise anything
+        raise InputError(f"expected the path of a PNG file, got {type(path).__name__} ({error})") from error
+
+
+def _check_masks(masks: np.ndarray) -> None:
+    if not isinstance(masks, np.ndarray) or masks.ndim != 3 or masks.dtype != np.bool_:
+        raise InputError(f"expected masks to be bool (masks, height, width), got {_given(masks)}")
+
+
+def _given(value: object) -> str:
+    """What was passed, for an error."""
+    is_array = isinstance(value, np.ndarray)
+    return f"{value.dtype} of shape {value.shape}" if is_array else f"{type(value).__name__} {value!r:.60}"
 
 
 def _edges(outline: np.ndarray) -> np.ndarray:

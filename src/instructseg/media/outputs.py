@@ -2,16 +2,18 @@
 
 A result's files share a stem ("walk.the-dog-on-the-left") and differ in their endings. A result overwrites an earlier
 one only if both have the same identity (e.g. photo, instruction and model), which the earlier JSON file records;
-otherwise a number is appended to its stem.
+otherwise a number is appended to its stem. A result is complete if it has its JSON file, which is written last.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -48,28 +50,72 @@ def choose_stem(requested: str | None, source: str, instructions: Sequence[str])
     return requested
 
 
-def free_stem(
-    folder: Path, stem: str, result: Mapping[str, Any], identity: Sequence[str], endings: Sequence[str]
+def publish(
+    folder: Path, stem: str, result: Mapping[str, Any], identity: Sequence[str], staged: Mapping[str, Path]
 ) -> str:
-    """The first of stem, stem-2, stem-3, ... under which `result` overwrites nothing but an earlier version of itself.
+    """Move the staged files of a result into `folder` under the first free one of stem, stem-2, ..., and return it.
 
-    `result` is the content of the JSON file to be written. Two results are versions of each other when they agree in
-    the keys `identity`. `endings` are those of the other files that will be written.
+    A stem is free if it has no files, or those of an earlier version of the result. The first file is created
+    exclusively, so that of several processes with the same stem each gets its own.
+
+    Args:
+        result: the content of the JSON file. Two results are versions of each other when they agree in `identity`.
+        staged: ending -> complete file or folder, on the same file system as `folder`; the JSON file is the last. One
+            that does not exist is not part of this version of the result.
     """
+    for name in stems(stem):
+        paths = {ending: folder / f"{name}{ending}" for ending in staged}
+        if _same_identity(paths[JSON], result, identity):
+            paths[JSON].unlink(missing_ok=True)  # until the new one is there, the result is not complete
+            for ending, path in staged.items():
+                _replace(path, paths[ending])
+            return name
+        if not any(map(os.path.lexists, paths.values())) and _claim(staged, paths):
+            return name
+    raise AssertionError("the stems never end")
 
-    def is_free(name: str) -> bool:
-        path = folder / f"{name}{JSON}"
-        if not path.exists():
-            return not any((folder / f"{name}{ending}").exists() for ending in endings)
-        return _same_identity(path, result, identity)
 
-    return first_free(stem, is_free)
+def stems(stem: str) -> Iterator[str]:
+    """stem, stem-2, stem-3, ..."""
+    return chain([stem], (f"{stem}-{number}" for number in count(2)))
 
 
-def first_free(stem: str, is_free: Callable[[str], bool]) -> str:
-    """The first of stem, stem-2, stem-3, ... for which `is_free` is true."""
-    candidates = chain([stem], (f"{stem}-{number}" for number in count(2)))
-    return next(candidate for candidate in candidates if is_free(candidate))
+def _claim(staged: Mapping[str, Path], paths: Mapping[str, Path]) -> bool:
+    """Move the files, the first one exclusively; False if its name is taken."""
+    (first, path), *others = ((ending, path) for ending, path in staged.items() if path.exists())
+    try:
+        _create(path, paths[first])
+    except FileExistsError:
+        return False
+    for ending, path in others:
+        os.replace(path, paths[ending])
+    return True
+
+
+def _create(path: Path, target: Path) -> None:
+    """Move a file or folder to a new name. Raises FileExistsError if the name is taken."""
+    try:
+        if path.is_dir():
+            os.rename(path, target)  # fails if the target has files
+        else:
+            os.link(path, target)
+    except OSError as error:
+        if os.path.lexists(target):
+            raise FileExistsError(error.errno, error.strerror, str(target)) from error
+        if path.is_dir():
+            raise
+        target.touch(exist_ok=False)  # a file system without hard links
+        os.replace(path, target)
+
+
+def _replace(path: Path, target: Path) -> None:
+    """Move a file or folder in place of another; one that does not exist deletes the other."""
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    if path.exists():
+        os.replace(path, target)
+    else:
+        target.unlink(missing_ok=True)
 
 
 def slug(text: str) -> str:
@@ -99,5 +145,5 @@ def _same_identity(path: Path, result: Mapping[str, Any], identity: Sequence[str
     try:
         earlier = json.loads(path.read_bytes())
         return all(earlier[key] == result[key] for key in identity)
-    except (OSError, ValueError, KeyError, TypeError):  # not a result of this package: do not overwrite it
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not a result of ours: do not overwrite it
         return False

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from instructseg.errors import InputError
 
+_ROUNDING = 1e-6
+"""By how much float values may lie outside 0..1."""
 
-def picture_to_rgb(picture: Image.Image) -> np.ndarray:
+
+def picture_to_rgb(picture: Image.Image, upright: bool = True) -> np.ndarray:
     """Turn a decoded PIL image upright (EXIF orientation) and into RGB uint8 (height, width, 3).
 
-    Integer modes ("I;16", "I") are read as 16-bit gray, 0..65535; mode "F" as gray in 0..1.
-    Raises InputError when values lie outside that range, because their scale is unknown.
+    - Only an image as opened from a file is turned: of any other, the caller may have turned the pixels already.
+      `upright` False keeps the stored orientation.
+    - 16-bit modes ("I;16") are read as gray in 0..65535, mode "F" as gray in 0..1.
+    - Mode "I" has no fixed scale. Values are read as 8-bit if none exceeds 255, else as 12-bit up to 4095, else as
+      16-bit. PNG and PNM files state 16 bits.
+
+    Raises InputError when values lie outside these ranges, because their scale is unknown, and for a mode that Pillow
+    cannot convert.
     """
-    picture = _upright(picture)
+    scale = _gray_scale(picture)
+    if upright:
+        picture = _upright(picture)
     if picture.mode.startswith("I"):
-        return _gray_to_rgb(_scale_16_bit(np.asarray(picture)))
+        return _gray_to_rgb(_scale_gray(np.asarray(picture), scale))
     if picture.mode == "F":
         return array_to_rgb(np.asarray(picture))
-    if picture.has_transparency_data:
-        return _on_white(np.asarray(picture.convert("RGBA")))
-    return np.array(picture.convert("RGB"))
+    try:
+        if picture.has_transparency_data:
+            return _on_white(np.asarray(picture.convert("RGBA")))
+        return np.array(picture.convert("RGB"))
+    except ValueError as error:  # raised by Pillow for a mode that it cannot convert
+        raise InputError(f"{error}; convert it to JPEG or PNG") from error
 
 
 def array_to_rgb(array: np.ndarray) -> np.ndarray:
     """Turn (height, width), (height, width, 1), (..., 3) or (..., 4) into a new RGB uint8 (height, width, 3).
 
-    uint8 is copied unchanged; float must be in 0..1 and is scaled to 0..255. A fourth channel is opacity, blended
-    with white. Channels are RGB: convert OpenCV arrays (BGR) with `array[..., ::-1]` first; this is not checked.
+    uint8 is copied unchanged; float must be in 0..1, up to rounding errors of 1e-6, and is scaled to 0..255. A fourth
+    channel is opacity, blended with white. Channels are RGB: convert OpenCV arrays (BGR) with `array[..., ::-1]` first;
+    this is not checked.
     Raises InputError for any other shape, type or range.
     """
     given = f"an image array of shape {array.shape} and type {array.dtype}"
@@ -43,37 +60,59 @@ def array_to_rgb(array: np.ndarray) -> np.ndarray:
     return _on_white(array) if array.shape[2] == 4 else np.array(array, order="C")
 
 
+def orientation_of(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 (as stored) if there is none or the EXIF block is unreadable."""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # on damaged blocks Pillow raises almost any exception; the pixels are intact
+        return 1
+
+
 def _upright(picture: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; if the EXIF block is unreadable, return the picture as stored.
 
     Pillow copies the whole EXIF block into the transposed picture and fails if any part of it is damaged. It therefore
     gets a block that contains the orientation only, so that such photos are rotated too.
     """
+    orientation = orientation_of(picture)
+    if orientation == 1:
+        return picture
+    if not isinstance(picture, ImageFile.ImageFile):  # the result of an operation of Pillow, which keeps the EXIF block
+        warnings.warn(
+            f"a PIL image carries EXIF orientation {orientation}, but is not as opened from its file; it is taken as "
+            "it is: pass the opened image or its path, or call PIL.ImageOps.exif_transpose first",
+            stacklevel=2,
+        )
+        return picture
     try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        if orientation == 1:
-            return picture
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = orientation
         bare = picture.copy()
         bare.info["exif"] = exif.tobytes()
         return ImageOps.exif_transpose(bare)
-    except Exception:  # on damaged blocks Pillow raises almost any exception; the pixels are intact
+    except Exception:  # a value that is no orientation
         return picture
 
 
-def _scale_16_bit(gray: np.ndarray) -> np.ndarray:
+def _gray_scale(picture: Image.Image) -> int:
+    """The value of white in an integer mode, 0 if the values must decide."""
+    return 0 if picture.mode == "I" and picture.format not in ("PNG", "PPM") else 65535
+
+
+def _scale_gray(gray: np.ndarray, white: int) -> np.ndarray:
+    """Gray values in 0..white as uint8; `white` 0 is the smallest of 255, 4095 and 65535 that no value exceeds."""
     low, high = int(gray.min()), int(gray.max())
     if low < 0 or high > 65535:
         raise InputError(f"expected gray values in 0..65535, got {low} to {high}; convert it to 8 bits first")
-    return ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    white = white or next(value for value in (255, 4095, 65535) if high <= value)
+    return ((gray.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
 
 
 def _scale_unit(array: np.ndarray, given: str) -> np.ndarray:
     low, high = float(array.min()), float(array.max())
-    if not (low >= 0.0 and high <= 1.0):  # also false for NaN
+    if not (low >= -_ROUNDING and high <= 1.0 + _ROUNDING):  # also false for NaN
         raise InputError(f"expected float values in 0..1, got {given} with values from {low:g} to {high:g}; rescale it")
-    return np.rint(array * np.float32(255)).astype(np.uint8)
+    return np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8)
 
 
 def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,19 +14,28 @@ import cv2
 import numpy as np
 
 from instructseg.errors import InputError
+from instructseg.media.animations import read_animation
+from instructseg.media.files import abbreviate
 from instructseg.media.image import ImageInput
+from instructseg.media.option_checks import check_integer, check_number, shown
+from instructseg.media.sources import SourceKind, identify, refuse_address
 from instructseg.media.video_file import read_file
-from instructseg.media.video_frames import RawFrame, list_folder, read_camera, read_folder, read_images
+from instructseg.media.video_frames import RawFrame, check_images, list_folder, read_camera, read_folder, read_images
 
 VideoInput: TypeAlias = str | os.PathLike | int | Iterable[ImageInput]
 """What `open_clip` accepts: the path of a video file or of a folder of frames, the number of a camera, or images."""
 
 MIN_SIDE = 8
+MIN_RATE, MAX_RATE = 1e-3, 1e6
+MAX_CAMERA = 9999
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Which frames are read from a clip, and at what size. Raises InputError for values that select no frame."""
+    """Which frames are read from a clip, and at what size.
+
+    Raises InputError for values of another type, NaN, and values that select no frame.
+    """
 
     every: int = 1
     """Read every n-th frame from `start` on; at least 1 (all frames)."""
@@ -35,17 +46,28 @@ class ReadOptions:
     max_side: int | None = None
     """Maximum length of a frame's longer side in pixels, at least 8; larger frames are shrunk. None keeps the size."""
     rate: float = 25.0
-    """Frames per second of sources that have no times (folders, images); above 0."""
+    """Frames per second of sources that have no times (folders, images); 0.001 to 1,000,000."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise InputError(f"expected every to be at least 1 (all frames), got {self.every}")
+        self._set("every", check_integer("every", self.every, 1, "(all frames)"))
+        self._set("start", check_number("start", self.start, "of seconds"))
+        if isinstance(self.end, float) and self.end == math.inf:
+            self._set("end", None)
+        if self.end is not None:
+            self._set("end", check_number("end", self.end, "of seconds"))
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise InputError(f"expected 0 <= start < end, got start {self.start} s and end {self.end} s")
-        if self.max_side is not None and self.max_side < MIN_SIDE:
-            raise InputError(f"expected max_side to be at least {MIN_SIDE} pixels, got {self.max_side}")
+        if self.max_side is not None:
+            self._set("max_side", check_integer("max_side", self.max_side, MIN_SIDE, "pixels"))
+        self._set("rate", check_number("rate", self.rate, "of frames per second"))
         if not self.rate > 0:
             raise InputError(f"expected rate to be above 0 frames per second, got {self.rate}")
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            raise InputError(f"expected rate in {MIN_RATE:g}..{MAX_RATE:g} frames per second, got {self.rate}")
+
+    def _set(self, name: str, value: object) -> None:
+        """Replace a field of this frozen dataclass by its checked value, a plain Python number."""
+        object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,45 +136,67 @@ class VideoReader:
 
 
 def open_clip(source: VideoInput, options: ReadOptions | None = None) -> VideoReader:
-    """Open a video file, a folder of frames, images, or a camera.
+    """Open a video file, an animated picture, a folder of frames, images, or a camera.
 
-    - A file in any format that FFmpeg decodes (mp4, mov, mkv, webm, gif, ...). Frames are rotated according to
-      the metadata and keep their timestamps (variable frame rates are supported); transparency is blended with white,
-      higher bit depths are reduced to 8 bits.
+    - A file in any of the video formats that FFmpeg decodes (mp4, mov, mkv, webm, ts, ...), recognized by its content,
+      not by its extension. Frames are rotated according to the metadata and keep their timestamps (variable frame
+      rates are supported); transparency is blended with white, higher bit depths are reduced to 8 bits. Playlists and
+      addresses are not opened.
+    - An animated GIF, WebP, PNG or AVIF; a photo is a clip of one frame.
     - A folder: its images in natural order (2.png before 10.png).
     - Images: a list, an array (frames, height, width, 3), or any iterator of what `media.image.load_image` reads.
     - A camera: its number, 0 for the first.
 
     Raises InputError for a source that is missing or of the wrong type. A damaged source raises it during iteration.
     """
-    options = options or ReadOptions()
-    if isinstance(source, int) and not isinstance(source, bool):
-        return VideoReader(f"camera {source}", lambda: read_camera(source), options, repeatable=False)
+    options = ReadOptions() if options is None else options
+    if not isinstance(options, ReadOptions):
+        raise InputError(f"expected options to be ReadOptions, got {shown(options)}; pass ReadOptions(every=2)")
+    if isinstance(source, Integral) and not isinstance(source, bool):
+        return _open_camera(int(source), options)
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source), options)
-    if isinstance(source, bytes | bytearray | memoryview | bool) or not isinstance(source, Iterable):
-        raise InputError(
-            "expected a video file, a folder of frames, an iterable of images, or the number of a camera, "
-            f"got {type(source).__name__}; pass one of these"
-        )
-    length = len(source) if isinstance(source, Sequence | np.ndarray) else None
-    read = lambda: read_images(source, options.rate)  # noqa: E731
+        return _open_path(source, options)
+    images = check_images(source)
+    length = len(images) if isinstance(images, Sequence | np.ndarray) else None
+    read = lambda: read_images(images, options.rate)  # noqa: E731
     return VideoReader("the images", read, options, length=length, repeatable=length is not None)
 
 
-def _open_path(path: Path, options: ReadOptions) -> VideoReader:
+def _open_camera(number: int, options: ReadOptions) -> VideoReader:
+    if not 0 <= number <= MAX_CAMERA:
+        raise InputError(f"expected the number of a camera in 0..{MAX_CAMERA}, got {shown(number)}; 0 is the first")
+    return VideoReader(f"camera {number}", lambda: read_camera(number), options, repeatable=False)
+
+
+def _open_path(source: str | os.PathLike, options: ReadOptions) -> VideoReader:
     try:
+        name = os.fsdecode(source)
+        refuse_address(name)
+        path = Path(name)
+        if not name:  # Path("") is the current folder
+            raise InputError("expected the path of a clip, got an empty path; pass a video file or a folder of frames")
         if path.is_dir():
             files = list_folder(path)
             return VideoReader(str(path), lambda: read_folder(files, options.rate), options, path, len(files))
         if path.is_file():
-            return VideoReader(str(path), lambda: read_file(path, options.start), options, path)
+            return _open_file(path, options)
         exists = path.exists()
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{str(path)!r} cannot be read: {reason}; check the path") from error
+        raise InputError(f"{abbreviate(source)!r} cannot be read: {reason}; check the path") from error
     problem = "is not a regular file" if exists else "does not exist"
-    raise InputError(f"{path} {problem}; pass a video file or a folder of frames")
+    raise InputError(f"{abbreviate(source)} {problem}; pass a video file or a folder of frames")
+
+
+def _open_file(path: Path, options: ReadOptions) -> VideoReader:
+    kind = identify(path)
+    if kind is SourceKind.PHOTO:
+        return VideoReader(str(path), lambda: read_images([path], options.rate), options, path, 1)
+    if kind is SourceKind.ANIMATION and path.suffix.lower() != ".gif":
+        return VideoReader(str(path), lambda: read_animation(path), options, path)
+    return VideoReader(str(path), lambda: read_file(path, options.start), options, path)
 
 
 def _count_selected(length: int, options: ReadOptions) -> int:

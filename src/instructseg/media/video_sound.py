@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from instructseg.errors import InputError
-from instructseg.media.video_file import open_media
+from instructseg.media.containers import open_media, seek, start_time
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
 
-_MICROSECONDS = 1_000_000
 _COPYABLE = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 
 
@@ -50,9 +49,10 @@ class _CopiedSound:
     """Packets of the source with timestamps shifted by `begin`."""
 
     def __init__(self, source: InputContainer, target: OutputContainer, begin: float):
-        self._origin, self._begin, self._target = _start_time(source), begin, target
+        self._origin, self._begin, self._target = start_time(source), begin, target
         self._stream = target.add_stream_from_template(source.streams.audio[0])
-        _seek(source, begin + self._origin if begin > 0 else None)
+        if begin > 0:
+            seek(source, begin + self._origin)
         self._packets = _audio_packets(source)
         self._next = next(self._packets, None)
 
@@ -77,12 +77,13 @@ class _EncodedSound:
     def __init__(self, source: InputContainer, target: OutputContainer, begin: float):
         import av
 
-        self._origin, self._begin, self._target = _start_time(source), begin, target
+        self._origin, self._begin, self._target = start_time(source), begin, target
         codec = source.streams.audio[0].codec_context
         layout = "mono" if codec.channels == 1 else "stereo"
         self._stream: AudioStream = target.add_stream("aac", rate=codec.sample_rate, layout=layout)
         self._resampler = av.AudioResampler("fltp", layout, codec.sample_rate)
-        _seek(source, begin + self._origin if begin > 0 else None)
+        if begin > 0:
+            seek(source, begin + self._origin)
         self._frames = _audio_frames(source)
         self._next = next(self._frames, None)
 
@@ -100,19 +101,6 @@ class _EncodedSound:
     def _encode(self, frame: AudioFrame | None) -> None:
         for resampled in self._resampler.resample(frame):
             self._target.mux(self._stream.encode(resampled))
-
-
-def _start_time(source: InputContainer) -> float:
-    return (source.start_time or 0) / _MICROSECONDS
-
-
-def _seek(source: InputContainer, seconds: float | None) -> None:
-    """Seek to `seconds`; a format that cannot seek is read from the start."""
-    from av.error import FFmpegError
-
-    if seconds is not None:
-        with suppress(FFmpegError):
-            source.seek(int(seconds * _MICROSECONDS))
 
 
 def _audio_packets(source: InputContainer) -> Iterator[Packet]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from instructseg.media.video_sound import Sound
 
+_BT601 = 6  # AVColorSpace: FFmpeg converts RGB by this matrix unless told otherwise
 _CLOCK = 90_000  # ticks per second: exact for all common frame rates
 _QUALITY = {"crf": "20", "preset": "veryfast"}
 
@@ -106,6 +107,7 @@ class VideoWriter:
         self._stream = self._container.add_stream("libx264", rate=Fraction(self.rate).limit_denominator(1001))
         self._stream.height, self._stream.width = self._size
         self._stream.pix_fmt, self._stream.options = "yuv420p", dict(_QUALITY)
+        self._stream.codec_context.colorspace = _BT601  # untagged, players take BT.709 for large frames
         self._stream.codec_context.time_base = Fraction(1, _CLOCK)
         if self._sound_path is not None:
             self._sound = open_sound(self._sound_path, self._container, time, self._open)

@@ -73,7 +73,10 @@ def _key_count(mask: Tensor) -> int:
 
 def attend_in_blocks(model: PreTrainedModel) -> None:
     """Switch a model from `sdpa` to `attention_in_blocks`; models with other implementations are unchanged."""
-    AttentionInterface.register(NAME, attention_in_blocks)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
     if model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(NAME)
+
+
+# On import, not with the first model: a pickled model is opened in processes that have built none.
+AttentionInterface.register(NAME, attention_in_blocks)
+AttentionMaskInterface.register(NAME, sdpa_mask)

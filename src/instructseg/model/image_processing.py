@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,13 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor
 from transformers.image_processing_utils import BaseImageProcessor
 
+from instructseg.errors import CheckpointError
 from instructseg.model.configuration import InstructSegConfig
+
+MAX_INPUT_SIDE = 8192
+"""Maximum input side of an encoder in pixels."""
+
+_HINT = "use the processor_config.json saved with the weights"
 
 PADDING_GREY = 128
 """Value of padded pixels, 0..255 (released behaviour)."""
@@ -60,7 +67,16 @@ class InstructSegImageProcessor(BaseImageProcessor):
             clip_side: input side of the CLIP-type encoder in pixels, None when the model has none. Its input is
                 always stretched (bicubic), as in the released code.
             clip_mean, clip_std: normalisation of the CLIP-type encoder per RGB channel, in 0..255.
+
+        Raises CheckpointError for a value of another type or out of range: saved files are not trusted.
         """
+        _check_side("side", side)
+        if clip_side is not None:
+            _check_side("clip_side", clip_side)
+        if not isinstance(resize, str) or resize not in ("stretch", "pad"):
+            raise CheckpointError(f"expected resize to be stretch or pad, got {resize!r:.60}; {_HINT}")
+        for name, values in (("mean", mean), ("std", std), ("clip_mean", clip_mean), ("clip_std", clip_std)):
+            _check_channels(name, values, positive=name.endswith("std"))
         super().__init__(**kwargs)
         self.side, self.clip_side = side, clip_side
         self.resize: Literal["stretch", "pad"] = resize
@@ -105,6 +121,21 @@ class InstructSegImageProcessor(BaseImageProcessor):
             mask_logits = _resize(mask_logits, (geometry.side, geometry.side))
             mask_logits = mask_logits[:, : geometry.covered[0], : geometry.covered[1]]
         return _resize(mask_logits, geometry.original)
+
+
+def _check_side(name: str, side: object) -> None:
+    if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= MAX_INPUT_SIDE:
+        raise CheckpointError(f"expected {name} to be an integer in 1..{MAX_INPUT_SIDE}, got {side!r:.60}; {_HINT}")
+
+
+def _check_channels(name: str, values: object, positive: bool) -> None:
+    """Raises CheckpointError unless `values` are three finite numbers, above 0 if `positive`."""
+    numbers = isinstance(values, list | tuple) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values
+    )
+    if not numbers or len(values) != 3 or (positive and min(values) <= 0):
+        kind = "numbers above 0" if positive else "numbers"
+        raise CheckpointError(f"expected {name} to be three finite {kind}, got {values!r:.60}; {_HINT}")
 
 
 def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:

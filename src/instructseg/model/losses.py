@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -46,6 +47,12 @@ class LossWeights:
     class_positive: float | None = None
     """Weight of positives in the score loss, above 0. None: negatives / positives, which balances the two (released
     code)."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a weight that is negative or not finite."""
+        for name, value in vars(self).items():
+            if value is not None and not 0 <= value < math.inf:  # also false for NaN
+                raise ValueError(f"{name}: expected a finite weight of at least 0, got {value}")
 
 
 class Criterion:

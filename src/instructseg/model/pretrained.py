@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.initialization import initialize, initialize_tokens
@@ -71,6 +73,17 @@ class InstructSegPreTrainedModel(PreTrainedModel):
                 return load(modern_state_dict(tensors), checkpoint_files, *args, **kwargs)
         return load(None, checkpoint_files, *args, **kwargs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without transformers' hooks, which are local functions: a model that has been used can be pickled."""
+        return vars(_without_hooks(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Register the parts as their constructors do: transformers keeps what they can record outside of them."""
+        super().__setstate__(state)
+        for module in self.modules():
+            if isinstance(module, PreTrainedModel):
+                _CAN_RECORD_REGISTRY[module] = module._can_record_outputs
+
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
 
@@ -79,3 +92,16 @@ class InstructSegPreTrainedModel(PreTrainedModel):
 
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
+
+
+def _without_hooks(module: nn.Module) -> nn.Module:
+    """A copy that shares the tensors; transformers adds its output-capturing hooks again when they are needed."""
+    plain = module.__class__.__new__(module.__class__)
+    vars(plain).update(vars(module))
+    vars(plain).pop("_output_capturing_hooks_installed", None)
+    hooks = module._forward_hooks.items()
+    plain._forward_hooks = OrderedDict(
+        (key, hook) for key, hook in hooks if not hook.__module__.startswith("transformers.")
+    )
+    plain._modules = {name: child and _without_hooks(child) for name, child in module._modules.items()}
+    return plain

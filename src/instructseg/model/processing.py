@@ -79,9 +79,9 @@ class InstructSegProcessor(ProcessorMixin):
         expected["clip_side"] = config.vision_config and config.vision_config.image_size
         actual["clip_side"] = self.image_processor.clip_side
         problems = [
-            f"expected {name} {expected[name]}, got {actual[name]}"
+            f"expected {name} {expected[name]}, got {actual[name]!s:.60}"
             for name in expected
-            if actual[name] != expected[name]
+            if type(actual[name]) is not type(expected[name]) or actual[name] != expected[name]  # 144.0 is no size
         ]
         if len(self.tokenizer) > config.text_config.vocab_size:
             problems.append(f"expected at most {config.text_config.vocab_size} tokens, got {len(self.tokenizer)}")

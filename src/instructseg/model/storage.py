@@ -48,7 +48,8 @@ def save_int8(model: PreTrainedModel, directory: Path, shard_bytes: int = SHARD_
         save_file(shard, directory / file, metadata={"format": "pt"})
     index = {name: file for file, shard in zip(files, shards, strict=True) for name in shard}
     total = sum(map(_bytes, shards))
-    (directory / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=1))
+    content = {"metadata": {"total_size": total}, "weight_map": index}
+    (directory / INDEX).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def pack(name: str, tensor: Tensor) -> dict[str, Tensor]:
@@ -65,7 +66,7 @@ def pack(name: str, tensor: Tensor) -> dict[str, Tensor]:
 def load_int8(directory: Path) -> dict[str, Tensor]:
     """The float32 state dict of a folder written by `save_int8`. Raises CheckpointError when it cannot be read."""
     try:
-        files = sorted(set(json.loads((directory / INDEX).read_text())["weight_map"].values()))
+        files = sorted(set(json.loads((directory / INDEX).read_bytes())["weight_map"].values()))
         stored: dict[str, Tensor] = {}
         for file in files:
             with safe_open(directory / file, "pt") as shard:

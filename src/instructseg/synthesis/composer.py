@@ -87,7 +87,9 @@ class Composer:
             if objects:
                 chosen = objects[: self.config.expressions_per_photo]
                 expressions = tuple(Expression(obj.name, obj.mask, "instance") for obj in chosen)
-                return Sample(f"{photo.id}#i{epoch}.{index}", Task.RES, (scene.image,), expressions, dataset=photo.dataset)
+                return Sample(
+                    f"{photo.id}#i{epoch}.{index}", Task.RES, (scene.image,), expressions, dataset=photo.dataset
+                )
         raise DataError(
             f"no clearly visible object found in {_MAX_ATTEMPTS} compositions; add photos with larger objects"
         )

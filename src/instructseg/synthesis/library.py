@@ -28,7 +28,7 @@ class PhotoLibrary:
     """
 
     def __init__(self, photos: Sequence[InstancePhoto], max_side: int) -> None:
-        stored = (store_photo(photos[index], max_side) for index in range(len(photos)))
+        stored = (store_photo(photo, max_side) for photo in photos)
         self.photos = [photo for photo in stored if any(instance.countable for instance in photo.instances)]
         if not self.photos:
             raise DataError(

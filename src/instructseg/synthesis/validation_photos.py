@@ -27,7 +27,7 @@ def validation_samples(photos: Sequence[InstancePhoto], size: int, seed: int) ->
     at least 1 % of the photo. The choice of expressions depends on the seed, the photo's id and the vocabulary, which
     consists of the nouns of all photos of its dataset.
     """
-    stored = [store_photo(photos[index], size) for index in range(len(photos))]
+    stored = [store_photo(photo, size) for photo in photos]
     nouns: dict[str, set[str]] = {}
     for photo in stored:
         nouns.setdefault(photo.dataset, set()).update(instance.name for instance in photo.instances)

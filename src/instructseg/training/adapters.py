@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from instructseg.errors import CheckpointError
+from instructseg.media.folders import check_manifest
 from instructseg.model.modeling import InstructSegModel
 
 WEIGHTS = "adapter_model.safetensors"
@@ -47,10 +48,11 @@ def save_adapters(model: InstructSegModel, directory: Path, base: str | None = N
 def load_adapters(model: InstructSegModel, directory: Path) -> None:
     """Add saved adapters to a language model that has none, and restore the modules trained with them, in place.
 
-    Raises CheckpointError if they cannot be read or do not fit.
+    Raises CheckpointError if they cannot be read, differ from their manifest or do not fit.
     """
     from peft import LoraConfig, PeftConfig, inject_adapter_in_model, set_peft_model_state_dict
 
+    check_manifest(directory)
     try:
         config = PeftConfig.from_pretrained(str(directory))
         state = load_file(directory / WEIGHTS)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from instructseg.errors import CheckpointError
+from instructseg.training.logging.reporter import console
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
 
@@ -38,23 +39,31 @@ def save(directory: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def load(directory: Path) -> dict[str, Any] | None:
-    """The newest readable checkpoint, or None if there is none; restores the random states.
+def load(directory: Path, is_valid: Callable[[dict[str, Any]], bool] = lambda state: True) -> dict[str, Any] | None:
+    """The newest valid checkpoint, or None if there is none; restores the random states.
 
-    Raises CheckpointError if there are checkpoints but none can be read: starting from scratch would overwrite them.
+    Raises CheckpointError if there are checkpoints but none is valid: starting from scratch would overwrite them.
     """
     existing = [directory / name for name in (LAST, PREVIOUS) if (directory / name).exists()]
     for path in existing:
-        try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            continue
-        restore_random(state.pop("random"))
-        return state
+        state = _read(path)
+        if state is not None and is_valid(state):
+            return state
+        console.print(f"{path} is damaged or no checkpoint")
     if existing:
         names = " and ".join(path.name for path in existing)
         raise CheckpointError(f"{names} in {directory} cannot be read; move them away to start from scratch")
     return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A checkpoint's entries, None if it cannot be read; restores the random states."""
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        restore_random(state.pop("random"))
+    except Exception:  # a damaged or foreign file raises almost anything
+        return None
+    return state
 
 
 def random_states() -> dict[str, Any]:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
-from instructseg.errors import RecipeError
+from instructseg.errors import CheckpointError, RecipeError
 from instructseg.inference.checkpoints import find_checkpoint
+from instructseg.inference.loading import check_model_type, silence_transformers
+from instructseg.media.folders import check_manifest
 from instructseg.model import presets
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
@@ -21,8 +24,11 @@ from instructseg.training.recipe import ModelRecipe, Recipe
 
 def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
     """A saved model, or a preset with pretrained parts. Raises RecipeError for other presets and invalid changes."""
-    if recipe.model.init:
-        return _from_saved(recipe.model)
+    with silence_transformers():
+        return _from_saved(recipe.model) if recipe.model.init else _from_preset(recipe)
+
+
+def _from_preset(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]:
     if recipe.model.preset != "nano":
         raise RecipeError(
             f"model.preset: {recipe.model.preset!r} has no pretrained parts in this package; use nano or set "
@@ -34,15 +40,20 @@ def build_model(recipe: Recipe) -> tuple[InstructSegModel, InstructSegProcessor]
 
 
 def _from_saved(recipe: ModelRecipe) -> tuple[InstructSegModel, InstructSegProcessor]:
-    """A saved model with the recipe's changes: weights that still fit are kept, new modules are initialized."""
-    folder = find_checkpoint(recipe.init or "")
+    """A saved model with the recipe's changes: weights that still fit are kept, new modules are initialized.
+
+    Weights are float32, whatever the file holds.
+    """
+    folder = _find_initial(recipe)
+    check_model_type(folder)
+    check_manifest(folder)
     processor = InstructSegProcessor.from_pretrained(folder)
     if not recipe.config:
-        model = InstructSegModel.from_pretrained(folder)
+        model = InstructSegModel.from_pretrained(folder, dtype=torch.float32)
     else:
         config = _change(InstructSegConfig.from_pretrained(folder).to_dict(), recipe.config)
         try:
-            model = InstructSegModel.from_pretrained(folder, config=config)
+            model = InstructSegModel.from_pretrained(folder, config=config, dtype=torch.float32)
         except RuntimeError as error:  # shape mismatch
             reason = " ".join(str(error).split())
             raise RecipeError(f"the weights of {recipe.init} do not fit model.config: {reason:.300}") from error
@@ -63,6 +74,14 @@ def _add_detector(model: InstructSegModel, processor: InstructSegProcessor, fold
     load_nanodet(proposer.detector, Path(folder).expanduser())
     embeddings = model.get_input_embeddings().get_parameter("weight").detach()
     proposer.class_words.copy_(class_words(processor.tokenizer, embeddings))
+
+
+def _find_initial(recipe: ModelRecipe) -> str:
+    try:
+        return find_checkpoint(recipe.init or "")
+    except CheckpointError as error:
+        hint = f"; `instructseg convert base {recipe.init} --mipha SRC --mask2former SRC` writes the paper's weights"
+        raise RecipeError(f"model.init: {error}{hint * (recipe.preset == 'paper')}") from error
 
 
 def _reinitialize(model: InstructSegModel, names: Sequence[str]) -> None:

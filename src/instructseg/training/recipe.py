@@ -23,6 +23,9 @@ Tracker = Literal[
 ]  # fmt: skip
 """The experiment trackers that accelerate supports."""
 
+MAX_STEPS = 1_000_000_000
+"""Upper limit of durations and counts: larger values are mistakes, and overflow in native code."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class ModelRecipe:
@@ -50,9 +53,9 @@ class ModelRecipe:
 class LoraRecipe:
     """Low-rank adaptation of the language model. The released code uses rank 8 on queries and values."""
 
-    rank: int = Field(default=8, ge=1)
+    rank: int = Field(default=8, ge=1, le=65_536)
     """Rank of the adapters, 1 or more."""
-    alpha: int = Field(default=16, ge=1)
+    alpha: int = Field(default=16, ge=1, le=1_000_000)
     """Scale of the adapters: their output is multiplied by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability, 0 to below 1, of dropping an input of an adapter during training."""
@@ -94,6 +97,8 @@ class DataRecipe:
     """Label maps to compose from: list of {images: FOLDER, masks: FOLDER, names: FILE, prefix: TEXT}."""
     labelme: tuple[dict[str, str], ...] = ()
     """LabelMe folders to compose from: list of {folder: FOLDER, prefix: TEXT}."""
+    yolo: tuple[dict[str, str], ...] = ()
+    """YOLO-segmentation folders to compose from: list of {folder: FOLDER, prefix: TEXT}."""
     sources: tuple[SourceRecipe, ...] = ()
     """The mixture. Empty: composed photos alone."""
     validation: tuple[SourceRecipe, ...] = ()
@@ -102,11 +107,11 @@ class DataRecipe:
     """Percentage of the photos, 0 to 100, held out for validation."""
     compose: dict[str, Any] = field(default_factory=dict)
     """Fields of `synthesis.composer.ComposeConfig`."""
-    expressions: int = Field(default=4, ge=1)
+    expressions: int = Field(default=4, ge=1, le=10_000)
     """Maximum number of expressions per sample of a dataset; composed samples follow compose.expressions_per_photo."""
-    max_tokens: int = Field(default=2048, ge=1)
+    max_tokens: int = Field(default=2048, ge=1, le=1_000_000)
     """Maximum length of a conversation in tokens, image included; later turns are left out."""
-    workers: int = Field(default=1, ge=0)
+    workers: int = Field(default=1, ge=0, le=1024)
     """Number of data-loading processes. 0: load data in the training process."""
 
 
@@ -116,9 +121,9 @@ class LossRecipe:
 
     weights: LossWeights = field(default_factory=LossWeights)
     """Weight of each loss term."""
-    num_points: int = Field(default=12544, ge=1)
+    num_points: int = Field(default=12544, ge=1, le=10_000_000)
     """Points per mask on which mask losses and matching costs are computed (112 x 112 in the released code)."""
-    oversample: float = Field(default=3.0, ge=1)
+    oversample: float = Field(default=3.0, ge=1, le=100)
     """Number of candidate points drawn per point selected by uncertainty, 1 or more."""
     importance: float = Field(default=0.75, ge=0, le=1)
     """Share of the points, 0 to 1, selected by uncertainty; the others are drawn uniformly."""
@@ -126,7 +131,7 @@ class LossRecipe:
     """Target of a proposal's score. "matched": 1 if matched to a target (released code). "iou": its IoU with the
     target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none. "choice": proposals
     compete with each other and with "none"; target masks are then single objects instead of their union."""
-    mask_stride: int = Field(default=1, ge=1)
+    mask_stride: int = Field(default=1, ge=1, le=1024)
     """Mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution."""
 
 
@@ -139,19 +144,19 @@ class Recipe:
     objective: Literal["instructions", "seeds"] = "instructions"
     """"instructions": the paper's losses (Eq. 4). "seeds": the base stage, which trains only the mask head of the seed
     proposals, on every labelled object and without the language model."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Seed of weights, data and augmentation."""
     steps: int = Field(default=2000, ge=1)
     """Number of optimizer steps."""
-    batch_photos: int = Field(default=4, ge=1)
+    batch_photos: int = Field(default=4, ge=1, le=1_000_000)
     """Samples per step (photos, clips or conversations) with all their expressions, over all processes together."""
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int = Field(default=1, ge=1, le=1_000_000)
     """Micro-batches into which each process splits its share of a batch: less memory, same result."""
     gradient_checkpointing: bool = False
     """Recompute the language model's activations in the backward pass instead of storing them: less memory, slower."""
     learning_rate: float = Field(default=4e-5, ge=0)
     """Peak learning rate of AdamW, after the warm-up and before the cosine decay."""
-    warmup_steps: int = Field(default=100, ge=0)
+    warmup_steps: int = Field(default=100, ge=0, le=MAX_STEPS)
     """Steps over which the learning rate rises linearly from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay of AdamW."""
@@ -161,13 +166,13 @@ class Recipe:
     """Decay per step, 0 to 1, of the moving average of the weights, which is validated and exported. 0: no average."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     """Precision of the forward pass; weights stay float32."""
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of torch. 0: torch's default."""
     checkpoint_minutes: float = Field(default=3.0, ge=0)
     """Minutes between checkpoints. 0: one after every step."""
-    validate_every: int = Field(default=250, ge=1)
+    validate_every: int = Field(default=250, ge=1, le=MAX_STEPS)
     """Steps between validations; the last step is always validated."""
-    validation_photos: int = Field(default=0, ge=0)
+    validation_photos: int = Field(default=0, ge=0, le=MAX_STEPS)
     """Approximate number of validation samples per source. 0: all."""
     report: tuple[Tracker, ...] = ()
     """Experiment trackers to use besides log.jsonl, e.g. [tensorboard]."""
@@ -192,14 +197,16 @@ class Recipe:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides such as "steps=100" or "data.root=/datasets", whose values are YAML.
 
+    Values of text fields, such as paths, are kept as written: "output=2024-05-01" is a folder, not a date.
+
     `name` is that of a packaged recipe ("nano") or a path, see `find_recipe`. A path in place of the
     data section, "data=my_coco.json", selects your own data, see `data_section`.
     Raises RecipeError with one line per key that is unknown or has an invalid value.
     """
-    tree = _current_names(read_yaml(find_recipe(name)))
+    tree = _current_names(read_yaml(find_recipe(name), Recipe))
     for override in overrides:
         previous = tree.get("data") if isinstance(tree, dict) else None
-        apply_override(tree, modern_override(override))
+        apply_override(tree, modern_override(override), Recipe)
         if isinstance(tree.get("data"), str):
             tree["data"] = data_section(tree["data"], previous)
     return parse_recipe(tree)

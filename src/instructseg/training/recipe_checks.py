@@ -12,8 +12,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from instructseg.errors import RecipeError
 
-STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-"""Configuration of every section: unknown keys are rejected, and the docstring below a field is its description."""
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+"""Configuration of every section: unknown keys and infinite numbers are rejected, and the docstring below a field is
+its description."""
 
 Section = TypeVar("Section")
 _EXPECTED = {

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import re
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from instructseg.errors import RecipeError
+from instructseg.media.yaml_text import MAX_BYTES, parse_yaml
+from instructseg.training.recipe_text import is_text, keep_text, kind_at
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 """The recipes that are part of the package."""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that also reads 1e-4 as a number, as YAML 1.2 does; in YAML 1.1 it is text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -63,18 +54,27 @@ def _bare_names() -> list[str]:
     return sorted(path.stem for path in [*RECIPES.glob("*.yaml"), *RECIPES.glob("ablations/table*.yaml")])
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file, an empty section for an empty file. Raises RecipeError."""
+def read_yaml(path: Path, kind: Any = None) -> Any:
+    """The content of a YAML file, an empty section for an empty file. Raises RecipeError.
+
+    Text fields of the type `kind` are kept as written.
+    """
     try:
-        return yaml.load(path.read_text(), _Loader) or {}
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    try:
+        return _parse(content, kind) or {}
+    except ValueError as error:
         raise RecipeError(f"the recipe {path} is not valid YAML: {error}") from None
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Apply an override such as "data.root=/datasets" to a tree in place; the value is YAML. Raises RecipeError."""
+def apply_override(tree: dict[str, Any], override: str, kind: Any = None) -> None:
+    """Apply an override such as "data.root=/datasets" to a tree in place. Raises RecipeError.
+
+    The value is YAML. That of a text field of the type `kind` is kept as written, unless it is in quotes.
+    """
     key, equals, text = override.partition("=")
     if not equals:
         raise RecipeError(f"expected an override key=value, got {override!r}; write it as steps=100")
@@ -86,14 +86,24 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
             raise RecipeError(f"cannot set {key}: {where} is not a section of keys")
         if depth < len(sections):
             section = section.setdefault(name, {})
-    section[last] = _value(override, text)
+    section[last] = _value(override, text, kind_at(kind, key))
 
 
-def _value(override: str, text: str) -> Any:
+def _value(override: str, text: str, kind: Any) -> Any:
+    word = text.strip()
+    is_written_as_is = is_text(kind) or (is_dataclass(kind) and not word.startswith("{"))  # data=PATH
+    if is_written_as_is and word not in ("", "null", "~") and not (word[0] == word[-1] and word[0] in "'\""):
+        return word
     try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"the value of {override!r} is not valid YAML: {error}") from None
+        value = _parse(text, kind)
+    except ValueError as error:
+        raise RecipeError(f"the value of {override!r:.200} is not valid YAML: {error}") from None
     if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
         return text.strip()  # YAML 1.1 reads the word "no" as false
     return value
+
+
+def _parse(content: str | bytes, kind: Any) -> Any:
+    """The content of YAML, with the text fields of the type `kind` as written. Raises ValueError."""
+    value = parse_yaml(content)
+    return value if kind is None else keep_text(kind, value, parse_yaml(content, as_text=True))

@@ -15,6 +15,9 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast_object_list
 
+from instructseg.data.problems import Problems
+from instructseg.inference.loading import silence_transformers
+from instructseg.media.folders import new_folder
 from instructseg.training import checkpoint
 from instructseg.training.adapters import save_adapters
 from instructseg.training.data.batches import BatchShare, TrainingBatches, open_loader
@@ -25,13 +28,13 @@ from instructseg.training.distributed.processes import open_accelerator
 from instructseg.training.distributed.state_managers import make_state_manager
 from instructseg.training.initial_model import build_model
 from instructseg.training.logging.progress import progress_bar, status
-from instructseg.training.logging.reporter import Reporter, Scores, console, print_groups
+from instructseg.training.logging.reporter import Reporter, Scores, console, print_groups, print_problems
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_seed_head, choose_trainable, merge_lora
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
 from instructseg.training.seed_objective import SeedObjective
-from instructseg.training.state import Progress, capture, changed_keys, restore
+from instructseg.training.state import Progress, capture, changed_keys, is_valid, restore
 from instructseg.training.training_step import TrainingStep
 from instructseg.training.validation import ShowPrediction, validate
 from instructseg.types import Sample
@@ -148,11 +151,15 @@ class Run:
 
     def _open_data(self) -> Iterator[Sequence[Batch]]:
         """The remaining batches; also opens the validation samples and the reporter if this process needs them."""
-        recipe, references = self.recipe, self.model.config.num_reference_frames
-        mixture = open_mixture(recipe.data, references, recipe.batch_photos, recipe.steps, recipe.seed)
-        scored = recipe.objective == "instructions"  # the base stage does not train what validation scores
-        if scored and (self.main or self.state_manager.collective):
-            self.validation = open_validation(recipe.data, recipe.validation_photos, references)
+        recipe, references, problems = self.recipe, self.model.config.num_reference_frames, Problems()
+        try:
+            mixture = open_mixture(recipe.data, references, recipe.batch_photos, recipe.steps, recipe.seed, problems)
+            scored = recipe.objective == "instructions"  # the base stage does not train what validation scores
+            if scored and (self.main or self.state_manager.collective):
+                self.validation = open_validation(recipe.data, recipe.validation_photos, references, problems)
+        finally:
+            if self.main:
+                print_problems(problems)
         if self.main:
             self.reporter = Reporter(recipe, self.step, self.accelerator)
         batches = TrainingBatches(mixture, self.collate, self.share, self.step, recipe.steps)
@@ -203,7 +210,7 @@ class Run:
                 checkpoint.save(self.output / "checkpoints", state)
 
     def _resume(self) -> None:
-        state = checkpoint.load(self.output / "checkpoints")
+        state = checkpoint.load(self.output / "checkpoints", is_valid)
         if state is None:
             return
         restore(state, self.progress, self.trained, self.average)
@@ -224,10 +231,12 @@ class Run:
         model = self.state_manager.export(self.recipe.lora)
         if model is not None and self.main:
             if self.recipe.model.init:
-                save_adapters(model, self.output / "adapters", self.recipe.model.init, self.groups["trained"])
+                with new_folder(self.output / "adapters", replace=True) as folder:
+                    save_adapters(model, folder, self.recipe.model.init, self.groups["trained"])
             merge_lora(model)
-            model.save_pretrained(directory)
-            self.processor.save_pretrained(directory)
+            with silence_transformers(), new_folder(directory, replace=True) as folder:
+                model.save_pretrained(folder)
+                self.processor.save_pretrained(folder)
             console.print(f"model saved in {directory}")
         self.accelerator.wait_for_everyone()
         return directory

@@ -40,6 +40,17 @@ def capture(recipe: Recipe, progress: Progress, average: MovingAverage | None) -
     }  # fmt: skip
 
 
+def is_valid(state: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint has the entries of `capture` and of a state manager, with their types."""
+    kinds = {
+        "step": int, "instructions": int, "seconds": float, "average": list, "trained": dict,
+        "optimizer": dict | str,  # DeepSpeed's is in a folder of this name
+    }  # fmt: skip
+    return all(isinstance(state.get(name), kind) for name, kind in kinds.items()) and all(
+        isinstance(tensor, Tensor) for tensor in [*state["average"], *state["trained"].values()]
+    )
+
+
 def restore(
     state: Mapping[str, Any], progress: Progress, trained: Mapping[str, nn.Parameter], average: MovingAverage | None
 ) -> None:

@@ -84,7 +84,7 @@ def _check(name: str, file: Path) -> VerificationResult:
 
 def _check_prompts(file: Path) -> VerificationResult:
     def compare(result: Comparison) -> None:
-        check_data_semantics(json.loads(file.read_text()), result)
+        check_data_semantics(json.loads(file.read_text(encoding="utf-8")), result)
 
     return _run(file.stem, compare)
 

@@ -19,6 +19,7 @@ from instructseg.data.readers.labelme import LabelMe
 from instructseg.data.readers.prepared import Prepared
 from instructseg.data.readers.reason_seg import ReasonSeg
 from instructseg.data.readers.refcoco import RefCoco
+from instructseg.data.readers.yolo import Yolo
 from instructseg.data.templated import coco_templates
 from instructseg.errors import DataError
 from instructseg.types import Sample
@@ -74,6 +75,10 @@ def open_templates(root: Path, split: str, **options: Any) -> Sequence[Sample]:
 
 def open_labelme(root: Path, split: str, **options: Any) -> Sequence[Sample]:
     return LabelMe(root if split == "all" else root / split, **options)
+
+
+def open_yolo(root: Path, split: str, **options: Any) -> Sequence[Sample]:
+    return Yolo(root if split == "all" else root / split, **options)
 
 
 def open_folder(root: Path, split: str, **options: Any) -> Sequence[Sample]:
@@ -190,6 +195,15 @@ ENTRIES = (
         layout={"*.json": "one file beside each photo"},
         counts={"all": {}},
         open=open_labelme,
+    ),
+    Entry(
+        name="yolo",
+        title="your own photos with YOLO-segmentation labels; a split other than `all` is a subfolder",
+        where="https://docs.ultralytics.com/datasets/segment",
+        licence="yours",
+        layout={"*": "photos, label files beside them or in labels/, and data.yaml or classes.txt"},
+        counts={"all": {}},
+        open=open_yolo,
     ),
     Entry(
         name="folder",

@@ -58,7 +58,7 @@ ENTRIES = (
         layout={
             "revos/meta_expressions_{split}_.json": "the instructions",
             "revos/mask_dict.json": "masks of train and valid",
-            "revos/mask_dict_foreground.json": "the union of all objects, for the robustness score",
+            "revos/mask_dict_foreground.json": "the union of all objects; without it the robustness score R is omitted",
             "revos/JPEGImages/*/*.jpg": "frames; the folder JPEGImages may be omitted",
         },
         counts={"train": {}, "valid": {}},

@@ -30,6 +30,9 @@ class Reader(Sequence[Item]):
         indices = range(len(self))[index]
         return [self.read(position) for position in indices] if isinstance(indices, range) else self.read(indices)
 
+    def __iter__(self) -> Iterator[Item]:
+        return (self[index] for index in range(len(self)))  # Sequence's own would end at an IndexError of `read`
+
 
 def require_split(dataset: str, split: str, splits: Sequence[str]) -> str:
     """`split` if it is one of `splits`. Raises DataError otherwise."""
@@ -45,5 +48,5 @@ def parsing(path: Path, where: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise DataError(f"{path}: {where} is invalid (missing key {error}); fix it or download it again") from error
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: {where} is invalid ({error}); fix it or download it again") from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.errors import DataError, InputError
-from instructseg.media.rle import decode_rle
+from instructseg.media.rle import decode_rle, rle_size
 
 Rle = Mapping[str, Any]
 VOID = 255
@@ -67,15 +67,15 @@ class RleMasks(Sequence[Any]):
 
     def _decode(self, code: Any, frame: int) -> np.ndarray:
         try:
-            mask = decode_rle(code)
+            height, width = rle_size(code)
+            if (height, width) != self.size:
+                raise InputError(
+                    f"the mask is {width} x {height} pixels, but the clip is {self.size[1]} x {self.size[0]}; masks "
+                    "and frames are from different versions of the dataset"
+                )
+            return decode_rle(code, self.size)
         except InputError as error:
             raise DataError(f"{self.source}, frame {frame}: {error}") from error
-        if mask.shape != self.size:
-            raise DataError(
-                f"{self.source}, frame {frame}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, but the clip is "
-                f"{self.size[1]} x {self.size[0]}; masks and frames are from different versions of the dataset"
-            )
-        return mask
 
 
 def object_numbers(labels: Sequence[np.ndarray | None]) -> set[int]:

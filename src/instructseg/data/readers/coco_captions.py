@@ -6,6 +6,7 @@ from pathlib import Path
 
 from instructseg.data.readers.base import Reader, parsing
 from instructseg.data.readers.files import PhotoFrames, read_json, read_photo
+from instructseg.data.readers.paths import listed_path
 from instructseg.types import Expression, Sample, Task
 
 CAPTION_REQUEST = "Describe the image in one sentence."
@@ -32,7 +33,7 @@ class CocoCaptions(Reader[Sample]):
         return len(self._photos)
 
     def read(self, index: int) -> Sample:
-        identity, path = self._photos[index]["id"], self.image_dir / self._names[index]
+        identity, path = self._photos[index]["id"], listed_path(self.image_dir, self._names[index])
         expressions = tuple(
             Expression(CAPTION_REQUEST, None, "caption", number, answer=caption)
             for number, caption in self._captions[identity]

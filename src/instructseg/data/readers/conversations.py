@@ -10,6 +10,7 @@ import numpy as np
 
 from instructseg.data.readers.base import Reader, parsing
 from instructseg.data.readers.files import read_json_of
+from instructseg.data.readers.paths import listed_path
 from instructseg.data.readers.questions import IMAGE_TOKEN, LazyPhoto
 from instructseg.types import Expression, Sample, Task
 
@@ -39,8 +40,8 @@ class Conversations(Reader[Sample]):
         with parsing(self.path, f"record {index}"):
             turns, identity = _turns(record["conversations"]), str(record["id"])
             if record.get("image"):
-                paths = [folder / record["image"] for folder in self.image_dirs]
-                frames = LazyPhoto.at(*(paths or [Path(record["image"])]))
+                folders = self.image_dirs or (Path(),)
+                frames = LazyPhoto.at(*(listed_path(folder, record["image"]) for folder in folders))
         expressions = tuple(
             Expression(
                 text, None, "conversation", str(turn), answer=answer, details={"turn": turn, "turns": len(turns)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,11 @@ from PIL import Image
 
 from instructseg.data.readers.base import parsing
 from instructseg.errors import DataError, InputError
-from instructseg.media.image import load_image
+from instructseg.media.image import opened_picture
+from instructseg.media.pixels import orientation_of, picture_to_rgb
 
 
-def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:
+def read_json(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> Any:
     """The content of a JSON file in the first of `encodings` that decodes it. Raises DataError naming the file."""
     try:
         content = path.read_bytes()
@@ -30,7 +32,8 @@ def read_json(path: Path, encodings: Sequence[str] = ("utf-8",)) -> Any:
             continue
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is not valid JSON ({error}); download it again") from error
-    raise DataError(f"expected {path} to be text in {' or '.join(encodings)}; download it again")
+    names = " or ".join(encoding.removesuffix("-sig") for encoding in encodings)
+    raise DataError(f"expected {path} to be text in {names}; download it again")
 
 
 def read_json_of(path: Path, what: str, *types: type) -> Any:
@@ -45,7 +48,7 @@ def read_json_of(path: Path, what: str, *types: type) -> Any:
 def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
     """The JSON objects of a file with one per line. Raises DataError naming the file and the line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = split_lines(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as {what} ({error})") from error
     records = []
@@ -59,31 +62,44 @@ def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
     return records
 
 
+def split_lines(text: str) -> list[str]:
+    """The lines of a text. U+2028 and NEL, which JSON allows in text, end no line, unlike in `str.splitlines`."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 @contextmanager
 def opened_image(path: Path) -> Iterator[Image.Image]:
-    """An image file, decoded. Raises DataError naming the file when it is missing or damaged."""
+    """An image file, decoded. Raises DataError naming the file when it is missing, damaged or too large."""
+    if not path.exists():
+        raise DataError(f"{path} is missing")
     try:
-        with Image.open(path) as picture:
-            picture.load()
+        with opened_picture(path, "the file") as picture:
             yield picture
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except Exception as error:  # decoders raise many exception types on damaged data
-        raise DataError(f"{path} cannot be read as an image ({error}); copy it again from the dataset") from error
-
-
-def read_photo(path: Path) -> np.ndarray:
-    """An image file as RGB uint8 (height, width, 3), EXIF orientation ignored: for masks drawn on the stored pixels."""
-    with opened_image(path) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
-def read_upright(path: Path) -> np.ndarray:
-    """An image file as RGB uint8 (height, width, 3), EXIF orientation applied: for masks drawn in a viewer."""
-    try:
-        return load_image(path)
     except InputError as error:
-        raise DataError(str(error)) from error
+        raise DataError(f"{path}: {error}") from error
+
+
+def read_photo(path: Path, size: tuple[int | None, int | None] = (None, None)) -> np.ndarray:
+    """A photo as RGB uint8 (height, width, 3), read as `load_image` reads it: upright, opaque, 16-bit gray scaled.
+
+    `size` is the (height, width) that its annotations state, None where they do not. When only the pixels as stored
+    have this size, these are returned, with a warning: the masks were drawn without the photo's EXIF orientation. The
+    result may still have another size. Raises DataError naming the file.
+    """
+    with opened_image(path) as picture:
+        image, stored = picture_to_rgb(picture), (picture.height, picture.width)
+        if _fits(image.shape[:2], size) or not _fits(stored, size):
+            return image
+        warnings.warn(
+            f"{path}: the annotated size {size} (height, width) is that of the stored pixels; its EXIF orientation "
+            f"{orientation_of(picture)} is ignored",
+            stacklevel=2,
+        )
+        return picture_to_rgb(picture, upright=False)
+
+
+def _fits(actual: tuple[int, ...], stated: tuple[int | None, int | None]) -> bool:
+    return all(side in (None, pixels) for side, pixels in zip(stated, actual, strict=True))
 
 
 class PhotoFrames(tuple[np.ndarray]):

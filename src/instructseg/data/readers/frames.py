@@ -13,6 +13,7 @@ import numpy as np
 
 from instructseg.data.readers.files import opened_image, read_photo
 from instructseg.errors import DataError
+from instructseg.media.pixels import orientation_of
 
 Decoder = Callable[[Path], np.ndarray]
 
@@ -48,9 +49,10 @@ def read_binary(path: Path) -> np.ndarray:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image file in pixels."""
+    """(height, width) of an image file in pixels, upright."""
     with opened_image(path) as picture:
-        return picture.height, picture.width
+        turned = orientation_of(picture) >= 5  # by a quarter
+        return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
 class LazyPictures(Sequence[Any]):

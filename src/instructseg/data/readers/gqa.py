@@ -7,6 +7,7 @@ from typing import Any
 
 from instructseg.data.readers.base import Reader, parsing
 from instructseg.data.readers.files import read_json_lines, read_json_of
+from instructseg.data.readers.paths import listed_path
 from instructseg.data.readers.questions import SHORT_ANSWER, LazyPhoto, question
 from instructseg.types import Expression, Sample, Task
 
@@ -43,7 +44,7 @@ class Gqa(Reader[Sample]):
     def read(self, index: int) -> Sample:
         name, records = self._samples[index]
         expressions = tuple(self._expression(identity, record) for identity, record in records)
-        frames = LazyPhoto.at(self.image_dir / name)
+        frames = LazyPhoto.at(listed_path(self.image_dir, name))
         return Sample(f"gqa/{Path(name).stem}", Task.CHAT, frames, expressions, dataset="gqa")
 
     def _expression(self, identity: str, record: dict[str, Any]) -> Expression:

@@ -60,7 +60,8 @@ class LabelMaps(Reader[InstancePhoto]):
 
     def read(self, index: int) -> InstancePhoto:
         path = self._photos[index]
-        image, labels = read_photo(path), self._labels(path)
+        labels = self._labels(path)
+        image = read_photo(path, labels.shape)
         if labels.shape != image.shape[:2]:
             raise DataError(
                 f"{self._mask_path(path)} is {labels.shape}, but its photo is {image.shape[:2]} (height, width)"

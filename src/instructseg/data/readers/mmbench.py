@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import csv
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from instructseg.data.readers.base import Reader, parsing
 from instructseg.data.readers.questions import CHOICE_LETTER, LazyPhoto, choices_text, question
 from instructseg.errors import DataError
+from instructseg.media.image import load_image
 from instructseg.types import Expression, Sample, Task
 
 CHOICES = "ABCD"
@@ -64,9 +62,8 @@ class MmBench(Reader[Sample]):
 def decode_picture(text: str, name: str) -> np.ndarray:
     """A picture in base64 as RGB uint8 (height, width, 3). Raises a DataError that starts with `name`."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
-            return np.asarray(image.convert("RGB"))
-    except (binascii.Error, OSError) as error:
+        return load_image(base64.b64decode(text, validate=True))
+    except (ValueError, TypeError) as error:  # InputError and binascii.Error are ValueErrors
         raise DataError(f"{name} cannot be decoded ({error})") from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from instructseg.data.readers.base import Reader, parsing
 from instructseg.data.readers.files import read_json_lines
+from instructseg.data.readers.paths import listed_path
 from instructseg.data.readers.questions import SHORT_ANSWER, LazyPhoto, question
 from instructseg.errors import DataError
 from instructseg.types import Expression, Sample, Task
@@ -42,7 +43,7 @@ class Pope(Reader[Sample]):
 
     def read(self, index: int) -> Sample:
         name, expressions = self._samples[index]
-        frames = LazyPhoto.at(self.image_dir / name)
+        frames = LazyPhoto.at(listed_path(self.image_dir, name))
         return Sample(f"pope/{Path(name).stem}", Task.CHAT, frames, tuple(expressions), dataset="pope")
 
 

@@ -47,7 +47,7 @@ class LazyPhoto(Sequence[np.ndarray]):
 
 
 def _read_first(first: Path, *others: Path) -> np.ndarray:
-    """The first of these photos that exists, pixels as stored. Raises DataError naming all of them."""
+    """The first of these photos that exists. Raises DataError naming all of them."""
     for path in (first, *others):
         if path.is_file():
             return read_photo(path)

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from instructseg.data.readers.base import Reader, parsing
-from instructseg.data.readers.files import PhotoFrames, photo_beside, read_json, read_upright
+from instructseg.data.readers.files import PhotoFrames, photo_beside, read_json, read_photo
 from instructseg.errors import DataError
+from instructseg.media.polygons import check_points
 from instructseg.types import Expression, Sample, Task
 
 _IGNORED = 255
@@ -52,8 +53,8 @@ class ReasonSeg(Reader[Sample]):
     def read(self, index: int) -> Sample:
         path = self._files[index]
         photo = photo_beside(path)
-        content = read_json(path, ("utf-8", "cp1252"))
-        image = read_upright(photo)
+        content = read_json(path, ("utf-8-sig", "cp1252"))
+        image = read_photo(photo)
         texts, are_sentences = _sentences(path, content)
         mask, ignore = self._masks(path, content, image.shape[:2])
         expressions = tuple(
@@ -93,9 +94,7 @@ def draw_shapes(shapes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> n
     for shape in shapes:
         label = shape["label"].lower()
         if "flag" not in label:
-            points = np.array(shape["points"], dtype=np.float64)
-            if not np.isfinite(points).all():
-                raise ValueError(f"shape {label!r} has a corner that is not finite")
+            points = check_points(shape["points"], size)
             drawn.append((_polygon_mask(points, size), _IGNORED if "ignore" in label else 1))
     labels = np.zeros(size, np.uint8)
     for index in np.argsort([mask.sum() for mask, _ in drawn], kind="stable")[::-1]:
@@ -105,12 +104,10 @@ def draw_shapes(shapes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> n
 
 
 def _polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    corners, mask = [points.astype(np.int32).reshape(-1, 2)], np.zeros(size, np.uint8)
-    try:
+    corners, mask = [points.astype(np.int32)], np.zeros(size, np.uint8)
+    if len(points):  # OpenCV raises an error for a polygon that is outside the photo
         cv2.polylines(mask, corners, isClosed=True, color=1, thickness=1)
         cv2.fillPoly(mask, corners, color=1)
-    except cv2.error as error:
-        raise ValueError(f"expected corners of shape (n, 2), got {points.shape}") from error
     return mask.astype(bool)
 
 
@@ -129,4 +126,4 @@ def _explanations(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     with parsing(path, "the list of explanations"):
-        return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path, ("utf-8", "cp1252"))}
+        return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path, ("utf-8-sig", "cp1252"))}

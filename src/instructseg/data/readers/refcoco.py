@@ -16,10 +16,13 @@ import cv2
 import numpy as np
 
 from instructseg.data.readers.base import Reader, parsing
-from instructseg.data.readers.coco_instances import decode_segmentation, load_annotations
+from instructseg.data.readers.coco_file import load_annotations
+from instructseg.data.readers.coco_instances import decode_segmentation
 from instructseg.data.readers.files import PhotoFrames, read_json, read_photo
+from instructseg.data.readers.paths import listed_path
 from instructseg.errors import DataError
 from instructseg.media.pickles import read_pickle
+from instructseg.media.polygons import check_polygon
 from instructseg.types import Expression, Sample, Task
 
 
@@ -69,13 +72,13 @@ class RefCoco(Reader[Sample]):
     def _photo_path(self, ref: _Ref) -> Path:
         name = str(ref.photo["file_name"])
         names = (name, name.rsplit("_", 1)[-1])
-        candidates = [folder / candidate for folder in self.image_dirs for candidate in names]
+        candidates = [listed_path(folder, candidate) for folder in self.image_dirs for candidate in names]
         return next((path for path in candidates if path.is_file()), candidates[0])
 
     def read(self, index: int) -> Sample:
         ref = self._refs[index]
         path = self._photo_path(ref)
-        image = read_photo(path)
+        image = read_photo(path, (ref.photo["height"], ref.photo["width"]))
         if image.shape[:2] != (ref.photo["height"], ref.photo["width"]):
             size = f"{ref.photo['width']} x {ref.photo['height']}"
             raise DataError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but {self.references} says {size}")
@@ -107,13 +110,15 @@ class RefCoco(Reader[Sample]):
 def released_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     """A COCO segmentation as the released evaluation draws it: each polygon by cv2.fillPoly, coordinates truncated.
 
-    Returns bool of `size` (height, width).
+    Returns bool of `size` (height, width). Raises ValueError as `decode_segmentation` does.
     """
-    if isinstance(segmentation, dict):
-        return decode_segmentation(segmentation, size)
+    if not isinstance(segmentation, list | tuple):
+        return decode_segmentation(segmentation, size)  # an RLE, or an error
     mask = np.zeros(size, np.uint8)
     for polygon in segmentation:
-        cv2.fillPoly(mask, [np.array(polygon, dtype=np.float64).astype(np.int32).reshape(-1, 2)], 1)
+        corners = check_polygon(polygon, size).astype(np.int32)
+        if len(corners):  # OpenCV raises an error for a polygon that is outside the photo
+            cv2.fillPoly(mask, [corners], 1)
     return mask.astype(bool)
 
 

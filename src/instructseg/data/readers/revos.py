@@ -60,10 +60,15 @@ class ReVos(Reader[Sample]):
         kind = "referring" if task is Task.RVOS else "reasoning"
         return Sample(f"revos/{clip.name}/{kind}", task, frames, expressions, frame_names=clip.frames, dataset="revos")
 
-    def foreground(self, index: int) -> RleMasks:
-        """The union of all annotated objects of a clip (mask_dict_foreground.json), for the robustness score."""
+    def foreground(self, index: int) -> RleMasks | None:
+        """The union of all annotated objects of a clip (mask_dict_foreground.json), for the robustness score R.
+
+        None without that file: the other scores do not need it.
+        """
         _, clip = self._clips[index]
         path = self.root / "mask_dict_foreground.json"
+        if not path.is_file():
+            return None
         foreground = self._foreground or read_json_of(path, "a mapping of clips to run-length codes", dict)
         self._foreground = foreground
         with parsing(path, f"clip {clip.name}"):

@@ -109,14 +109,15 @@ class ClipScorer(Scorer[MaskPrediction]):
         metric = self.metric()
         for record in records:
             for kind in self.kinds(record) if "J" in record else ():
-                metric.add(kind, {name: record[name] for name in self.names})
+                metric.add(kind, {name: record[name] for name in self.names if name in record})
         return metric
 
 
 class ReVosScorer(ClipScorer):
     """ReVOS: J, F, accuracy A and robustness R, which is relative to the area of all objects of the clip.
 
-    An unreadable sample counts as one referring and one reasoning expression.
+    R is omitted where the dataset has no masks of all objects. An unreadable sample counts as one referring and one
+    reasoning expression.
     """
 
     unreadable: ExpressionRecord = {"kind": None, "J&F": 0.0, "J": 0.0, "F": 0.0, "A": 0.0, "R": 0.0}

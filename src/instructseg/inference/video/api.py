@@ -41,6 +41,8 @@ def segment_video(
     For a damaged source, the prediction has the frames before the damage, and the reason in `error`. Raises
     InputError when no frame can be read.
     """
+    if on_frame is not None and not callable(on_frame):
+        raise InputError(f"expected on_frame to be a function without arguments, got {on_frame!r:.60}")
     tracker = Tracker(loaded, instructions, options)
     clip = open_clip(source, options.read_options)
     is_offline = options.resolve_linking(whole_clip=True) == "offline"

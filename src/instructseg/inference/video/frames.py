@@ -109,7 +109,7 @@ class StoredFramePrediction:
     @property
     def masks(self) -> np.ndarray:
         """bool (instructions, height, width). Decoded from `rles` on each access: store it in a variable."""
-        return np.array([rle_to_mask(rle) for rle in self.rles], dtype=bool).reshape(-1, *self.size)
+        return np.array([rle_to_mask(rle, self.size) for rle in self.rles], dtype=bool).reshape(-1, *self.size)
 
     def overlay(self, image: np.ndarray, alpha: float = 0.5) -> np.ndarray:
         """The masks drawn on `image`, the frame's pixels: RGB uint8 (height, width, 3)."""

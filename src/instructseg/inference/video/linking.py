@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from instructseg.errors import InputError
 from instructseg.inference.video.optical_flow import warp_masks
 from instructseg.inference.video.presence import PresenceViterbi, clip_emission, log_odds
+from instructseg.media.option_checks import check_number
 
 if TYPE_CHECKING:  # candidates import torch; `LinkWeights` is used without it
     from instructseg.inference.video.candidates import CandidateDescriptors
@@ -35,6 +37,11 @@ class LinkWeights:
     appearance embeddings."""
     transition_cost: float = 2.0
     """Log-odds subtracted each time the object enters or leaves, see `presence.PresenceViterbi`."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if check_number(name, value) < 0:
+                raise InputError(f"expected {name} to be at least 0, got {value}")
 
 
 class PathLinker:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from functools import cached_property
+from typing import Any
 
 from instructseg.errors import InputError
 from instructseg.inference.video.linking import LinkWeights
+from instructseg.media.option_checks import check_flag, check_integer, shown
 from instructseg.media.video import ReadOptions
-from instructseg.model.checks import check_limits
+from instructseg.model.checks import check_limits, check_task
 from instructseg.types import LINKINGS, REFERENCE_POLICIES, Linking, ReferencePolicy, Task
 
 
@@ -17,7 +20,7 @@ from instructseg.types import LINKINGS, REFERENCE_POLICIES, Linking, ReferencePo
 class VideoOptions(ReadOptions):
     """How a clip is read (see `media.video.ReadOptions`), segmented and tracked.
 
-    Raises InputError for values out of range.
+    Raises InputError for values of another type or out of range.
     """
 
     task: Task | str | None = None
@@ -43,14 +46,36 @@ class VideoOptions(ReadOptions):
     """Weights of linking; None: the default `LinkWeights()`."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.task is not None:
+            self._set("task", check_task(self.task))
         self._check_choice("linking", LINKINGS)
         self._check_choice("references", REFERENCE_POLICIES)
         check_limits(1, self.threshold)
-        if self.key_every < 1:
-            raise InputError(f"expected key_every to be at least 1 (every frame), got {self.key_every}")
-        if self.cache_bytes < 0:
-            raise InputError(f"expected cache_bytes to be at least 0 (no cache), got {self.cache_bytes}")
-        super().__post_init__()
+        self._set("key_every", check_integer("key_every", self.key_every, 1, "(every frame)"))
+        self._set("exclusive", check_flag("exclusive", self.exclusive))
+        self._set("cache_bytes", check_integer("cache_bytes", self.cache_bytes, 0, "(no cache)"))
+        if self.weights is not None and not isinstance(self.weights, LinkWeights):
+            raise InputError(f"expected weights to be LinkWeights or None, got {shown(self.weights)}")
+
+    @classmethod
+    def create(cls, options: object, changes: Mapping[str, Any]) -> VideoOptions:
+        """The options (None: the defaults) with some fields changed.
+
+        Raises InputError for an unknown field, a wrong value, and anything but VideoOptions as options.
+        """
+        if options is not None and not isinstance(options, VideoOptions):
+            raise InputError(
+                f"expected options to be VideoOptions, got {shown(options)}; "
+                "pass single options as keywords: linking='off'"
+            )
+        known = [item.name for item in fields(cls)]
+        for name in changes:
+            if name not in known:
+                similar = get_close_matches(name, known, 1)
+                hint = f"did you mean {similar[0]}?" if similar else f"the options are {', '.join(known)}"
+                raise InputError(f"expected an option of VideoOptions, got {name!r}; {hint}")
+        return cls(**changes) if options is None else replace(options, **changes)
 
     def resolve_linking(self, whole_clip: bool) -> Linking:
         """`linking`, or its default: "offline" where the whole clip is read before the first result, else "causal".
@@ -73,5 +98,5 @@ class VideoOptions(ReadOptions):
 
     def _check_choice(self, name: str, known: Sequence[str]) -> None:
         value = getattr(self, name)
-        if value is not None and value not in known:
-            raise InputError(f"expected {name} to be one of {', '.join(known)}, got {value!r}")
+        if value is not None and not (isinstance(value, str) and value in known):
+            raise InputError(f"expected {name} to be one of {', '.join(known)}, got {shown(value)}")

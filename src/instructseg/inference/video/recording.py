@@ -95,7 +95,7 @@ class OfflineRecording(Recording):
         rles = [empty if index == ABSENT else masks[index] for masks, index in zip(frame.rles, selected, strict=True)]
         scores = [selected_score(values, index) for values, index in zip(frame.scores, selected, strict=True)]
         if self._tracker.options.exclusive:
-            masks = np.stack([rle_to_mask(rle) for rle in rles])
+            masks = np.stack([rle_to_mask(rle, frame.size) for rle in rles])
             rles = [mask_to_rle(mask) for mask in resolve_overlaps(masks, np.array(scores))]
         present = np.array([rle["counts"] != empty["counts"] for rle in rles])
         return StoredFramePrediction(

@@ -12,8 +12,9 @@ import numpy as np
 from instructseg._version import __version__
 from instructseg.inference.video.frames import StoredFramePrediction
 from instructseg.inference.video.saving import SavedVideoPrediction, write_masks, write_overlay
-from instructseg.media.files import make_folder, write_bytes
-from instructseg.media.outputs import CLIP_MASKS, CLIP_OVERLAY, JSON, choose_stem, free_stem
+from instructseg.media.files import make_folder
+from instructseg.media.folders import unfinished_folder, write_errors
+from instructseg.media.outputs import CLIP_MASKS, CLIP_OVERLAY, JSON, choose_stem, publish
 from instructseg.media.video import ReadOptions, VideoInput
 from instructseg.types import Task
 
@@ -98,9 +99,12 @@ class VideoPrediction:
         """
         folder, content = make_folder(directory), self.to_dict()
         stem = choose_stem(stem, self.source or "clip", self.instructions)
-        stem = free_stem(folder, stem, content, _IDENTITY, (CLIP_MASKS, CLIP_OVERLAY))
+        source = self.source if source is None else source
+        with write_errors(folder / stem), unfinished_folder(folder) as unfinished:
+            staged = {ending: unfinished / f"{stem}{ending}" for ending in (CLIP_MASKS, CLIP_OVERLAY, JSON)}
+            write_masks(self.frames, staged[CLIP_MASKS])
+            has_overlay = write_overlay(self.frames, staged[CLIP_OVERLAY], source, self.read_options)
+            staged[JSON].write_text(json.dumps(content), encoding="utf-8")
+            stem = publish(folder, stem, content, _IDENTITY, staged)
         masks, video, text = (folder / f"{stem}{ending}" for ending in (CLIP_MASKS, CLIP_OVERLAY, JSON))
-        write_masks(self.frames, masks)
-        has_overlay = write_overlay(self.frames, video, self.source if source is None else source, self.read_options)
-        write_bytes(text, json.dumps(content).encode())
         return SavedVideoPrediction(masks, text, video if has_overlay else None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from instructseg.errors import InputError
 from instructseg.inference.video.frames import StoredFramePrediction
 from instructseg.media.files import make_folder
 from instructseg.media.masks import masks_to_labels, write_mask_png, write_palette_png
@@ -31,26 +28,18 @@ class SavedVideoPrediction(SavedFiles):
 
 
 def write_masks(frames: Sequence[StoredFramePrediction], folder: Path) -> None:
-    """Write a PNG per frame into a new folder, which replaces an existing one when complete.
+    """Write a PNG per frame into a new folder.
 
     A PNG is 0/255 for one instruction, else indexed with DAVIS's colors (i + 1 = instruction i). Raises InputError when
     writing fails.
     """
-    temporary = folder.with_name(f".{os.urandom(8).hex()}")
-    make_folder(temporary)
-    try:
-        for frame in frames:
-            path, masks = temporary / f"{frame.name}.png", frame.masks
-            if len(masks) == 1:
-                write_mask_png(path, masks[0])
-            else:
-                write_palette_png(path, masks_to_labels(masks))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}; choose another folder") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(folder)
+    for frame in frames:
+        path, masks = folder / f"{frame.name}.png", frame.masks
+        if len(masks) == 1:
+            write_mask_png(path, masks[0])
+        else:
+            write_palette_png(path, masks_to_labels(masks))
 
 
 def write_overlay(

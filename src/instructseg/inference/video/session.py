@@ -14,6 +14,7 @@ from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.reference_buffer import make_reference_buffer
 from instructseg.inference.video.tracker import LoadedModel, Tracker
 from instructseg.media.image import ImageInput, load_image
+from instructseg.media.option_checks import check_number
 from instructseg.media.video import VideoFrame
 
 
@@ -41,8 +42,10 @@ class VideoSession:
             image: anything that `media.image.load_image` accepts.
             time: seconds; None counts frames at `options.rate` per second.
 
-        Raises InputError for an unreadable image; the session can then continue with the next one.
+        Raises InputError for an unreadable image or a wrong time; the session can then continue with the next frame.
         """
+        if time is not None:
+            check_number("time", time, "of seconds")
         pixels = load_image(image)
         number, self._count = self._count, self._count + 1
         seconds = number / self._tracker.options.rate if time is None else time

@@ -96,9 +96,7 @@ class NanoDet(nn.Module):
         width = config.neck_channels
         self.laterals = nn.ModuleList(_convolution(channels, width, 1) for _, _, channels in STAGES)
         self.towers = nn.ModuleList(_convolution(width, width) for _ in STRIDES)
-        self.predictors = nn.ModuleList(
-            _convolution(width, config.num_classes + 4 * SIDE_BINS, 1) for _ in STRIDES
-        )
+        self.predictors = nn.ModuleList(_convolution(width, config.num_classes + 4 * SIDE_BINS, 1) for _ in STRIDES)
 
     def forward(self, pixels: Tensor) -> Detections:
         maps = self.feature_maps(pixels)

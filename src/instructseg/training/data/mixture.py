@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from instructseg.data.problems import Problems
 from instructseg.errors import RecipeError
 from instructseg.synthesis.composer import Composer
 from instructseg.training.data.photos import compose_config, open_photos
@@ -61,17 +62,21 @@ class Mixture:
         return self.sources[self.source_of_step[step]].sample(index)
 
 
-def open_mixture(data: DataRecipe, references: int, batch: int, steps: int, seed: int) -> Mixture:
+def open_mixture(
+    data: DataRecipe, references: int, batch: int, steps: int, seed: int, problems: Problems | None = None
+) -> Mixture:
     """The training data of a recipe; composed photos and clips share the photos to compose from.
 
-    `references` is T_r, `batch` the number of samples per step over all processes. Raises RecipeError and DataError.
+    `references` is T_r, `batch` the number of samples per step over all processes. What cannot be used of your own data
+    is left out and added to `problems`. Raises RecipeError, and DataError for data of which nothing can be used.
     """
+    problems = Problems() if problems is None else problems
     recipes = [source for source in data.sources or (SourceRecipe("composed"),) if source.ratio > 0]
     if not recipes:
         raise RecipeError("data.sources: expected at least one ratio above 0, got none; set one")
     composer = None
     if any(source.name in COMPOSED_SOURCES for source in recipes):
-        composer = Composer(open_photos(data, validation=False), compose_config(data), seed=seed)
-    sources = [open_source(source, data, composer, references, seed) for source in recipes]
+        composer = Composer(open_photos(data, False, problems), compose_config(data), seed=seed)
+    sources = [open_source(source, data, composer, references, seed, problems) for source in recipes]
     names = [source.name for source in recipes]
     return Mixture(names, sources, [source.ratio for source in recipes], batch, steps)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from instructseg.data.own_data import photo_name
+from instructseg.data.problems import Problems
 from instructseg.data.readers.coco_instances import CocoInstances
+from instructseg.data.readers.files import read_json_of
 from instructseg.data.readers.label_maps import LabelMaps
 from instructseg.data.readers.labelme import LabelMePhotos
 from instructseg.data.readers.split import is_validation
-from instructseg.errors import RecipeError
+from instructseg.data.readers.yolo import YoloPhotos
+from instructseg.errors import DataError, RecipeError
 from instructseg.synthesis.composer import ComposeConfig
 from instructseg.training.recipe import DataRecipe
 from instructseg.types import InstancePhoto
@@ -28,10 +31,17 @@ class InstanceReader(Protocol):
 
 
 class SelectedPhotos(Sequence[InstancePhoto]):
-    """Selected photos of several readers, given as pairs of a reader and an index into it."""
+    """Selected photos of several readers, given as pairs of a reader and an index into it.
 
-    def __init__(self, entries: Sequence[tuple[Sequence[InstancePhoto] | InstanceReader, int]]) -> None:
-        self.entries = list(entries)
+    With `problems`, iteration leaves out photos that cannot be read and adds them to it; otherwise it raises DataError.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[tuple[Sequence[InstancePhoto] | InstanceReader, int]],
+        problems: Problems | None = None,
+    ) -> None:
+        self.entries, self.problems = list(entries), problems
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -40,19 +50,39 @@ class SelectedPhotos(Sequence[InstancePhoto]):
         reader, position = self.entries[index]
         return reader[position]
 
+    def __iter__(self) -> Iterator[InstancePhoto]:
+        for reader, position in self.entries:
+            try:
+                photo = reader[position]
+            except DataError as error:
+                if self.problems is None:
+                    raise
+                self.problems.add(photo_name(reader, position), error, "photo")
+            else:
+                yield photo
 
-def open_photos(recipe: DataRecipe, validation: bool) -> SelectedPhotos:
+
+def open_photos(recipe: DataRecipe, validation: bool, problems: Problems | None = None) -> SelectedPhotos:
     """The training photos, or with `validation` the held-out photos, of every source to compose from.
 
-    Raises RecipeError if the recipe names no source, and DataError if one cannot be read.
+    Entries that cannot be used are left out and added to `problems`. Without it they raise DataError: scores of an
+    incomplete set would not be comparable. Raises RecipeError if the recipe names no source.
     """
+    readers = _open_readers(recipe)
+    for reader in readers:
+        found = getattr(reader, "problems", Problems())
+        if problems is not None:
+            problems.extend(found)
+        elif found.faults:
+            raise found.refuse("the data is incomplete")
     return SelectedPhotos(
         [
             (reader, index)
-            for reader in _open_readers(recipe)
+            for reader in readers
             for index in range(len(reader))
             if is_validation(reader.photo_id(index), recipe.validation_percent) == validation
-        ]
+        ],
+        problems,
     )
 
 
@@ -65,15 +95,20 @@ def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
         readers.append(CocoInstances(*files, max_side=side, prefix=prefix))
     for index, source in enumerate(recipe.label_maps):
         _check_keys(f"data.label_maps[{index}]", source, {"images", "masks", "names"}, {"prefix"})
-        names, prefix = json.loads((root / source["names"]).read_text()), source.get("prefix", "labels")
+        names = read_json_of(root / source["names"], "a list of names", list)
         folders = root / source["images"], root / source["masks"]
-        readers.append(LabelMaps(*folders, names, max_side=side, prefix=prefix))
+        readers.append(LabelMaps(*folders, names, max_side=side, prefix=source.get("prefix", "labels")))
     for index, source in enumerate(recipe.labelme):
         _check_keys(f"data.labelme[{index}]", source, {"folder"}, {"prefix"})
         prefix = source.get("prefix", "labelme")
         readers.append(LabelMePhotos(root / source["folder"], max_side=side, prefix=prefix))
+    for index, source in enumerate(recipe.yolo):
+        _check_keys(f"data.yolo[{index}]", source, {"folder"}, {"prefix"})
+        readers.append(YoloPhotos(root / source["folder"], max_side=side, prefix=source.get("prefix", "yolo")))
     if not readers:
-        raise RecipeError("the recipe has no data; set data.coco, data.label_maps, data.labelme or data.sources")
+        raise RecipeError(
+            "the recipe has no data; set data.coco, data.label_maps, data.labelme, data.yolo or data.sources"
+        )
     return readers
 
 

@@ -17,6 +17,8 @@ import numpy as np
 
 from instructseg.data.catalogue.registry import entry
 from instructseg.data.clip_sampling import ClipSampler
+from instructseg.data.own_data import photo_name, readable
+from instructseg.data.problems import Problems
 from instructseg.data.readers.split import is_validation
 from instructseg.errors import DataError, RecipeError
 from instructseg.synthesis.composer import Composer
@@ -146,7 +148,7 @@ def _answered_turns(sample: Sample) -> tuple[Expression, ...]:
 
 
 class SampleSubset(Sequence[Sample]):
-    """Selected samples of a reader."""
+    """Selected samples of a reader; `photo_id` as in the readers of your own data."""
 
     def __init__(self, reader: Sequence[Sample], indices: Sequence[int]) -> None:
         self.reader, self.indices = reader, list(indices)
@@ -157,6 +159,10 @@ class SampleSubset(Sequence[Sample]):
     def __getitem__(self, index: int) -> Sample:  # pyright: ignore[reportIncompatibleMethodOverride] no slices
         return self.reader[self.indices[index]]
 
+    def photo_id(self, index: int) -> str:
+        """The id of a sample without decoding it."""
+        return photo_name(self.reader, self.indices[index])
+
 
 def open_reader(recipe: SourceRecipe, data: DataRecipe) -> Sequence[Sample]:
     """The dataset that a source names.
@@ -165,7 +171,8 @@ def open_reader(recipe: SourceRecipe, data: DataRecipe) -> Sequence[Sample]:
     DataError if it cannot be read or has no samples.
     """
     dataset = entry(recipe.name)
-    if dataset.splits and recipe.split not in dataset.splits and recipe.name not in ("labelme", "folder", "prepared"):
+    free = recipe.name in ("labelme", "yolo", "folder", "prepared")  # their splits are folders, or as prepared
+    if dataset.splits and recipe.split not in dataset.splits and not free:
         raise RecipeError(f"{recipe.name} has no split {recipe.split!r}; choose from {', '.join(dataset.splits)}")
     root = Path(data.root).expanduser() / Path(recipe.root).expanduser()
     try:
@@ -178,30 +185,44 @@ def open_reader(recipe: SourceRecipe, data: DataRecipe) -> Sequence[Sample]:
 
 
 def own_data_split(
-    reader: Sequence[Sample], recipe: SourceRecipe, data: DataRecipe, validation: bool
+    reader: Sequence[Sample], recipe: SourceRecipe, data: DataRecipe, validation: bool, problems: Problems
 ) -> Sequence[Sample]:
-    """The training or validation share of your own data (split "all"); other datasets are returned unchanged."""
+    """The training or validation share of your own data (split "all"); other datasets are returned unchanged.
+
+    Each sample of your own data is read once: those that cannot be used are left out and added to `problems`.
+    """
     photo_id = getattr(reader, "photo_id", None)
     if recipe.split != "all" or photo_id is None:
         return reader
     percent = data.validation_percent
     indices = [index for index in range(len(reader)) if is_validation(photo_id(index), percent) == validation]
-    return SampleSubset(reader, indices)
+    problems.extend(getattr(reader, "problems", Problems()))
+    share = SampleSubset(reader, indices)
+    return SampleSubset(share, readable(share, problems))
 
 
 def open_source(
-    recipe: SourceRecipe, data: DataRecipe, composer: Composer | None, references: int, seed: int
+    recipe: SourceRecipe,
+    data: DataRecipe,
+    composer: Composer | None,
+    references: int,
+    seed: int,
+    problems: Problems | None = None,
 ) -> SampleSource:
-    """A source by its name; `references` is T_r. A dataset's first sample determines the kind of source."""
+    """A source by its name; `references` is T_r. A dataset's first sample determines the kind of source.
+
+    What cannot be used of your own data is left out and added to `problems`.
+    """
+    problems = Problems() if problems is None else problems
     if recipe.name in COMPOSED_SOURCES:
         assert composer is not None
         if recipe.name == COMPOSED_INSTANCES:
             return InstanceSource(composer)
         frames = references + 1 if recipe.name == COMPOSED_CLIPS else 0
         return ComposedSource(composer, frames, composed_task(recipe))
-    reader = own_data_split(open_reader(recipe, data), recipe, data, validation=False)
+    reader = own_data_split(open_reader(recipe, data), recipe, data, False, problems)
     if not len(reader):
-        raise DataError(f"{recipe.name}: all samples are in the validation share; lower data.validation_percent")
+        raise problems.refuse(f"{recipe.name}: the training share has no usable sample; lower data.validation_percent")
     source_seed = zlib.crc32(f"{seed} {recipe.name} {recipe.split} {recipe.root}".encode())
     task = reader[0].task
     if task is Task.CHAT:

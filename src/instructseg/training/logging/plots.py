@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from instructseg.media.files import write_bytes
 from instructseg.training.logging.run_log import read_log
 
 
 def plot(log: Path, picture: Path) -> None:
     """Loss terms and validation mIoU over the steps, as a PNG."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    lines = read_log(log)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5))
+    lines, figure = read_log(log), Figure(figsize=(12, 4.5))
+    left, right = figure.subplots(1, 2)
     losses = [line for line in lines if "losses" in line]
     for name in sorted({name for line in losses for name in line["losses"]}):
         left.plot([line["step"] for line in losses], [line["losses"].get(name) for line in losses], label=name)
@@ -34,5 +33,6 @@ def plot(log: Path, picture: Path) -> None:
             axis.legend()
         axis.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(picture, dpi=100)
-    plt.close(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100)
+    write_bytes(picture, buffer.getvalue())

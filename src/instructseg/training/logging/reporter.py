@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from instructseg.data.problems import Problems
 from instructseg.media.files import make_folder, write_bytes
 from instructseg.training.logging.plots import plot
 from instructseg.training.logging.prediction_sheet import PredictionSheet
@@ -21,6 +22,7 @@ from instructseg.training.validation import ShowPrediction
 from instructseg.types import Sample
 
 console = Console(stderr=True)
+MAX_PROBLEMS = 10
 Scores = dict[str, dict[str, float]]
 
 
@@ -54,6 +56,14 @@ class Reporter:
     def close(self) -> None:
         for tracker in self.accelerator.trackers:
             tracker.finish()
+
+
+def print_problems(problems: Problems) -> None:
+    """Print what is left out of the training data: the counts, and the first problems with their places."""
+    faults = problems.faults
+    lines = [f"left out of the data: {problems.summary()}; `instructseg data check PATH` lists all"] if faults else []
+    for line in (*lines, *(f"  {problem}" for problem in faults[:MAX_PROBLEMS])):
+        console.print(line.replace("\n", " "), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_groups(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> None:

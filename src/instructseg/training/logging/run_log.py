@@ -23,14 +23,14 @@ class RunLog:
         temporary = path.with_suffix(".tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(lines)
+            temporary.write_text(lines, encoding="utf-8")
             os.replace(temporary, path)
         except OSError as error:
             raise self._write_error(error) from error
 
     def write(self, **values: Any) -> None:
         try:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values | {"time": round(time.time(), 1)}) + "\n")
         except OSError as error:
             raise self._write_error(error) from error
@@ -45,7 +45,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text().splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:
