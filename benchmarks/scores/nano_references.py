@@ -11,16 +11,15 @@ sizes         "the largest X", "the smallest X" of two: the same
 plurals       "all the Xs", where it shows two to twelve: mIoU
 conjunctions  "the X and the Y", each unique: mIoU
 absent        "the X" for a noun that the source annotates and the photo does not show: refused
-human         expressions of the official RefCOCOg validation file about these photos' objects: mIoU
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ def references(scene: Scene, vocabulary: Sequence[str], rng: np.random.Generator
     alone = [group for group in groups if len(group.objects) == 1 and _is_large(scene, group.objects[0])]
     for group in alone:
         yield Reference("unique", f"the {group.words[0]}", (group.objects[0].mask,))
-    for first, second in zip(alone, alone[1:], strict=False):
+    for first, second in itertools.pairwise(alone):
         masks = first.objects[0].mask, second.objects[0].mask
         yield Reference("conjunctions", f"the {first.words[0]} and the {second.words[0]}", masks)
     for group in groups:
@@ -148,15 +147,6 @@ def source_name(reader: InstanceReader) -> str:
     return str(getattr(reader, "prefix", "own"))
 
 
-def human_expressions(data: Path) -> dict[int, list[tuple[int, str]]]:
-    """COCO photo id -> (annotation id, expression) of the RefCOCOg validation file."""
-    path = data / "google_refexp" / "gref_val_expressions.json"
-    table: dict[int, list[tuple[int, str]]] = defaultdict(list)
-    for row in json.loads(path.read_text()) if path.is_file() else ():
-        table[row["image_id"]].append((row["ann_id"], row["sent"]))
-    return table
-
-
 def main() -> None:
     parser = make_parser(__doc__, "nano_references.json", data=True, model=True, recipe=True)
     parser.add_argument("--photos", type=int, default=0, help="maximum number of photos per source (0: all)")
@@ -169,31 +159,23 @@ def main() -> None:
         by_source[source_name(reader)].append((reader, index))  # pyright: ignore[reportArgumentType] all are readers
     facts = provenance(MODULE, options, seed=0, photos={name: len(rows) for name, rows in by_source.items()})
     result = ResultFile(options.output, facts, digits=4)
-    human = human_expressions(options.data)
     for name, rows in by_source.items():
         if options.photos:
             rows = rows[:: max(1, -(-len(rows) // options.photos))]
-        result.update({name: score_source(segmenter, rows, human, options.threshold)})
+        result.update({name: score_source(segmenter, rows, options.threshold)})
         print(name, json.dumps(result.content[name]), flush=True)
 
 
-def score_source(
-    segmenter: Segmenter, rows: Sequence[tuple[Any, int]], human: dict[int, list[tuple[int, str]]],
-    threshold: float | None,
-) -> dict[str, Any]:  # fmt: skip
+def score_source(segmenter: Segmenter, rows: Sequence[tuple[Any, int]], threshold: float | None) -> dict[str, Any]:
+    """All scores of one source; `rows` are its photos as (reader, index)."""
     scores, rng = Scores(), np.random.default_rng(0)
     photos = [reader[index] for reader, index in rows]
     vocabulary = sorted({instance.name for photo in photos for instance in photo.instances})
-    for photo, (reader, index) in zip(photos, rows, strict=True):
+    for photo in photos:
         stored = store_photo(photo, 512)
         height, width = stored.image.shape[:2]
         scene = crop_scene(stored, (0, 0, width, height), (height, width), flip=False)
         asked = list(references(scene, vocabulary, rng))
-        if isinstance(reader, CocoInstances) and reader.prefix == "coco":
-            for annotation, text in human.get(int(photo.id.rpartition("/")[2]), ()):
-                mask = reader.mask_of(index, annotation, (height, width))
-                if mask is not None:
-                    asked.append(Reference("human", text, (mask,)))
         if not asked:
             continue
         predictions = segmenter.open(scene.image).segment([item.text for item in asked], Task.RES, threshold=threshold)

@@ -101,7 +101,7 @@ class Expression:
     details: Mapping[str, Any] = field(default_factory=dict)
     """JSON-serializable values that the dataset's protocol needs (annotator, question type, choices, ...)."""
     instances: Sequence[np.ndarray] = ()
-    """bool (height, width) each: the referred objects one by one, where they are annotated so; their union is `mask`."""
+    """bool (height, width) each: the referred objects one by one, if they are annotated so; `mask` is their union."""
 
     @property
     def area(self) -> float:

@@ -19,7 +19,6 @@ from instructseg.model.outputs import InstructSegOutput, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Task
 
-
 MAX_PACKED = 16
 """Maximum number of instructions in one pass of the language model."""
 

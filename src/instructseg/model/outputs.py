@@ -59,7 +59,7 @@ class LanguageModelOutput:
 class InstructSegOutput(ModelOutput):
     """The proposals of the last head, see `Proposals`; with targets, also the loss and its weighted terms.
 
-    `plural_logits` (batch, instructions), of a model with seeds: above 0 where the instruction asks for several objects.
+    `plural_logits` (batch, instructions), of a model with seeds: above 0 if the instruction asks for several objects.
     """
 
     loss: Tensor | None = None

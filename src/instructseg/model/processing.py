@@ -21,7 +21,6 @@ from instructseg.model.prompt_builder import PromptBuilder
 from instructseg.model.proposals import score_proposals, select_proposals
 from instructseg.types import Task
 
-
 PLURAL_SCORE = 0.5
 """Minimum score of each mask of a plural answer."""
 

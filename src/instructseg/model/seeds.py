@@ -66,8 +66,11 @@ class Seeds:
 
 @dataclass(frozen=True)
 class SeedQueries:
-    """What the decoder reads of the seeds: queries (batch, instructions, seeds, size), position embeddings (batch, seeds,
-    size), and what is added to their score logits (batch, instructions, seeds)."""
+    """What the decoder reads of the seeds.
+
+    queries (batch, instructions, seeds, size); position (batch, seeds, size): their position embeddings; scores
+    (batch, instructions, seeds): added to their score logits.
+    """
 
     queries: Tensor
     position: Tensor
