@@ -16,6 +16,7 @@ import yaml
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from benchmarks.fuzz import data_files
 from benchmarks.fuzz import strategies as given
 from instructseg.conversion.reading import WeightFiles
 from instructseg.data.readers.coco_instances import decode_segmentation
@@ -23,7 +24,7 @@ from instructseg.data.readers.labelme_file import Kind, Shape
 from instructseg.data.readers.labelme_shapes import draw_shape
 from instructseg.data.readers.reason_seg import draw_shapes
 from instructseg.data.readers.refcoco import released_mask
-from instructseg.errors import InstructSegError
+from instructseg.errors import DataError, InstructSegError
 from instructseg.inference import arguments
 from instructseg.media import masks
 from instructseg.media.image import load_image
@@ -151,4 +152,7 @@ CASES = {
         _python,
     ),
     "texts": Case(st.text(max_size=300), _texts),
+}
+CASES |= {
+    name: Case(content, data_files.reader_of(file), (DataError,)) for name, (file, content) in data_files.FILES.items()
 }

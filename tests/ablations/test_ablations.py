@@ -182,7 +182,7 @@ def test_runs_of_other_settings_are_not_mixed(interrupted, world, tmp_path):
         run(plan(world, output, steps=4, results=tmp_path))
     other = plan(world, output)
     other = replace(other, table=replace(other.table, nano=replace(other.table.nano, clips=6)))
-    with pytest.raises(InputError, match=r"other settings \(scored: \[4, 4\], now \[4, 6\]\)"):
+    with pytest.raises(InputError, match=r"other settings \(scored: \[2, 4\], now \[2, 6\]\)"):
         run(other)
     with pytest.raises(InputError, match=r"other settings \(start: .*, now other weights\)"):
         run(plan(world, output), start=lambda recipe: "other weights")

@@ -346,6 +346,13 @@ def test_yolo_folders_of_every_layout(tmp_path):
         assert find_form(folder) is Form.YOLO and left_out(folder) == (PHOTOS, []), folder
 
 
+def test_yolo_names_are_text(tmp_path):
+    """YAML reads the words no, null and 2024-05-01 as false, nothing and a date."""
+    for number, names in enumerate(("[no, 2024-05-01]", "{0: null, 1: 3}")):
+        folder = own_files.write_yolo(tmp_path / str(number), names=f"names: {names}")
+        assert set(check_own_data(folder).names) == [{"no", "2024-05-01"}, {"null", "3"}][number]
+
+
 def test_yolo_labels_that_cannot_be_used(tmp_path):
     own_files.paint(tmp_path)
     for at in range(PHOTOS):

@@ -87,3 +87,29 @@ def test_names_that_lead_outside(reader, where, tmp_path, monkeypatch):
     else:
         with pytest.raises(DataError, match=r"leads outside .* INSTRUCTSEG_STRICT_PATHS forbids"):
             reader(folder, name)
+
+
+def test_names_that_match_in_another_way(tmp_path, monkeypatch):
+    """A link found without regard to case is checked too; of a path of another machine only the last part counts."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for path in (tmp_path / "a.png", folder / "b.png"):
+        Image.new("RGB", (20, 10), (10, 200, 30)).save(path)
+    (folder / "link.png").symlink_to(tmp_path / "a.png")
+    monkeypatch.setenv("INSTRUCTSEG_STRICT_PATHS", "1")
+    with pytest.raises(DataError, match="leads outside"):
+        instances(folder, "LINK.PNG")
+    for name in ("/elsewhere/photos/b.png", "C:\\photos\\b.png"):
+        assert instances(folder, name).shape == (10, 20, 3)
+
+
+def test_one_name_that_leads_outside_leaves_the_others(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        Image.new("L", (20, 10), 255).save(tmp_path / "data" / f"{name}.png")
+    rows = [{"photo": name, "mask": "b.png", "sentence": "a cup"} for name in ("a.png", "../../etc/passwd")]
+    (tmp_path / "data" / "annotations.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setenv("INSTRUCTSEG_STRICT_PATHS", "1")
+    reader = MaskFolder(tmp_path / "data")
+    (problem,) = reader.problems
+    assert len(reader) == 1 and "line 2" in problem.place and "leads outside" in problem.reason

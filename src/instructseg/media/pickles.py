@@ -47,8 +47,9 @@ class _Dtype:
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
-        order: Any = state[1]  # (version, byte order, ...): the rest describes types that are not allowed
-        self.dtype = self.dtype.newbyteorder(order.decode() if isinstance(order, bytes) else order)
+        order = state[1]  # (version, byte order, ...): the rest describes types that are not allowed
+        text: Any = order.decode() if isinstance(order, bytes) else order
+        self.dtype = self.dtype.newbyteorder(text)
 
 
 class _Array(np.ndarray):
