@@ -78,8 +78,9 @@ def test_a_pipe_that_closes_is_no_error():
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals only")
 def test_ctrl_c_is_one_word():
     process = subprocess.Popen(
-        command("try-out", "wait"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        command("try-out", "wait"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    )  # fmt: skip
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate()[1] == b"interrupted\n" and process.returncode == 130

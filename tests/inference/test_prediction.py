@@ -307,3 +307,14 @@ def test_real_supervision(count):
 
 def test_paths_are_paths(tmp_path):
     assert all(isinstance(path, Path) and path.is_file() for path in vars(make().save(str(tmp_path))).values())
+
+
+def test_mask_is_the_union_of_all_masks():
+    masks = np.zeros((2, 3, 4), bool)
+    masks[0, 0], masks[1, 2, 2] = True, True
+    prediction = Prediction(
+        np.zeros((3, 4, 3), np.uint8), "all the dogs", Task.RES, masks, np.array([0.9, 0.8], np.float32)
+    )
+    assert (prediction.mask == masks[0] | masks[1]).all()
+    nothing = Prediction(prediction.image, "a cat", Task.RES, masks[:0], np.zeros(0, np.float32))
+    assert nothing.mask.shape == (3, 4) and not nothing.mask.any()

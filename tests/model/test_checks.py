@@ -49,7 +49,7 @@ def test_texts_that_say_something(text):
 
 
 LIMITS = {
-    "max_masks": [0, -1, 1.5, 2.0, "3", None, True, np.float32(1), float("nan")],
+    "max_masks": [0, -1, 1.5, 2.0, "3", True, np.float32(1), float("nan")],
     "threshold": [-0.01, 1.01, 50, float("nan"), float("inf"), "0.5", True, np.zeros(1)],
 }
 
@@ -60,7 +60,10 @@ def test_limits_out_of_range(name, value):
         check_limits(**{"max_masks": 1, "threshold": None, name: value})
 
 
-@pytest.mark.parametrize("most, least", [(1, None), (np.int64(3), 0), (10**9, 1), (1, np.float32(0.5)), (1, 0.0)])
+@pytest.mark.parametrize(
+    "most, least",
+    [(1, None), (None, None), (np.int64(3), 0), (10**9, 1), (1, np.float32(0.5)), (1, 0.0)],
+)
 def test_limits_within(most, least):
     check_limits(most, least)
 

@@ -188,3 +188,12 @@ def test_masks_come_back_through_padding():
     geometry = processor.image_processor.geometry(20, 40)
     masks, _ = processor.post_process(boxes((0, 8)), torch.tensor([1.0]), geometry)
     assert masks.shape == (1, 20, 40) and masks[0, :, :19].all() and not masks[0, :, 21:].any()
+
+
+def test_a_plural_gets_every_mask_that_is_more_likely_right_than_wrong(stretched):
+    singular, _ = stretched.post_process(DISTINCT, SCORES, WHOLE)
+    several, scores = stretched.post_process(DISTINCT, SCORES, WHOLE, plural=True)
+    assert starts(singular) == [3]
+    assert starts(several) == [3, 9, 0] and scores.min() > 0.5
+    assert starts(stretched.post_process(DISTINCT, SCORES, WHOLE, max_masks=1, plural=True)[0]) == [3]
+    assert len(stretched.post_process(DISTINCT, SCORES, WHOLE, threshold=0.8, plural=True)[0]) == 1

@@ -8,9 +8,18 @@ import torch
 from instructseg.model.backbones.nanodet import Detections
 from instructseg.model.configuration import InstructSegConfig, SeedConfig
 from instructseg.model.modeling import InstructSegModel
-from instructseg.model.outputs import LanguageModelOutput
 from instructseg.model.presets import nano
-from instructseg.model.seeds import EMPTY, Boxes, SeedHead, box_iou, mask_iou, sample_boxes, select_boxes, suppress
+from instructseg.model.seeds import (
+    EMPTY,
+    Boxes,
+    InstructionWords,
+    SeedHead,
+    box_iou,
+    mask_iou,
+    sample_boxes,
+    select_boxes,
+    suppress,
+)  # fmt: skip
 
 
 def detections(boxes: list[list[float]], scores: list[float]) -> Detections:
@@ -76,11 +85,10 @@ def test_the_head_learns_masks_that_differ_only_by_their_box():
     assert mask_iou(torch.cat([head.eval()(pyramid, boxes)[1], target - 0.5], 1))[0, 0, 2] > 0.9
 
 
-def words_of(instructions: int) -> LanguageModelOutput:
+def words_of(instructions: int) -> InstructionWords:
     """Random states of three words, the last one padding."""
     mask = torch.tensor([True, True, False]).expand(1, instructions, -1)
-    state = torch.randn(1, instructions, 3, 32)
-    return LanguageModelOutput(state, state, state, mask, torch.randn(1, instructions, 3, 32))
+    return InstructionWords(torch.randn(1, instructions, 3, 32), torch.randn(1, instructions, 3, 32), mask)
 
 
 def small_nano(**changes: object) -> InstructSegConfig:
@@ -168,10 +176,9 @@ def test_a_seed_whose_class_is_named_scores_higher(seeded: InstructSegModel):
     probabilities = torch.full((1, 3, 80), 0.01)
     probabilities[0, [0, 1, 2], [4, 9, 30]] = 0.7
     words = words_of(1)
-    assert words.word_inputs is not None
-    words.word_inputs[0, 0, 1], words.word_inputs[0, 0, 2] = proposer.class_words[9], proposer.class_words[4]
+    words.inputs[0, 0, 1], words.inputs[0, 0, 2] = proposer.class_words[9], proposer.class_words[4]
     seeds = replace(visual.seeds, probabilities=probabilities)
     match, state = proposer.match(seeds, words)
     assert match[0, 0, :, 0].argmax() == 1 and match[0, 0, 1, 0] > 0.99  # padding words do not count
-    torch.testing.assert_close(state[0, 0, 1], words.word_embeddings[0, 0, 1], atol=0.05, rtol=0.05)
+    torch.testing.assert_close(state[0, 0, 1], words.states[0, 0, 1], atol=0.05, rtol=0.05)
     assert proposer.queries(seeds, torch.randn(1, 1, 128), words).scores.argmax() == 1

@@ -25,7 +25,8 @@ def proposal_quality(mask_logits: Tensor, masks: Tensor, valid: Tensor) -> Tenso
     Shapes: mask_logits (n, proposals, h, w), masks (n, objects, H, W) in [0, 1], valid bool (n, objects).
     """
     if masks.shape[-2:] != mask_logits.shape[-2:]:
-        masks = nn.functional.adaptive_avg_pool2d(masks, mask_logits.shape[-2:])
+        height, width = mask_logits.shape[-2:]
+        masks = nn.functional.adaptive_avg_pool2d(masks, (height, width))
     predicted = (mask_logits > 0).flatten(2).to(masks.dtype)
     objects = ((masks > 0.5) & valid[..., None, None]).flatten(2).to(masks.dtype)
     shared = predicted @ objects.mT

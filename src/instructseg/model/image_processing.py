@@ -130,10 +130,11 @@ def _check_side(name: str, side: object) -> None:
 
 def _check_channels(name: str, values: object, positive: bool) -> None:
     """Raises CheckpointError unless `values` are three finite numbers, above 0 if `positive`."""
-    numbers = isinstance(values, list | tuple) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values
+    numbers = values if isinstance(values, list | tuple) else ()
+    are_finite = all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in numbers
     )
-    if not numbers or len(values) != 3 or (positive and min(values) <= 0):
+    if len(numbers) != 3 or not are_finite or (positive and min(numbers) <= 0):
         kind = "numbers above 0" if positive else "numbers"
         raise CheckpointError(f"expected {name} to be three finite {kind}, got {values!r:.60}; {_HINT}")
 

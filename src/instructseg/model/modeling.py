@@ -26,7 +26,7 @@ from instructseg.model.layout import Layout
 from instructseg.model.losses import Criterion, text_loss
 from instructseg.model.outputs import InstructSegOutput, LanguageModelOutput, VisualFeatures, require
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver
-from instructseg.model.seeds import SeedProposer
+from instructseg.model.seeds import InstructionWords, SeedProposer
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, Proposals
 from instructseg.model.slots import gather_slots, scatter_slots
 from instructseg.model.targets import Targets
@@ -124,7 +124,7 @@ class InstructSegModel(TextGeneration):
         references = self.perceive(visual, layout, reference_index)
         hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
-        heads = self.decode(visual, hidden.mask_embeddings, text, hidden)
+        heads = self.decode(visual, hidden.mask_embeddings, text, hidden.words)
         plural = self.seed_proposer and self.seed_proposer.plural_head(text)[..., 0].float()
         output = InstructSegOutput(
             mask_logits=heads[-1].mask_logits, score_logits=heads[-1].score_logits, plural_logits=plural
@@ -217,10 +217,11 @@ class InstructSegModel(TextGeneration):
             past_key_values=copy.deepcopy(prefix), use_cache=prefix is not None,
         ).last_hidden_state  # fmt: skip
         states = nn.functional.pad(states, (0, 0, cached, 0))  # slots count from the row's start
-        return LanguageModelOutput(
-            states, gather_slots(states, layout.mask_slots), gather_slots(states, layout.word_slots), layout.word_mask,
-            self.get_input_embeddings()(layout.word_ids) if self.seed_proposer else None,
-        )  # fmt: skip
+        details = gather_slots(states, layout.word_slots)
+        words = None
+        if self.seed_proposer is not None:
+            words = InstructionWords(self.get_input_embeddings()(layout.word_ids), details, layout.word_mask)
+        return LanguageModelOutput(states, gather_slots(states, layout.mask_slots), details, layout.word_mask, words)
 
     def fuse(self, hidden: LanguageModelOutput, visual: VisualFeatures) -> Tensor:
         """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder hidden_size)."""
@@ -233,11 +234,11 @@ class InstructSegModel(TextGeneration):
         return self.pooled_text(pool_words(words, mask))[:, 0].unflatten(0, shape)
 
     def decode(
-        self, visual: VisualFeatures, mask_embeddings: Tensor, text: Tensor, words: LanguageModelOutput | None = None
+        self, visual: VisualFeatures, mask_embeddings: Tensor, text: Tensor, words: InstructionWords | None = None
     ) -> list[Proposals]:
         """Masks and scores of every supervised head, the final one last (section 3.4, Eq. 3).
 
-        A model with seeds also needs the `words`, before and after the language model. Shapes: mask_embeddings E_m
+        A model with seeds also needs the instructions' `words`. Shapes: mask_embeddings E_m
         (batch, instructions, queries, dim), text E_v (batch, instructions, hidden_size).
         """
         queries = self.query_projection(mask_embeddings)

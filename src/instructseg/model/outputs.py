@@ -8,7 +8,7 @@ from typing import TypeVar
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
-from instructseg.model.seeds import Seeds
+from instructseg.model.seeds import InstructionWords, Seeds
 from instructseg.model.segmentation_decoder import PixelFeatures
 
 
@@ -51,8 +51,8 @@ class LanguageModelOutput:
     """E_d: (batch, instructions, words, dim)."""
     word_mask: Tensor
     """bool (batch, instructions, words), False for padding."""
-    word_inputs: Tensor | None = None
-    """The words' embeddings before the language model, of the shape of E_d; of models with seeds only."""
+    words: InstructionWords | None = None
+    """The same words with their embeddings before the language model; of models with seeds only."""
 
 
 @dataclass

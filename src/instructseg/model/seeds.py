@@ -8,16 +8,12 @@ and the paper's preset do not use it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from instructseg.model.backbones.nanodet import STRIDES, Detections, NanoDet, NanoDetConfig, normalize
 from instructseg.model.configuration import SeedConfig
-
-if TYPE_CHECKING:
-    from instructseg.model.outputs import LanguageModelOutput
 
 DYNAMIC_WIDTH = 8  # channels of the dynamic head's hidden layers
 OUTSIDE_SLOPE = 16.0  # how fast logits fall outside the enlarged box, per box size
@@ -62,6 +58,16 @@ class Seeds:
     mask_logits: Tensor
     probabilities: Tensor
     words: Tensor
+
+
+@dataclass(frozen=True)
+class InstructionWords:
+    """The instructions' words: their embeddings before (`inputs`) and after (`states`, E_d) the language model, both
+    (batch, instructions, words, dim), and `mask`, bool (batch, instructions, words), False for padding."""
+
+    inputs: Tensor
+    states: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,7 @@ class SeedProposer(nn.Module):
         projected = self.token_projection(torch.cat([features, geometry(seeds.boxes.boxes)], -1))
         return (projected + seeds.words) * seeds.boxes.valid[..., None]
 
-    def queries(self, seeds: Seeds, text: Tensor, words: LanguageModelOutput) -> SeedQueries:
+    def queries(self, seeds: Seeds, text: Tensor, words: InstructionWords) -> SeedQueries:
         """The decoder's queries of the seeds; text E_v (batch, instructions, decoder_size).
 
         A query describes the seed (features, place, class words) and the instruction, and says how well the seed's
@@ -187,31 +193,30 @@ class SeedProposer(nn.Module):
         """
         match, word = self.match(seeds, words)
         places = geometry(seeds.boxes.boxes).to(text.dtype)
-        words = seeds.words.to(text.dtype) / WORD_SCALE
-        described = self.query_projection(torch.cat([self.feature_norm(seeds.features), places, words], -1))
+        names = seeds.words.to(text.dtype) / WORD_SCALE
+        described = self.query_projection(torch.cat([self.feature_norm(seeds.features), places, names], -1))
         under = self.text_projection(text)[:, :, None] + self.match_projection(match) + self.word_projection(word)
         return SeedQueries(described[:, None] + under, self.query_position(places), self.match_score(match)[..., 0])
 
-    def match(self, seeds: Seeds, words: LanguageModelOutput) -> tuple[Tensor, Tensor]:
+    def match(self, seeds: Seeds, words: InstructionWords) -> tuple[Tensor, Tensor]:
         """How well each seed's class words fit the instruction, and the language model's state of the fitting words.
 
         Returns (batch, instructions, seeds, MATCH_SIZE): the best cosine with a word, the detector's score and their
         product; and the states (batch, instructions, seeds, dim), weighted by the fit.
         """
-        assert words.word_inputs is not None
         centre = self.class_words.mean(0)
-        asked = nn.functional.normalize((words.word_inputs - centre).float(), dim=-1)
+        asked = nn.functional.normalize((words.inputs - centre).float(), dim=-1)
         classes = asked @ nn.functional.normalize((self.class_words - centre).float(), dim=-1).T
         # A class counts by its probability relative to the seed's most probable class.
         relative = seeds.probabilities / seeds.probabilities.amax(-1, keepdim=True)
         cosine = (classes[:, :, None] * relative[:, None, :, None].float()).amax(-1)
-        cosine = cosine.masked_fill(~words.word_mask[:, :, None], -1.0)
+        cosine = cosine.masked_fill(~words.mask[:, :, None], -1.0)
         best = cosine.amax(-1)
         scores = seeds.boxes.scores[:, None].expand_as(best).float()
-        weights = (cosine * SHARPNESS).softmax(-1).to(words.word_embeddings.dtype)
-        state = weights @ words.word_embeddings
+        weights = (cosine * SHARPNESS).softmax(-1).to(words.states.dtype)
+        state = weights @ words.states
         features = torch.stack([best, scores, best * scores], -1)
-        return features.to(words.word_embeddings.dtype), state
+        return features.to(words.states.dtype), state
 
     def evidence(self, detections: Detections, side: int) -> Tensor:
         """Class words of what the detector sees in each visual token's cell: (frames, tokens, dim).

@@ -78,7 +78,7 @@ def _score(
                 mask_logits, output.score_logits[row, column], geometry, config.selection,
                 threshold=config.score_threshold, plural=several,
             )  # fmt: skip
-            prediction = selected.any(0) if len(selected) else None
+            prediction = np.logical_or.reduce(selected) if len(selected) else None
             show(sample, column, prediction)
             scores.selected.update(expression.kind, prediction, expression.mask)
             scores.datasets.update(f"from {sample.dataset}", prediction, expression.mask)

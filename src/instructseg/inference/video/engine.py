@@ -17,8 +17,8 @@ from instructseg.inference.video.features import BufferedFrame, FrameFeatures, R
 from instructseg.inference.video.instructions import group_instructions
 from instructseg.model.layout import Layout
 from instructseg.model.modeling import InstructSegModel, VisualFeatures
-from instructseg.model.outputs import LanguageModelOutput
 from instructseg.model.processing import InstructSegProcessor
+from instructseg.model.seeds import InstructionWords
 from instructseg.model.segmentation_decoder import PixelFeatures, Proposals
 from instructseg.types import Task
 
@@ -32,12 +32,12 @@ class DecoderQueries:
 
     mask_embeddings: E_m (1, instructions, mask tokens, dim); `model.decode` projects them to the decoder's queries.
     text: E_v (1, instructions, decoder width), the multi-grained text embedding of section 3.3.
-    words: the language model's output; models with seeds read the instruction's words.
+    words: the instructions' words, which models with seeds read; None for other models.
     """
 
     mask_embeddings: Tensor
     text: Tensor
-    words: LanguageModelOutput
+    words: InstructionWords | None
 
 
 class VideoEngine:
@@ -93,7 +93,7 @@ class VideoEngine:
             visual = replace(visual, tokens=self.features.tokens(frame))
         perceived, layout = self._perceive(group, frame, references)
         hidden = self.model.reason(layout, visual, perceived)
-        return DecoderQueries(hidden.mask_embeddings, self.model.fuse(hidden, visual), hidden)
+        return DecoderQueries(hidden.mask_embeddings, self.model.fuse(hidden, visual), hidden.words)
 
     @torch.inference_mode()
     def relevance(self, frame: Reference, instruction: int) -> float:
