@@ -36,6 +36,11 @@ def try_out(kind: str) -> None:
             print(file.fileno(), file=file)
         elif kind == "number":
             1 / 0
+        elif kind == "warn":
+            import warnings
+            from instructseg.commands import report
+            warnings.warn_explicit("two\\nlines", UserWarning, report.__file__, 1)
+            warnings.warn_explicit("another", UserWarning, "other.py", 1)
 cli.main()
 """
 
@@ -73,6 +78,12 @@ def test_a_pipe_that_closes_is_no_error():
     process.stdout.read(10)
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait() == 1
+
+
+def test_a_warning_of_the_package_is_one_line():
+    done = subprocess.run(command("try-out", "warn"), env=environment(), capture_output=True, text=True)
+    first, second = done.stderr.splitlines()[:2]
+    assert done.returncode == 0 and first == "warning: two lines" and second == "other.py:1: UserWarning: another"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals only")

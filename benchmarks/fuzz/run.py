@@ -19,6 +19,7 @@ from typing import Any
 import hypothesis
 
 from benchmarks.fuzz.cases import CASES, Case
+from benchmarks.fuzz.clips import clip_cases
 from benchmarks.harness import ResultFile, make_parser, provenance
 
 MAX_SECONDS, MAX_BYTES = 10.0, 2 << 30
@@ -33,8 +34,9 @@ def main() -> None:
     facts = provenance("benchmarks.fuzz.run", options, max_seconds=MAX_SECONDS, max_bytes=MAX_BYTES)
     result = ResultFile(options.output, facts)
     totals: Counter[str] = Counter()
-    for name, case in CASES.items():
-        row = run_case(case, -(-options.inputs // len(CASES)), options.seed)
+    cases = CASES | clip_cases()
+    for name, case in cases.items():
+        row = run_case(case, -(-options.inputs // len(cases)), options.seed)
         totals.update({key: value for key, value in row.items() if isinstance(value, int)})
         print(name, row, flush=True)
         result.update({name: row})

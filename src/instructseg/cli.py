@@ -15,7 +15,7 @@ from instructseg.commands import convert, data
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
 from instructseg.commands.merge import merge
-from instructseg.commands.report import prepare_streams, tracebacks
+from instructseg.commands.report import prepare_streams, tracebacks, warn_in_one_line
 from instructseg.commands.reproduce import reproduce
 from instructseg.commands.segment import segment
 from instructseg.commands.train import train
@@ -67,6 +67,7 @@ def options(
 def main() -> None:
     """Run the console script `instructseg`."""
     prepare_streams()
+    warn_in_one_line()
     options = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
     if "--debug" in options[1:]:  # also valid after the command
         sys.argv.remove("--debug")

@@ -7,10 +7,13 @@ import os
 import platform
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -18,6 +21,7 @@ from instructseg._version import __version__
 from instructseg.errors import InstructSegError
 
 FAILED, INTERRUPTED = 1, 130
+PACKAGE = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -91,6 +95,19 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def warn_in_one_line() -> None:
+    """Print this package's warnings as one line "warning: ..." on stderr; others keep Python's form."""
+    shown_by_python = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
+        if category is UserWarning and Path(filename).is_relative_to(PACKAGE):
+            say(f"warning: {message}")
+        else:
+            shown_by_python(message, category, filename, *rest)
+
+    warnings.showwarning = show
 
 
 def say(message: str) -> None:
