@@ -74,7 +74,7 @@ def test_a_cached_template_is_not_changed_by_its_prompts(processor):
 
 def test_the_processor_labels_on_request(processor):
     photo = tiny_model.photo()
-    plain, labelled = (processor([[photo]], [["dog", "a cup"]], [Task.RES], labels=on) for on in (False, True))
+    plain, labelled = (processor([[photo]], [["dog", "a cup"]], [Task.RES], replies=on) for on in (None, [["", ""]]))
     assert (plain.layout.labels == IGNORE).all() and labelled.layout.length == plain.layout.length + 2
     labels = labelled.layout.labels[0]
     for instruction in (1, 2):

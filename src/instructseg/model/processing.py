@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +23,10 @@ from instructseg.types import Task
 
 PLURAL_SCORE = 0.5
 """Minimum score of each mask of a plural answer."""
+
+
+Replies: TypeAlias = Sequence[Sequence[str | None]]
+"""The assistant's labelled replies: one per instruction of each visual."""
 
 
 class InstructSegProcessor(ProcessorMixin):
@@ -101,7 +105,7 @@ class InstructSegProcessor(ProcessorMixin):
         instructions: Sequence[Sequence[str]],
         tasks: Sequence[Task],
         keys: Sequence[int] | None = None,
-        labels: bool = False,
+        replies: Replies | None = None,
     ) -> ModelInputs:
         """Prepare a batch of visuals, each with its own instructions of one task.
 
@@ -109,7 +113,7 @@ class InstructSegProcessor(ProcessorMixin):
             frames: frames of each visual, RGB uint8 (height, width, 3). A photo is one frame and its own reference
                 (section 3.2); the references of a video are all its frames but the key frame.
             keys: index of each visual's key frame; default: the first frame.
-            labels: label the assistant's reply for the text loss, see `PromptBuilder.segmentation`.
+            replies: what the text loss labels, see `layout`; None: nothing.
 
         Raises InputError for invalid frames or tasks, mismatched counts, and for an instruction that is empty
         or longer than 512 tokens.
@@ -127,7 +131,7 @@ class InstructSegProcessor(ProcessorMixin):
             pixel_values=pixel_values,
             clip_pixel_values=clip_pixel_values,
             reference_index=_pad_index(references),
-            layout=self.layout(instructions, tasks, [len(line) for line in references], labels),
+            layout=self.layout(instructions, tasks, [len(line) for line in references], replies),
             geometries=tuple(self.image_processor.geometry(*image.shape[:2]) for image in images[: len(frames)]),
         )
 
@@ -165,7 +169,7 @@ class InstructSegProcessor(ProcessorMixin):
         instructions: Sequence[Sequence[str]],
         tasks: Sequence[Task],
         references: Sequence[int],
-        labels: bool = False,
+        replies: Replies | None = None,
     ) -> Layout:
         """The sequence layout only, for sessions that cache the encoded image.
 
@@ -173,14 +177,21 @@ class InstructSegProcessor(ProcessorMixin):
             instructions: instructions of each visual, at least one each.
             tasks: task of each visual.
             references: number of reference frames of each visual.
-            labels: as in `__call__`.
+            replies: for each instruction None, or what the assistant's reply says before its [SEG] token ("" if
+                nothing); the reply is then labelled for the text loss. None in place of the list: no labels.
 
         Raises InputError for an unknown task and for an instruction that is empty or longer than 512 tokens.
         """
         prompts = []
-        for texts, task in zip(instructions, tasks, strict=True):
+        replies = [[None] * len(texts) for texts in instructions] if replies is None else replies
+        for texts, task, answers in zip(instructions, tasks, replies, strict=True):
             check_instructions(texts)
-            prompts.append([self.prompts.segmentation(text, check_task(task), labels=labels) for text in texts])
+            prompts.append(
+                [
+                    self.prompts.segmentation(text, check_task(task), reply or "", labels=reply is not None)
+                    for text, reply in zip(texts, answers, strict=True)
+                ]
+            )
         return build_layout(prompts, references, self.token_counts)
 
     def post_process(

@@ -131,6 +131,11 @@ class LossRecipe:
     """Target of a proposal's score. "matched": 1 if matched to a target (released code). "iou": its IoU with the
     target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none. "choice": proposals
     compete with each other and with "none"; target masks are then single objects instead of their union."""
+    text_loss: Literal["none", "reason_seg", "all"] = "none"
+    """Segmentation samples whose reply, "Sure, the segmentation result is [SEG]", the language model learns (L_t of
+    Eq. 4), beside conversations: none, those of ReasonSeg (released code), or all (Eq. 4)."""
+    explanation_probability: float = Field(default=0.5, ge=0, le=1)
+    """Probability, 0 to 1, that such a reply begins with the sample's explanation, if it has one (released: 0.5)."""
     mask_stride: int = Field(default=1, ge=1, le=1024)
     """Mask targets are averaged over squares of this many input pixels; 1 keeps the input resolution."""
 
@@ -141,9 +146,6 @@ class Recipe:
 
     output: str = "runs/nano"
     """Folder for checkpoints, logs and the trained model. A run started again in the same folder resumes."""
-    objective: Literal["instructions", "seeds"] = "instructions"
-    """"instructions": the paper's losses (Eq. 4). "seeds": the base stage, which trains only the mask head of the seed
-    proposals, on every labelled object and without the language model."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Seed of weights, data and augmentation."""
     steps: int = Field(default=2000, ge=1)
@@ -176,6 +178,9 @@ class Recipe:
     """Approximate number of validation samples per source. 0: all."""
     report: tuple[Tracker, ...] = ()
     """Experiment trackers to use besides log.jsonl, e.g. [tensorboard]."""
+    objective: Literal["instructions", "seeds"] = "instructions"
+    """"instructions": the paper's losses (Eq. 4). "seeds": the base stage, which trains only the mask head of the seed
+    proposals, on every labelled object and without the language model."""
     model: ModelRecipe = field(default_factory=ModelRecipe)
     """The model to start from."""
     lora: LoraRecipe = field(default_factory=LoraRecipe)

@@ -146,7 +146,8 @@ class Run:
         return Collator(
             self.processor, mask_stride=self.recipe.loss.mask_stride, max_tokens=self.recipe.data.max_tokens,
             location_cells=head.CELLS if head is not None else 0,
-            instances=self.recipe.loss.score_target == "choice",
+            instances=self.recipe.loss.score_target == "choice", text_loss=self.recipe.loss.text_loss,
+            explanation_probability=self.recipe.loss.explanation_probability,
         )  # fmt: skip
 
     def _open_data(self) -> Iterator[Sequence[Batch]]:

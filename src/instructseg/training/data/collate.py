@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.training.data.conversations import prepare_conversations
 from instructseg.types import Expression, Sample, Task
 
+TextLoss: TypeAlias = Literal["none", "reason_seg", "all"]
 BACKGROUND = "background"
 MAX_OBJECTS = 12
 """Maximum number of target masks of an instruction; the largest are kept."""
@@ -49,6 +52,8 @@ class Collator:
         max_tokens: maximum length of a conversation's sequence.
         location_cells: cells per side of the localization targets in the reference frames; 0: no localization targets.
         instances: one target mask per object, where annotated, instead of the union of the instruction's objects.
+        text_loss: segmentation samples whose reply is labelled: "none", "reason_seg" (released code) or "all".
+        explanation_probability: probability, 0..1, that a labelled reply contains the sample's explanation, if any.
     """
 
     def __init__(
@@ -59,9 +64,12 @@ class Collator:
         max_tokens: int = 2048,
         location_cells: int = 0,
         instances: bool = False,
+        text_loss: TextLoss = "none",
+        explanation_probability: float = 0.5,
     ) -> None:
         self.processor, self.mask_stride, self.max_tokens = processor, mask_stride, max_tokens
         self.instances = instances
+        self.text_loss, self.explanation_probability = text_loss, explanation_probability
         self.location_cells = location_cells
         self.cells = processor.image_processor.side // stride
 
@@ -73,6 +81,7 @@ class Collator:
             [[expression.text for expression in sample.expressions] for sample in samples],
             [sample.task for sample in samples],
             [sample.key for sample in samples],
+            [[self._reply(sample, expression) for expression in sample.expressions] for sample in samples],
         )
         masks, valid = self._masks(samples, inputs.layout.expression_mask.shape[1])
         regions, names, allowed = self._regions(samples)
@@ -80,6 +89,16 @@ class Collator:
         if self.location_cells:
             locations = self._locations(samples, valid.shape[1], inputs.reference_index.shape[1])
         return Batch(inputs, Targets(masks, valid, regions, names, allowed, locations), tuple(samples))
+
+    def _reply(self, sample: Sample, expression: Expression) -> str | None:
+        """What the labelled reply says before its [SEG] token; None: the reply is not labelled.
+
+        Whether it explains depends on the sample's id alone, which differs in every pass over the data.
+        """
+        if self.text_loss == "none" or (self.text_loss == "reason_seg" and sample.task is not Task.REASON_SEG):
+            return None
+        drawn = zlib.crc32(f"{sample.id} {expression.id} explain".encode()) / 2**32
+        return (expression.answer or "") if drawn < self.explanation_probability else ""
 
     def _masks(self, samples: Sequence[Sample], width: int) -> tuple[Tensor, Tensor]:
         """Masks of each instruction's objects (batch, width, objects, side, side) in [0, 1], and which are valid."""
