@@ -29,7 +29,7 @@ class FakeSession:
     source: str
     asked: list
 
-    def segment(self, text, task=None, max_masks=1, threshold=None) -> Prediction:
+    def segment(self, text, task=None, max_masks=None, threshold=None) -> Prediction:
         self.asked.append((Path(self.source).name, text, task, max_masks, threshold))
         if not text.strip():
             raise InputError("the instruction is empty; give a sentence")
@@ -37,7 +37,7 @@ class FakeSession:
             raise InputError(f"the instruction has {len(text.split())} words; at most 200 fit")
         if text == "stop":
             raise KeyboardInterrupt
-        masks = np.zeros((0 if text == "nothing" else max_masks, *self.image.shape[:2]), bool)
+        masks = np.zeros((0 if text == "nothing" else max_masks or 1, *self.image.shape[:2]), bool)
         masks[:, 2:6, 2:8] = True
         scores = np.linspace(0.9, 0.5, len(masks)).astype(np.float32)
         return Prediction(self.image, text, task or Task.RES, masks, scores, self.source, "fake")
@@ -101,7 +101,7 @@ def test_one_photo_two_sentences(photos, fake):
     ]
     assert all(Path(line.split(" -> ")[1]).is_file() for line in (first, second))
     assert fake.loaded == [("nano", "auto", "auto")]
-    assert fake.asked == [("walk.png", "the dog", None, 1, None), ("walk.png", "nothing", None, 1, None)]
+    assert fake.asked == [("walk.png", "the dog", None, None, None), ("walk.png", "nothing", None, None, None)]
 
 
 def test_options_arrive(photos, fake):

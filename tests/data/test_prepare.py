@@ -121,7 +121,7 @@ def test_files_of_format_1_are_still_read(tmp_path, monkeypatch):
     prepare([clip(tmp_path)], tmp_path / "old", "name", "val")
     monkeypatch.undo()
     assert Prepared(tmp_path / "old", "val")[0].dataset == "clip"
-    with pytest.raises(InputError, match="format 1 then, 2 now"):
+    with pytest.raises(InputError, match="format 1 then, 3 now"):
         prepare([clip(tmp_path)], tmp_path / "old", "name", "val")
 
 

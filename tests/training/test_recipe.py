@@ -246,7 +246,8 @@ def test_odd_schedules(warmup, steps):
 def test_an_unknown_score_target_is_refused(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("loss: {score_target: iuo}")
-    with pytest.raises(RecipeError, match=r"loss\.score_target: expected 'matched', 'iou' or 'present_iou', got 'iuo'"):
+    known = "'matched', 'iou', 'present_iou' or 'choice'"
+    with pytest.raises(RecipeError, match=rf"loss\.score_target: expected {known}, got 'iuo'"):
         load_recipe(path)
 
 
@@ -304,7 +305,7 @@ class TestFindRecipe:
     @pytest.mark.parametrize(
         "name, message",
         [
-            ("nanoo", "there is no recipe 'nanoo' among finetune, nano, paper, table6, .*; did you mean nano"),
+            ("nanoo", "there is no recipe 'nanoo' among finetune, nano, nano_base, paper, .*; did you mean nano"),
             ("xyz", "there is no recipe 'xyz' among .*; choose one of them, or give the path of a .yaml file"),
             ("nano.yaml", "the recipe nano.yaml does not exist; did you mean the packaged recipe nano"),
             ("recipes/none.yaml", "the recipe recipes/none.yaml does not exist"),

@@ -37,7 +37,9 @@ class Fixed:
         masks = [torch.from_numpy(mask[::4, ::4]).float() * 2 - 1 for mask in (LEFT, RIGHT)]
         masks = torch.stack([mask * logit for mask, logit in zip(masks, self.logits, strict=True)])
         shape = (*layout.expression_mask.shape, -1)
-        return SimpleNamespace(mask_logits=masks.expand(*shape, -1, -1), score_logits=self.scores.expand(shape))
+        return SimpleNamespace(
+            mask_logits=masks.expand(*shape, -1, -1), score_logits=self.scores.expand(shape), plural_logits=None
+        )
 
 
 @pytest.fixture(scope="module")

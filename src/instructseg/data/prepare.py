@@ -22,8 +22,8 @@ from instructseg.media.files import make_folder, write_bytes
 from instructseg.media.folders import unfinished_folder, write_errors
 from instructseg.types import Sample
 
-FORMAT = 2
-READABLE_FORMATS = (1, FORMAT)  # format 1 has no column "dataset"
+FORMAT = 3
+READABLE_FORMATS = (1, 2, FORMAT)  # format 1 has no column "dataset", formats 1 and 2 no single "instances"
 PHOTOS_PER_SHARD, CLIPS_PER_SHARD = 500, 20
 GROUP_BYTES = 1 << 20  # image bytes per row group: reading one sample reads its entire group
 GROUP_ROWS = 64  # maximum number of samples in a row group
@@ -93,7 +93,7 @@ def schema() -> Any:
 
     rle = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
     texts = [(column, pa.string()) for column in ("text", "kind", "id", "answer", "details")]
-    masks = [("mask", rle), ("ignore", rle), ("masks", pa.list_(rle))]
+    masks = [("mask", rle), ("ignore", rle), ("masks", pa.list_(rle)), ("instances", pa.list_(rle))]
     columns = [
         ("id", pa.string()),
         ("dataset", pa.string()),
@@ -126,7 +126,9 @@ def _features() -> dict[str, Any]:
         "key": value("int32"),
         "frames": sequence({"_type": "Image"}),
         "frame_names": sequence(value("string")),
-        "expressions": sequence(expression | {"mask": rle, "ignore": rle, "masks": sequence(rle)}),
+        "expressions": sequence(
+            expression | {"mask": rle, "ignore": rle, "masks": sequence(rle), "instances": sequence(rle)}
+        ),
         "regions": value("binary"),
         "region_names": sequence(value("string")),
     }

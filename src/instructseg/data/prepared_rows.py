@@ -138,6 +138,7 @@ def _expression_row(expression: Expression) -> dict[str, Any]:
         "mask": _rle(expression.mask),
         "ignore": _rle(expression.ignore),
         "masks": None if expression.masks is None else [_rle(mask) for mask in expression.masks],
+        "instances": [_rle(mask) for mask in expression.instances],
     }
 
 
@@ -145,4 +146,5 @@ def _expression(row: Mapping[str, Any]) -> Expression:
     mask, ignore = (None if row[name] is None else decode_rle(row[name]) for name in ("mask", "ignore"))
     masks = None if row["masks"] is None else StoredMasks(row["masks"])
     details = json.loads(row["details"])
-    return Expression(row["text"], mask, row["kind"], row["id"], ignore, masks, row["answer"], details)
+    instances = tuple(decode_rle(rle) for rle in row.get("instances") or ())  # formats 1 and 2 have none
+    return Expression(row["text"], mask, row["kind"], row["id"], ignore, masks, row["answer"], details, instances)
