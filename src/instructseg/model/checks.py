@@ -35,10 +35,11 @@ def check_text(text: object, name: str = "instruction") -> None:
 
 def check_limits(max_masks: object, threshold: object) -> None:
     """Raises InputError unless `max_masks` is an integer >= 1 or None, and `threshold` a number in 0..1 or None."""
-    if max_masks is None:
-        max_masks = 1
-    if not isinstance(max_masks, Integral) or isinstance(max_masks, bool) or int(max_masks) < 1:
-        raise InputError(f"expected max_masks to be an integer of at least 1, got {max_masks!r}; the default is 1")
+    number = 1 if max_masks is None else max_masks
+    if not isinstance(number, Integral) or isinstance(number, bool) or int(number) < 1:
+        raise InputError(
+            f"expected max_masks to be an integer of at least 1, got {max_masks!r}; None: as the instruction asks"
+        )
     if threshold is None:
         return
     if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 <= float(threshold) <= 1:
