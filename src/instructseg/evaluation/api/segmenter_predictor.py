@@ -29,9 +29,9 @@ class SegmenterPredictor:
     def segment_image(self, sample: Sample) -> list[MaskPrediction]:
         """A mask below the threshold becomes None; its score is kept, so the records can be scored at others."""
         session, threshold = self.segmenter.open(sample.image), self.segmenter.model.config.score_threshold
+        texts = [expression.text for expression in sample.expressions]
         predictions = []
-        for expression in sample.expressions:
-            result = session.segment(expression.text, task=sample.task, threshold=0.0)
+        for result in session.segment(texts, task=sample.task, threshold=0.0):
             score = float(result.scores[0]) if len(result) else 0.0
             mask = result.mask if len(result) and score >= threshold else None
             predictions.append(MaskPrediction([mask], [score]))
