@@ -145,3 +145,8 @@ def test_the_same_photos_are_refused_where_scores_must_be_complete(tmp_path):
     (folder / "p2.json").write_text("{")
     with pytest.raises(DataError, match=r"the data is incomplete: .*p2\.json"):
         open_photos(data, validation=True)
+
+
+def test_a_path_that_the_system_refuses():
+    with pytest.raises(RecipeError, match="cannot be opened \\(File name too long\\); check the path"):
+        load_recipe("finetune", ["data=" + "x" * 400])
