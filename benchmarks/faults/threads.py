@@ -64,7 +64,8 @@ def best(prediction: Any) -> float:
 def compare_layers(segmenter: Segmenter, photo: str, text: str) -> dict[str, dict[str, int]]:
     """Kind of layer -> how many there are, and how many give other bits with two threads on the same input."""
     calls: list[tuple[nn.Module, tuple[torch.Tensor, ...]]] = []
-    layers = [module for module in segmenter.model.modules() if not list(module.children())]
+    kinds = nn.Linear | nn.Conv2d | nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d | nn.Embedding
+    layers = [module for module in segmenter.model.modules() if isinstance(module, kinds)]
     hooks = [layer.register_forward_pre_hook(lambda layer, inputs: calls.append((layer, inputs))) for layer in layers]
     predict(segmenter, photo, text, 1)
     for hook in hooks:

@@ -150,3 +150,8 @@ def test_the_same_photos_are_refused_where_scores_must_be_complete(tmp_path):
 def test_a_path_that_the_system_refuses():
     with pytest.raises(RecipeError, match="cannot be opened \\(File name too long\\); check the path"):
         load_recipe("finetune", ["data=" + "x" * 400])
+
+
+def test_a_home_folder_that_is_none():
+    with pytest.raises(RecipeError, match="~nobody-of-this-name does not exist"):
+        load_recipe("finetune", ["data=~nobody-of-this-name"])

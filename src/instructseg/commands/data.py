@@ -119,8 +119,9 @@ def _check_own(name: str, split: list[str] | None, as_json: bool) -> bool:
     from instructseg.data.catalogue.registry import CATALOGUE
     from instructseg.data.own_data import check_own_data
     from instructseg.errors import InputError
+    from instructseg.media.files import expand_user
 
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if name in CATALOGUE and not path.exists():
         raise InputError(f"expected the folder that contains {name}, got none; instructseg data check {name} ROOT")
     if split:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructseg.commands.report import one_line
 from instructseg.errors import InputError, InstructSegError
+from instructseg.media.files import expand_user
 from instructseg.media.sources import Sources, expand_sources, refuse_address
 from instructseg.types import Linking, Task
 
@@ -65,7 +66,7 @@ class SegmentRequest:
     @staticmethod
     def _single_clip(source: str) -> Sources:
         refuse_address(source)
-        return Sources([Path(source).expanduser()], True, [])
+        return Sources([expand_user(source)], True, [])
 
     def segment_photo(self, segmenter: Segmenter, photo: Path, outcome: Outcome) -> None:
         """Segment one photo by each instruction; add every result or error to `outcome`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from instructseg.errors import CheckpointError
 from instructseg.inference import hub
+from instructseg.media.files import expand_user
 
 SHIPPED = ("nano",)
 PACKAGE = Path(__file__).parents[1]
@@ -44,7 +45,7 @@ def _is_hub_id(name: str) -> bool:
 def _folder(name: str | Path) -> Path | None:
     """The folder `name`, None if it does not exist. Raises CheckpointError if it contains no model."""
     try:
-        path = Path(name).expanduser()
+        path = expand_user(name)
         if not str(name) or not path.exists():
             return None
         if (path / "config.json").is_file():

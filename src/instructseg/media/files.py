@@ -25,6 +25,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise InputError(f"{abbreviate(path)} cannot be written: {reason}") from error
 
 
+def expand_user(path: str | Path) -> Path:
+    """A path with "~" and "~user" replaced by the home folder; as it is if there is no such user, as in a shell."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Create the folder `path` and its parents if needed, and return it.
 

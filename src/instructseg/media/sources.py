@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from instructseg.errors import InputError
 from instructseg.media.containers import is_text, video_format
-from instructseg.media.files import abbreviate
+from instructseg.media.files import abbreviate, expand_user
 from instructseg.media.outputs import CLIP_OVERLAY, MASK, OVERLAY
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _list_files(source: str) -> tuple[list[Path], str | None]:
         raise InputError("expected the path of a photo, got an empty path; pass a photo, a folder, or a quoted pattern")
     refuse_address(source)
     try:
-        path = Path(source).expanduser()
+        path = expand_user(source)
         if path.is_dir():
             return list(path.iterdir()), f"folder {source}"
         if path.exists():

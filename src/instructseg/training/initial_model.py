@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import nn
 from instructseg.errors import CheckpointError, RecipeError
 from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.loading import check_model_type, silence_transformers
+from instructseg.media.files import expand_user
 from instructseg.media.folders import check_manifest
 from instructseg.model import presets
 from instructseg.model.configuration import InstructSegConfig
@@ -71,7 +71,7 @@ def _add_detector(model: InstructSegModel, processor: InstructSegProcessor, fold
     proposer = model.seed_proposer
     if proposer is None:
         raise RecipeError("model.detector: expected a model with seeds; set model.config.seed_config")
-    load_nanodet(proposer.detector, Path(folder).expanduser())
+    load_nanodet(proposer.detector, expand_user(folder))
     embeddings = model.get_input_embeddings().get_parameter("weight").detach()
     proposer.class_words.copy_(class_words(processor.tokenizer, embeddings))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from instructseg.data.own_data import photo_name
@@ -15,6 +14,7 @@ from instructseg.data.readers.labelme import LabelMePhotos
 from instructseg.data.readers.split import is_validation
 from instructseg.data.readers.yolo import YoloPhotos
 from instructseg.errors import DataError, RecipeError
+from instructseg.media.files import expand_user
 from instructseg.synthesis.composer import ComposeConfig
 from instructseg.training.recipe import DataRecipe
 from instructseg.types import InstancePhoto
@@ -87,7 +87,7 @@ def open_photos(recipe: DataRecipe, validation: bool, problems: Problems | None 
 
 
 def _open_readers(recipe: DataRecipe) -> list[InstanceReader]:
-    side, root = compose_config(recipe).cache_side, Path(recipe.root).expanduser()
+    side, root = compose_config(recipe).cache_side, expand_user(recipe.root)
     readers: list[InstanceReader] = []
     for index, source in enumerate(recipe.coco):
         _check_keys(f"data.coco[{index}]", source, {"annotations", "images"}, {"prefix"})

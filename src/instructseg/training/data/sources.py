@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from instructseg.data.own_data import photo_name, readable
 from instructseg.data.problems import Problems
 from instructseg.data.readers.split import is_validation
 from instructseg.errors import DataError, RecipeError
+from instructseg.media.files import expand_user
 from instructseg.synthesis.composer import Composer
 from instructseg.training.recipe import DataRecipe, SourceRecipe
 from instructseg.types import Expression, Sample, Task
@@ -174,7 +174,7 @@ def open_reader(recipe: SourceRecipe, data: DataRecipe) -> Sequence[Sample]:
     free = recipe.name in ("labelme", "yolo", "folder", "prepared")  # their splits are folders, or as prepared
     if dataset.splits and recipe.split not in dataset.splits and not free:
         raise RecipeError(f"{recipe.name} has no split {recipe.split!r}; choose from {', '.join(dataset.splits)}")
-    root = Path(data.root).expanduser() / Path(recipe.root).expanduser()
+    root = expand_user(data.root) / expand_user(recipe.root)
     try:
         reader = dataset.open(root, recipe.split, **recipe.options)
     except TypeError as error:

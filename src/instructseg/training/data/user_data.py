@@ -7,6 +7,7 @@ from typing import Any
 
 from instructseg.data.own_data import Form, find_form, find_photos
 from instructseg.errors import DataError, RecipeError
+from instructseg.media.files import expand_user
 
 _SOURCE_KEYS = ("root", "coco", "label_maps", "labelme", "yolo", "sources", "validation")
 
@@ -22,7 +23,7 @@ def data_section(location: str, previous: Any) -> dict[str, Any]:
 
     Raises RecipeError if it is none of these.
     """
-    path = Path(location).expanduser().absolute()  # readers prepend `root` to relative paths
+    path = expand_user(location).absolute()  # readers prepend `root` to relative paths
     settings = dict(previous) if isinstance(previous, dict) else {}
     for key in _SOURCE_KEYS:
         settings.pop(key, None)
