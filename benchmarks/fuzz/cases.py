@@ -128,7 +128,7 @@ CASES = {
     "ReasonSeg shape": Case(
         given.POINTS.map(lambda points: [{"label": "target", "points": points}]), _draw(draw_shapes), (ValueError,)
     ),
-    "weights": Case(given.mutated(given.weight_files()), _weights),
+    "weight file": Case(given.mutated(given.weight_files()), _weights),
     "recipe": Case(_trees_as_yaml(), _recipe),
     "override": Case(
         st.tuples(
