@@ -1,4 +1,4 @@
-"""`instructseg export`: a compact model appears complete or not at all, and damage afterwards is told on loading."""
+"""`instructseg export`: a compact model appears complete or not at all, and loading reports later damage."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Own data as people have it: forms are told apart, good entries are read, and what cannot be used is listed."""
+"""Own data as people have it: each form is recognized, usable entries are read, and the others are listed."""
 
 import base64
 import io

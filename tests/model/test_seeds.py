@@ -126,7 +126,7 @@ def test_padding_seeds_are_empty_and_never_chosen(seeded: InstructSegModel):
     proposer = seeded.seed_proposer
     assert proposer is not None
     cells = sum((64 // stride) ** 2 for stride in (8, 16, 32))
-    boxes = torch.tensor([10.0, 10.0, 50.0, 50.0]).expand(1, cells, 4)  # all alike: suppression leaves one
+    boxes = torch.tensor([10.0, 10.0, 50.0, 50.0]).expand(1, cells, 4)  # identical boxes: suppression keeps one
     dense = Detections(torch.randn(1, cells, 80), boxes, ())
     maps = tuple(seeded.backbone(torch.randn(1, 3, 64, 64)).feature_maps)
     seeds = proposer.propose(dense, maps, (64, 64))

@@ -63,7 +63,11 @@ class OwnDataReport:
 
 def find_form(path: Path) -> Form:
     """The form of the data at `path`, a file or a folder. Raises DataError if it has none or more than one."""
-    if path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # e.g. a name that is too long
+        raise DataError(f"{path!s:.80} cannot be opened ({error.strerror}); check the path") from error
+    if is_file:
         return _form_of_file(path)
     if not path.is_dir():
         raise DataError(f"{path} does not exist")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from instructseg.model.matching import pairwise_iou
+
 MATCHED_IOU = 0.5
 """Minimum IoU with an object at which a proposal counts as a mask of it."""
 TIE = 0.1
@@ -29,9 +31,7 @@ def proposal_quality(mask_logits: Tensor, masks: Tensor, valid: Tensor) -> Tenso
         masks = nn.functional.adaptive_avg_pool2d(masks, (height, width))
     predicted = (mask_logits > 0).flatten(2).to(masks.dtype)
     objects = ((masks > 0.5) & valid[..., None, None]).flatten(2).to(masks.dtype)
-    shared = predicted @ objects.mT
-    union = predicted.sum(-1)[..., None] + objects.sum(-1)[:, None] - shared
-    return (shared / union.clamp(min=1)).amax(-1)
+    return pairwise_iou(predicted, objects).amax(-1)
 
 
 def choice_loss(scores: Tensor, quality: Tensor, count: Tensor) -> Tensor:

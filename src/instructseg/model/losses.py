@@ -203,9 +203,14 @@ def _sum_over_queries(logits: Tensor, target: Tensor) -> Tensor:
 def point_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy and dice of each row: two (rows, points) -> two (rows,)."""
     bce = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
+    return bce, dice_loss(logits, target)
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Dice loss of each row, smoothed by 1: two (..., points) -> (...)."""
     probabilities = logits.sigmoid()
     overlap = 2 * (probabilities * target).sum(-1)
-    return bce, 1 - (overlap + 1) / (probabilities.sum(-1) + target.sum(-1) + 1)
+    return 1 - (overlap + 1) / (probabilities.sum(-1) + target.sum(-1) + 1)
 
 
 def text_loss(

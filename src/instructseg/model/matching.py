@@ -62,6 +62,13 @@ def pairwise_costs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return bce, 1 - (overlap + 1) / (total + 1)
 
 
+def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of every pair of masks: float (n, a, cells) and (n, b, cells), each 0 or 1 -> (n, a, b); 0 for empty ones."""
+    shared = first @ second.mT
+    union = first.sum(-1)[..., None] + second.sum(-1)[:, None] - shared
+    return shared / union.clamp(min=1)
+
+
 @torch.no_grad()
 def match(
     mask_logits: Tensor, masks: Tensor, valid: Tensor, points: Tensor, bce_weight: float, dice_weight: float

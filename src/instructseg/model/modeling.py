@@ -217,11 +217,10 @@ class InstructSegModel(TextGeneration):
             past_key_values=copy.deepcopy(prefix), use_cache=prefix is not None,
         ).last_hidden_state  # fmt: skip
         states = nn.functional.pad(states, (0, 0, cached, 0))  # slots count from the row's start
-        details = gather_slots(states, layout.word_slots)
-        words = None
-        if self.seed_proposer is not None:
-            words = InstructionWords(self.get_input_embeddings()(layout.word_ids), details, layout.word_mask)
-        return LanguageModelOutput(states, gather_slots(states, layout.mask_slots), details, layout.word_mask, words)
+        return LanguageModelOutput(
+            states, gather_slots(states, layout.mask_slots), gather_slots(states, layout.word_slots), layout.word_mask,
+            self.get_input_embeddings()(layout.word_ids) if self.seed_proposer is not None else None,
+        )  # fmt: skip
 
     def fuse(self, hidden: LanguageModelOutput, visual: VisualFeatures) -> Tensor:
         """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder hidden_size)."""

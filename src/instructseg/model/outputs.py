@@ -51,8 +51,15 @@ class LanguageModelOutput:
     """E_d: (batch, instructions, words, dim)."""
     word_mask: Tensor
     """bool (batch, instructions, words), False for padding."""
-    words: InstructionWords | None = None
-    """The same words with their embeddings before the language model; of models with seeds only."""
+    word_inputs: Tensor | None = None
+    """The words' embeddings before the language model, of the shape of E_d; of models with seeds only."""
+
+    @property
+    def words(self) -> InstructionWords | None:
+        """The words as seeds read them; None for a model without seeds."""
+        if self.word_inputs is None:
+            return None
+        return InstructionWords(self.word_inputs, self.word_embeddings, self.word_mask)
 
 
 @dataclass

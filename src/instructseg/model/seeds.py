@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from instructseg.model.backbones.nanodet import STRIDES, Detections, NanoDet, NanoDetConfig, normalize
 from instructseg.model.configuration import SeedConfig
+from instructseg.model.matching import pairwise_iou
 
 DYNAMIC_WIDTH = 8  # channels of the dynamic head's hidden layers
 OUTSIDE_SLOPE = 16.0  # how fast logits fall outside the enlarged box, per box size
@@ -93,11 +94,8 @@ def select_boxes(detections: Detections, size: tuple[int, int], count: int, nms_
     scale = detections.boxes.new_tensor([width, height, width, height])
     boxes = (detections.boxes.gather(1, order[..., None].expand(-1, -1, 4)) / scale).clamp(0, 1)
     keep = suppress(box_iou(boxes, boxes), nms_iou)
-    position = torch.where(keep, torch.arange(best, device=boxes.device), best)
-    index = position.sort(1).values[:, :count]
-    valid = index < best
-    chosen = Boxes(boxes, scores, classes.gather(1, order), keep, order).take(index.clamp(max=best - 1))
-    return replace(chosen, valid=valid)
+    index, valid = first_kept(keep, count)
+    return replace(Boxes(boxes, scores, classes.gather(1, order), keep, order).take(index), valid=valid)
 
 
 def box_iou(first: Tensor, second: Tensor) -> Tensor:
@@ -117,6 +115,13 @@ def suppress(overlap: Tensor, limit: float) -> Tensor:
     for index in range(count):  # an earlier kept row removes its later duplicates
         keep &= ~(repeats[:, index] & keep[:, index, None])
     return keep
+
+
+def first_kept(keep: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Indices of the first `count` kept rows, and which exist: bool (batch, n) -> int and bool (batch, count)."""
+    rows = keep.shape[1]
+    index = torch.where(keep, torch.arange(rows, device=keep.device), rows).sort(1).values[:, :count]
+    return index.clamp(max=rows - 1), index < rows
 
 
 class SeedProposer(nn.Module):
@@ -156,9 +161,7 @@ class SeedProposer(nn.Module):
         candidates = select_boxes(keys, size, config.num_candidates, config.box_nms_iou)
         features, masks = self.head(pyramid, candidates)
         kept = suppress(mask_iou(masks), config.mask_nms_iou) & candidates.valid
-        count = kept.shape[1]
-        order = torch.where(kept, torch.arange(count, device=kept.device), count).sort(1).values[:, : config.num_seeds]
-        index, valid = order.clamp(max=count - 1), order < count
+        index, valid = first_kept(kept, config.num_seeds)
         boxes = replace(candidates.take(index), valid=valid)
         probabilities = keys.class_logits.sigmoid()
         probabilities = probabilities.gather(1, boxes.cells[..., None].expand(-1, -1, probabilities.shape[2]))
@@ -303,10 +306,8 @@ class SeedHead(nn.Module):
 
 def mask_iou(mask_logits: Tensor) -> Tensor:
     """IoU of every pair of masks: (batch, n, h, w) -> (batch, n, n)."""
-    flat = (mask_logits > 0).flatten(2).float()
-    shared = flat @ flat.mT
-    area = flat.sum(-1)
-    return shared / (area[:, :, None] + area[:, None] - shared).clamp(min=1)
+    masks = (mask_logits > 0).flatten(2).float()
+    return pairwise_iou(masks, masks)
 
 
 def sample_boxes(level: Tensor, boxes: Tensor, cells: int = 3) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from instructseg.model.inputs import ModelInputs
+from instructseg.model.losses import dice_loss
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.seeds import Boxes, box_iou, relative_coordinates, select_boxes
 from instructseg.model.targets import LossNormalizers, Targets
@@ -61,10 +62,8 @@ class SeedObjective(nn.Module):
         margin = CLOSE * self.model.seed_proposer.config.box_margin
         inside = (relative_coordinates(boxes.boxes, height, width).abs() < margin).all(2).float()
         bce = nn.functional.binary_cross_entropy_with_logits(logits, objects, reduction="none") * inside
-        probabilities = logits.sigmoid()
-        overlap = 2 * (probabilities * objects).sum((-1, -2))
-        total = probabilities.sum((-1, -2)) + objects.sum((-1, -2))
-        return bce.sum((-1, -2)) / inside.sum((-1, -2)).clamp(min=1), 1 - (overlap + 1) / (total + 1)
+        mean = bce.sum((-1, -2)) / inside.sum((-1, -2)).clamp(min=1)
+        return mean, dice_loss(logits.flatten(2), objects.flatten(2))
 
 
 def tight_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:

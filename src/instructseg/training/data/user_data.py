@@ -31,8 +31,6 @@ def data_section(location: str, previous: Any) -> dict[str, Any]:
         return settings | {"root": str(path.parent)} | _sources(path)
     except DataError as error:
         raise RecipeError(f"data: {error}") from error
-    except OSError as error:  # e.g. a name that is too long
-        raise RecipeError(f"data: {location:.80} cannot be opened ({error.strerror}); check the path") from error
 
 
 def _sources(path: Path) -> dict[str, Any]:
