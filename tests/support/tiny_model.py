@@ -42,6 +42,8 @@ VARIANTS = {
     "no_fusion": {"text_fusion_config": None},
     "global": {"text_fusion_config": {"granularity": "global"}},
     "detailed": {"text_fusion_config": {"granularity": "detailed"}},
+    "all_tokens": {"text_fusion_config": {"output_tokens": "all"}},
+    "all_tokens_max": {"text_fusion_config": {"output_tokens": "all", "token_reduction": "max"}},
     "latents_in_keys": {"perceiver_config": {"latents_in_keys": True}},
     "released_decoder": {"decoder_config": {"fpn_bias_relu": True, "mask_position": False}},
 }

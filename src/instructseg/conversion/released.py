@@ -67,7 +67,7 @@ def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
             "expected perceiver_config and text_fusion_config for the released weights, got None; remove the ablation"
         )
     config.perceiver_config.latents_in_keys = True
-    config.text_fusion_config.granularity = "global"
+    config.text_fusion_config.granularity, config.text_fusion_config.output_tokens = "global", "one"
     config.decoder_config.fpn_bias_relu = True
     config.decoder_config.mask_position = False
     config.auxiliary_config = None

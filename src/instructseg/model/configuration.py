@@ -55,6 +55,13 @@ class TextFusionConfig(PreTrainedConfig):
     granularity: Literal["global", "detailed", "both"] = "both"
     """Text tokens that are fused (Table 8): the pooled one ("global"), one per word ("detailed"), or both as in the
     paper. The released weights need "global": there, the detail tokens cannot reach the output."""
+    output_tokens: Literal["one", "all"] = "one"
+    """Tokens of E_v. "one": one embedding per instruction, as in the released code, which concatenates a fused token
+    and a linear projection of the pooled text. "all": every fused token, 1 + L with granularity "both", as section 3.3
+    reads; keys are then the image features and the global token alone, and there is no linear path."""
+    token_reduction: Literal["mean", "max"] = "mean"
+    """With output_tokens "all": a mask's score is the mean, or the maximum, of its similarities with E_v's tokens. The
+    paper does not say which."""
 
 
 @strict

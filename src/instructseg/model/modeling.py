@@ -30,7 +30,7 @@ from instructseg.model.seeds import InstructionWords, SeedProposer
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, Proposals
 from instructseg.model.slots import gather_slots, scatter_slots
 from instructseg.model.targets import Targets
-from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion, pool_words
+from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion, one_embedding, pool_words
 from instructseg.model.vision_encoder import BackboneTokens, ClipTokens
 
 
@@ -65,7 +65,7 @@ class InstructSegModel(TextGeneration):
         self.pixel_decoder = PixelDecoder(decoder, channels)
         self.mask_decoder = MaskedAttentionDecoder(
             decoder, config.num_mask_tokens, text_to_pixel=auxiliary.text_to_pixel,
-            seeds=config.seed_config is not None,
+            seeds=config.seed_config is not None, token_reduction=fusion.token_reduction if fusion else "mean",
         )  # fmt: skip
         classify = auxiliary.pixel_classification
         seeds = config.seed_config
@@ -125,7 +125,7 @@ class InstructSegModel(TextGeneration):
         hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
         heads = self.decode(visual, hidden.mask_embeddings, text, hidden.words)
-        plural = self.seed_proposer and self.seed_proposer.plural_head(text)[..., 0].float()
+        plural = self.seed_proposer and self.seed_proposer.plural_head(one_embedding(text))[..., 0].float()
         output = InstructSegOutput(
             mask_logits=heads[-1].mask_logits, score_logits=heads[-1].score_logits, plural_logits=plural
         )
@@ -223,7 +223,10 @@ class InstructSegModel(TextGeneration):
         )  # fmt: skip
 
     def fuse(self, hidden: LanguageModelOutput, visual: VisualFeatures) -> Tensor:
-        """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder hidden_size)."""
+        """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder hidden_size).
+
+        With `text_fusion_config.output_tokens` "all": (batch, instructions, tokens, decoder hidden_size).
+        """
         shape = hidden.word_embeddings.shape[:2]
         words, mask = hidden.word_embeddings.flatten(0, 1), hidden.word_mask.flatten(0, 1)
         if self.text_fusion is not None:
@@ -238,7 +241,7 @@ class InstructSegModel(TextGeneration):
         """Masks and scores of every supervised head, the final one last (section 3.4, Eq. 3).
 
         A model with seeds also needs the instructions' `words`. Shapes: mask_embeddings E_m
-        (batch, instructions, queries, dim), text E_v (batch, instructions, hidden_size).
+        (batch, instructions, queries, dim), text E_v as `fuse` returns it.
         """
         queries = self.query_projection(mask_embeddings)
         if self.seed_proposer is None:
@@ -246,7 +249,8 @@ class InstructSegModel(TextGeneration):
         seeds = require(visual.seeds, "seeds")
         if words is None:
             raise ValueError("expected the instruction's words for a model with seeds, got None; pass `words`")
-        return self.mask_decoder(visual.pixels, queries, text, seeds, self.seed_proposer.queries(seeds, text, words))
+        seed_queries = self.seed_proposer.queries(seeds, one_embedding(text), words)
+        return self.mask_decoder(visual.pixels, queries, text, seeds, seed_queries)
 
     def auxiliary_losses(
         self, visual: VisualFeatures, text: Tensor, references: Tensor | None, layout: Layout, targets: Targets,
@@ -256,7 +260,7 @@ class InstructSegModel(TextGeneration):
         losses, expression_mask = {}, layout.expression_mask
         features = require(visual.pixels, "pixels").mask_features
         if self.mask_decoder.text_to_pixel_head is not None:
-            logits = self.mask_decoder.text_to_pixel_head(features, text)
+            logits = self.mask_decoder.text_to_pixel_head(features, one_embedding(text))
             losses |= self.criterion.text_to_pixel(logits, targets, expression_mask)
         if self.pixel_classification_head is not None and targets.regions is not None and targets.name_ids is not None:
             words = self.get_input_embeddings()(targets.name_ids.clamp(min=0))
