@@ -34,6 +34,13 @@ class PerceiverConfig(PreTrainedConfig):
     latents_in_keys: bool = False
     """Include the latents in the keys. Eq. 1 has visual and text tokens as keys only; the released weights need
     True."""
+    word_order: Literal["none", "positions", "contextual"] = "none"
+    """What tells the words' order: nothing, so that OVP reads a set of words (released weights); a sine position added
+    to each word embedding ("positions"); or the language model's own states of the instruction in place of its word
+    embeddings ("contextual": one short pass of the language model more, in clips one for each reference frame)."""
+    frame_time: bool = False
+    """Add to a reference frame's tokens an embedding of its place in time relative to the key frame. The released
+    weights need False."""
 
 
 @strict

@@ -96,6 +96,7 @@ class InstructSegModel(TextGeneration):
         clip_pixel_values: Tensor | None = None,
         targets: Targets | None = None,
         generator: torch.Generator | None = None,
+        reference_times: Tensor | None = None,
     ) -> InstructSegOutput:
         """Segment a batch of visuals, each with its instructions; with `targets`, also compute the loss (Eq. 4).
 
@@ -107,9 +108,12 @@ class InstructSegModel(TextGeneration):
             clip_pixel_values: (frames, 3, height, width), every frame for the CLIP-type encoder, key frames first.
             targets: ground truth; None computes no loss.
             generator: source of the loss's random points; None: torch's global generator.
+            reference_times: int (batch, time), places in time of the reference frames (`ModelInputs`).
         """
         visual = self.encode_image(pixel_values, clip_pixel_values, batch=len(reference_index))
-        return self.forward_from_features(visual, layout, reference_index, targets, generator)
+        return self.forward_from_features(
+            visual, layout, reference_index, targets, generator, reference_times=reference_times
+        )
 
     def forward_from_features(
         self,
@@ -119,9 +123,10 @@ class InstructSegModel(TextGeneration):
         targets: Targets | None = None,
         generator: torch.Generator | None = None,
         prefix: Cache | None = None,
+        reference_times: Tensor | None = None,
     ) -> InstructSegOutput:
         """`forward` for images that are already encoded: the four stages that depend on the instructions."""
-        references = self.perceive(visual, layout, reference_index)
+        references = self.perceive(visual, layout, reference_index, reference_times)
         hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
         heads = self.decode(visual, hidden.mask_embeddings, text, hidden.words)
@@ -170,9 +175,12 @@ class InstructSegModel(TextGeneration):
         maps = tuple(self.backbone(pixel_values).feature_maps)
         return VisualFeatures(None, maps[-1], self.pixel_decoder(maps))
 
-    def perceive(self, visual: VisualFeatures, layout: Layout, reference_index: Tensor) -> Tensor | None:
+    def perceive(
+        self, visual: VisualFeatures, layout: Layout, reference_index: Tensor, reference_times: Tensor | None = None
+    ) -> Tensor | None:
         """OVP tokens of each visual's reference frames for each instruction (section 3.2).
 
+        `reference_times` is read with `perceiver_config.frame_time`; None: no frame is before or after the key frame.
         Returns (batch, instructions, time * latents, dim), frames in the given order and padding frames last; None
         without a perceiver.
         """
@@ -180,7 +188,24 @@ class InstructSegModel(TextGeneration):
             return None
         frames = require(visual.tokens, "tokens")[reference_index.clamp(min=0)]
         words = self.get_input_embeddings()(layout.word_ids)
-        return self.perceiver(frames, words, layout.word_mask).flatten(2, 3)
+        if self.perceiver.word_order == "contextual":
+            words = self._contextual(words, layout.word_mask)
+        tokens = self.perceiver(frames, words, layout.word_mask)
+        if reference_times is not None:
+            tokens = self.perceiver.with_time(tokens, reference_times[:, None].expand(-1, tokens.shape[1], -1))
+        return tokens.flatten(2, 3)
+
+    def _contextual(self, words: Tensor, word_mask: Tensor) -> Tensor:
+        """The language model's states of the instructions alone: (batch, instructions, words, dim), and its mask."""
+        flat, valid = words.flatten(0, 1), word_mask.flatten(0, 1)
+        square = torch.ones(valid.shape[1], valid.shape[1], dtype=torch.bool, device=valid.device)
+        allowed = (square.tril() & valid[:, None]) | torch.eye(len(square), dtype=torch.bool, device=valid.device)
+        mask = torch.zeros_like(allowed, dtype=words.dtype).masked_fill(~allowed, torch.finfo(words.dtype).min)
+        positions = torch.arange(len(square), device=valid.device).expand(len(flat), -1)
+        states = self.language_model(
+            inputs_embeds=flat, attention_mask=mask[:, None], position_ids=positions, use_cache=False
+        ).last_hidden_state
+        return states.view_as(words)
 
     def embed(self, layout: Layout, visual: VisualFeatures | None, references: Tensor | None) -> Tensor:
         """The language model's input (batch, length, dim): words, visual, OVP and mask tokens in their slots."""
