@@ -27,6 +27,7 @@ from instructseg.training.recipe import load_recipe
 from instructseg.types import Expression, Sample, Task
 
 OUT = Path("out")
+OWN = ("text_fusion", "perceiver_order")
 FOLDER = REPOSITORY / "src" / "instructseg" / "recipes" / "ablations"
 STEPS = 3
 SOURCES = """
@@ -241,9 +242,9 @@ def test_where_needs_motion():
 
 
 class TestShipped:
-    """The four files as they are."""
+    """The files as they are: the paper's four tables, and our own comparisons."""
 
-    @pytest.mark.parametrize("table", TABLES)
+    @pytest.mark.parametrize("table", [*TABLES, *OWN])
     def test_rows_fit_both_recipes(self, table):
         path = FOLDER / f"{table}.yaml"
         ablation = load_table(path)
@@ -264,7 +265,7 @@ class TestShipped:
             same.append((recorded_recipe(planned.recipe(*planned.runs()[0])), planned.settings))
         assert same[0] == same[1] == same[2]
 
-    @pytest.mark.parametrize("table", TABLES[:3])
+    @pytest.mark.parametrize("table", [*TABLES[:3], *OWN])
     def test_rows_are_models(self, table, world):
         """Every row builds, from a saved model too, with fresh modules that depend on the seed."""
         path = FOLDER / f"{table}.yaml"

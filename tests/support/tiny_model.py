@@ -42,7 +42,13 @@ VARIANTS = {
     "no_fusion": {"text_fusion_config": None},
     "global": {"text_fusion_config": {"granularity": "global"}},
     "detailed": {"text_fusion_config": {"granularity": "detailed"}},
+    "all_tokens": {"text_fusion_config": {"output_tokens": "all"}},
     "latents_in_keys": {"perceiver_config": {"latents_in_keys": True}},
+    "ordered": {
+        "perceiver_config": {"word_order": "positions", "frame_time": True},
+        "text_fusion_config": {"output_tokens": "all", "token_reduction": "max"},
+    },
+    "contextual_words": {"perceiver_config": {"word_order": "contextual"}},
     "released_decoder": {"decoder_config": {"fpn_bias_relu": True, "mask_position": False}},
 }
 

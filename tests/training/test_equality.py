@@ -125,17 +125,18 @@ def test_two_processes_learn_what_one_does(world, tmp_path):
 
 @pytest.mark.slow
 def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
-    """FSDP2 over gloo, left at step 6 and resumed: the same losses and weights as one process."""
+    """FSDP2 over gloo, left at step 6 and resumed: the same losses and weights as one process, [SEG]'s row included."""
     # The scale of the pixel classification head is a scalar, which FSDP cannot shard.
     model, processor = tiny_model.build(auxiliary_config={"pixel_classification": False})
     model.save_pretrained(tmp_path / "tiny")
     processor.save_pretrained(tmp_path / "tiny")
     init = f"model.init={tmp_path / 'tiny'}"
-    alone, log = trained(world, tmp_path / "one", init)
+    words = "model.word_embeddings=seg"
+    alone, log = trained(world, tmp_path / "one", init, words)
     config = (RECIPES / "accelerate" / "fsdp2.yaml").read_text().replace("PhiDecoder", "LlamaDecoder")
     (tmp_path / "fsdp2.yaml").write_text(config)
     launch = ["-m", "accelerate.commands.launch", "--config_file", tmp_path / "fsdp2.yaml", "--num_processes", "2"]
-    overrides = [f"output={tmp_path / 'two'}", *PLAIN, init, "validate_every=10"]
+    overrides = [f"output={tmp_path / 'two'}", *PLAIN, init, words, "validate_every=10"]
     for stop in (6, 100):
         once = f"checkpoint_minutes={0 if stop == 6 else 1000}"
         script = REPOSITORY / "tests" / "support" / "divided_weights.py"
@@ -148,5 +149,7 @@ def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
     assert 0 < furthest(alone, state["trained"]) < 1e-4
     assert other[1]["validation"]["all"]["count"] == log[1]["validation"]["all"]["count"]
     exported = InstructSegModel.from_pretrained(tmp_path / "two" / "model").state_dict()
-    named = [name for name in alone if "lora" not in name]
+    named = [name for name in alone if "lora" not in name and "token_row" not in name]
     assert all(torch.equal(exported[name], state["trained"][name]) for name in named) and len(named) > 100
+    seg = processor.prompts.seg_id
+    assert torch.equal(exported["language_model.embed_tokens.weight"][seg], state["trained"][f"token_row.input_{seg}"])

@@ -67,7 +67,8 @@ def with_released_behaviour(config: InstructSegConfig) -> InstructSegConfig:
             "expected perceiver_config and text_fusion_config for the released weights, got None; remove the ablation"
         )
     config.perceiver_config.latents_in_keys = True
-    config.text_fusion_config.granularity = "global"
+    config.perceiver_config.word_order, config.perceiver_config.frame_time = "none", False
+    config.text_fusion_config.granularity, config.text_fusion_config.output_tokens = "global", "one"
     config.decoder_config.fpn_bias_relu = True
     config.decoder_config.mask_position = False
     config.auxiliary_config = None

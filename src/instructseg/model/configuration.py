@@ -34,6 +34,13 @@ class PerceiverConfig(PreTrainedConfig):
     latents_in_keys: bool = False
     """Include the latents in the keys. Eq. 1 has visual and text tokens as keys only; the released weights need
     True."""
+    word_order: Literal["none", "positions", "contextual"] = "none"
+    """What tells the words' order: nothing, so that OVP reads a set of words (released weights); a sine position added
+    to each word embedding ("positions"); or the language model's own states of the instruction in place of its word
+    embeddings ("contextual": one short pass of the language model more, in clips one for each reference frame)."""
+    frame_time: bool = False
+    """Add to a reference frame's tokens an embedding of its place in time relative to the key frame. The released
+    weights need False."""
 
 
 @strict
@@ -55,6 +62,13 @@ class TextFusionConfig(PreTrainedConfig):
     granularity: Literal["global", "detailed", "both"] = "both"
     """Text tokens that are fused (Table 8): the pooled one ("global"), one per word ("detailed"), or both as in the
     paper. The released weights need "global": there, the detail tokens cannot reach the output."""
+    output_tokens: Literal["one", "all"] = "one"
+    """Tokens of E_v. "one": one embedding per instruction, as in the released code, which concatenates a fused token
+    and a linear projection of the pooled text. "all": every fused token, 1 + L with granularity "both", as section 3.3
+    reads; keys are then the image features and the global token alone, and there is no linear path."""
+    token_reduction: Literal["mean", "max"] = "mean"
+    """With output_tokens "all": a mask's score is the mean, or the maximum, of its similarities with E_v's tokens. The
+    paper does not say which."""
 
 
 @strict

@@ -82,6 +82,9 @@ def _initialize_perceiver(perceiver: ObjectAwareVideoPerceiver) -> None:
     for layer in cast(Iterable[PerceiverLayer], perceiver.layers):
         _xavier(layer.to_q, gain=QUERY_GAIN)
     nn.init.constant_(perceiver.norm.weight, WORD_SCALE)
+    for projection in (perceiver.word_position, perceiver.time_projection):
+        if projection is not None:
+            _xavier(projection, gain=2 * WORD_SCALE)
 
 
 def _xavier(linear: nn.Module, gain: float) -> None:

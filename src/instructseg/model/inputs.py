@@ -34,7 +34,8 @@ class ModelInputs:
     pixel_values: float (batch, 3, side, side), the key frames; without a CLIP-type encoder, every frame, key frames
     first. clip_pixel_values: float (frames, 3, h, w), every frame, key frames first. reference_index:
     int64 (batch, T_r), reference frames of each visual among those frames, -1 = none. geometries: placement of
-    each key frame in its square input.
+    each key frame in its square input. reference_times: int64 (batch, T_r), `references.time_order` of the reference
+    frames, for models with `perceiver_config.frame_time`; None: each frame is its own reference.
     """
 
     pixel_values: Tensor
@@ -42,11 +43,12 @@ class ModelInputs:
     reference_index: Tensor
     layout: Layout
     geometries: tuple[Geometry, ...]
+    reference_times: Tensor | None = None
 
     @property
     def model_kwargs(self) -> dict[str, Any]:
         """The keyword arguments of `InstructSegModel.forward`."""
-        names = ("pixel_values", "clip_pixel_values", "reference_index", "layout")
+        names = ("pixel_values", "clip_pixel_values", "reference_index", "layout", "reference_times")
         return {name: getattr(self, name) for name in names}
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ModelInputs:
@@ -56,6 +58,7 @@ class ModelInputs:
             pixel_values=self.pixel_values.to(device, dtype),
             clip_pixel_values=_move(self.clip_pixel_values, device, dtype),
             reference_index=self.reference_index.to(device),
+            reference_times=_move(self.reference_times, device, None),
             layout=self.layout.to(device),
         )
 

@@ -30,7 +30,8 @@ class LossWeights:
     dice: float = 1.0
     """Dice loss of matched proposals (Eq. 4, L_mask)."""
     score: float = 1.0
-    """Binary cross-entropy of all scores (Eq. 4, L_cls)."""
+    """Balanced binary cross-entropy of all scores (Eq. 4, L_cls). The paper says "cross-entropy"; with one classifier
+    per instruction each proposal has two classes, and of N proposals all but the matched ones are negative."""
     text: float = 1.0
     """Cross-entropy of labelled tokens (Eq. 4, L_t)."""
     text_to_pixel: float = 1.0
@@ -46,7 +47,7 @@ class LossWeights:
     """Binary cross-entropy of "several objects"; models with seeds only."""
     class_positive: float | None = None
     """Weight of positives in the score loss, above 0. None: negatives / positives, which balances the two (released
-    code)."""
+    code). 1: the cross-entropy without balancing."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a weight that is negative or not finite."""

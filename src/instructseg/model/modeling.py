@@ -30,7 +30,7 @@ from instructseg.model.seeds import InstructionWords, SeedProposer
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, Proposals
 from instructseg.model.slots import gather_slots, scatter_slots
 from instructseg.model.targets import Targets
-from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion, pool_words
+from instructseg.model.text_fusion import VisionGuidedMultiGranularityTextFusion, one_embedding, pool_words
 from instructseg.model.vision_encoder import BackboneTokens, ClipTokens
 
 
@@ -65,7 +65,7 @@ class InstructSegModel(TextGeneration):
         self.pixel_decoder = PixelDecoder(decoder, channels)
         self.mask_decoder = MaskedAttentionDecoder(
             decoder, config.num_mask_tokens, text_to_pixel=auxiliary.text_to_pixel,
-            seeds=config.seed_config is not None,
+            seeds=config.seed_config is not None, token_reduction=fusion.token_reduction if fusion else "mean",
         )  # fmt: skip
         classify = auxiliary.pixel_classification
         seeds = config.seed_config
@@ -96,6 +96,7 @@ class InstructSegModel(TextGeneration):
         clip_pixel_values: Tensor | None = None,
         targets: Targets | None = None,
         generator: torch.Generator | None = None,
+        reference_times: Tensor | None = None,
     ) -> InstructSegOutput:
         """Segment a batch of visuals, each with its instructions; with `targets`, also compute the loss (Eq. 4).
 
@@ -107,9 +108,12 @@ class InstructSegModel(TextGeneration):
             clip_pixel_values: (frames, 3, height, width), every frame for the CLIP-type encoder, key frames first.
             targets: ground truth; None computes no loss.
             generator: source of the loss's random points; None: torch's global generator.
+            reference_times: int (batch, time), places in time of the reference frames (`ModelInputs`).
         """
         visual = self.encode_image(pixel_values, clip_pixel_values, batch=len(reference_index))
-        return self.forward_from_features(visual, layout, reference_index, targets, generator)
+        return self.forward_from_features(
+            visual, layout, reference_index, targets, generator, reference_times=reference_times
+        )
 
     def forward_from_features(
         self,
@@ -119,13 +123,14 @@ class InstructSegModel(TextGeneration):
         targets: Targets | None = None,
         generator: torch.Generator | None = None,
         prefix: Cache | None = None,
+        reference_times: Tensor | None = None,
     ) -> InstructSegOutput:
         """`forward` for images that are already encoded: the four stages that depend on the instructions."""
-        references = self.perceive(visual, layout, reference_index)
+        references = self.perceive(visual, layout, reference_index, reference_times)
         hidden = self.reason(layout, visual, references, prefix)
         text = self.fuse(hidden, visual)
         heads = self.decode(visual, hidden.mask_embeddings, text, hidden.words)
-        plural = self.seed_proposer and self.seed_proposer.plural_head(text)[..., 0].float()
+        plural = self.seed_proposer and self.seed_proposer.plural_head(one_embedding(text))[..., 0].float()
         output = InstructSegOutput(
             mask_logits=heads[-1].mask_logits, score_logits=heads[-1].score_logits, plural_logits=plural
         )
@@ -170,9 +175,12 @@ class InstructSegModel(TextGeneration):
         maps = tuple(self.backbone(pixel_values).feature_maps)
         return VisualFeatures(None, maps[-1], self.pixel_decoder(maps))
 
-    def perceive(self, visual: VisualFeatures, layout: Layout, reference_index: Tensor) -> Tensor | None:
+    def perceive(
+        self, visual: VisualFeatures, layout: Layout, reference_index: Tensor, reference_times: Tensor | None = None
+    ) -> Tensor | None:
         """OVP tokens of each visual's reference frames for each instruction (section 3.2).
 
+        `reference_times` is read with `perceiver_config.frame_time`; None: no frame is before or after the key frame.
         Returns (batch, instructions, time * latents, dim), frames in the given order and padding frames last; None
         without a perceiver.
         """
@@ -180,7 +188,24 @@ class InstructSegModel(TextGeneration):
             return None
         frames = require(visual.tokens, "tokens")[reference_index.clamp(min=0)]
         words = self.get_input_embeddings()(layout.word_ids)
-        return self.perceiver(frames, words, layout.word_mask).flatten(2, 3)
+        if self.perceiver.word_order == "contextual":
+            words = self._contextual(words, layout.word_mask)
+        tokens = self.perceiver(frames, words, layout.word_mask)
+        if reference_times is not None:
+            tokens = self.perceiver.with_time(tokens, reference_times[:, None].expand(-1, tokens.shape[1], -1))
+        return tokens.flatten(2, 3)
+
+    def _contextual(self, words: Tensor, word_mask: Tensor) -> Tensor:
+        """The language model's states of the instructions alone: (batch, instructions, words, dim), and its mask."""
+        flat, valid = words.flatten(0, 1), word_mask.flatten(0, 1)
+        square = torch.ones(valid.shape[1], valid.shape[1], dtype=torch.bool, device=valid.device)
+        allowed = (square.tril() & valid[:, None]) | torch.eye(len(square), dtype=torch.bool, device=valid.device)
+        mask = torch.zeros_like(allowed, dtype=words.dtype).masked_fill(~allowed, torch.finfo(words.dtype).min)
+        positions = torch.arange(len(square), device=valid.device).expand(len(flat), -1)
+        states = self.language_model(
+            inputs_embeds=flat, attention_mask=mask[:, None], position_ids=positions, use_cache=False
+        ).last_hidden_state
+        return states.view_as(words)
 
     def embed(self, layout: Layout, visual: VisualFeatures | None, references: Tensor | None) -> Tensor:
         """The language model's input (batch, length, dim): words, visual, OVP and mask tokens in their slots."""
@@ -223,7 +248,10 @@ class InstructSegModel(TextGeneration):
         )  # fmt: skip
 
     def fuse(self, hidden: LanguageModelOutput, visual: VisualFeatures) -> Tensor:
-        """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder hidden_size)."""
+        """The multi-grained text embedding E_v (section 3.3): (batch, instructions, decoder hidden_size).
+
+        With `text_fusion_config.output_tokens` "all": (batch, instructions, tokens, decoder hidden_size).
+        """
         shape = hidden.word_embeddings.shape[:2]
         words, mask = hidden.word_embeddings.flatten(0, 1), hidden.word_mask.flatten(0, 1)
         if self.text_fusion is not None:
@@ -238,7 +266,7 @@ class InstructSegModel(TextGeneration):
         """Masks and scores of every supervised head, the final one last (section 3.4, Eq. 3).
 
         A model with seeds also needs the instructions' `words`. Shapes: mask_embeddings E_m
-        (batch, instructions, queries, dim), text E_v (batch, instructions, hidden_size).
+        (batch, instructions, queries, dim), text E_v as `fuse` returns it.
         """
         queries = self.query_projection(mask_embeddings)
         if self.seed_proposer is None:
@@ -246,7 +274,8 @@ class InstructSegModel(TextGeneration):
         seeds = require(visual.seeds, "seeds")
         if words is None:
             raise ValueError("expected the instruction's words for a model with seeds, got None; pass `words`")
-        return self.mask_decoder(visual.pixels, queries, text, seeds, self.seed_proposer.queries(seeds, text, words))
+        seed_queries = self.seed_proposer.queries(seeds, one_embedding(text), words)
+        return self.mask_decoder(visual.pixels, queries, text, seeds, seed_queries)
 
     def auxiliary_losses(
         self, visual: VisualFeatures, text: Tensor, references: Tensor | None, layout: Layout, targets: Targets,
@@ -256,7 +285,7 @@ class InstructSegModel(TextGeneration):
         losses, expression_mask = {}, layout.expression_mask
         features = require(visual.pixels, "pixels").mask_features
         if self.mask_decoder.text_to_pixel_head is not None:
-            logits = self.mask_decoder.text_to_pixel_head(features, text)
+            logits = self.mask_decoder.text_to_pixel_head(features, one_embedding(text))
             losses |= self.criterion.text_to_pixel(logits, targets, expression_mask)
         if self.pixel_classification_head is not None and targets.regions is not None and targets.name_ids is not None:
             words = self.get_input_embeddings()(targets.name_ids.clamp(min=0))

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 from instructseg.model.auxiliary_heads import LocalizationHead
 from instructseg.model.configuration import PerceiverConfig
+from instructseg.model.position import sine_order
+
+ORDER_FEATURES = 64
+"""Sine features of a word's position and of a frame's time."""
 
 
 class PerceiverLayer(nn.Module):
@@ -66,7 +70,8 @@ class ObjectAwareVideoPerceiver(nn.Module):
 
     Learned latents attend to one frame's visual tokens and the instruction's word embeddings (section 3.2, Eq. 1).
     Frames do not attend to each other here; the language model relates them over time. With `config.latents_in_keys`
-    the latents are keys too, as in the released weights. `localization` adds the auxiliary head.
+    the latents are keys too, as in the released weights. `localization` adds the auxiliary head. The order of words and
+    of frames is read only with `config.word_order` and `config.frame_time`; "contextual" words come from the caller.
 
     Shapes: frames (batch, time, patches, dim), words (batch, instructions, words, dim), word_mask bool
     (batch, instructions, words) -> (batch, instructions, time, latents, dim).
@@ -82,9 +87,16 @@ class ObjectAwareVideoPerceiver(nn.Module):
         )
         self.norm = nn.LayerNorm(hidden_size)
         self.localization_head = LocalizationHead(config.num_latents, hidden_size) if localization else None
+        self.word_order = config.word_order
+        order = nn.Linear(ORDER_FEATURES, hidden_size, bias=False) if config.word_order == "positions" else None
+        self.word_position = order
+        self.time_projection = nn.Linear(ORDER_FEATURES, hidden_size, bias=False) if config.frame_time else None
 
     def forward(self, frames: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
         batch, time, patches, _ = frames.shape
+        if self.word_position is not None:
+            place = sine_order(torch.arange(words.shape[2], device=words.device), ORDER_FEATURES)
+            words = words + self.word_position(place.to(words.dtype))
         pairs = (batch, words.shape[1], time)
         latents = self.latents.expand(math.prod(pairs), -1, -1)
         own = len(self.latents) if self.latents_in_keys else 0
@@ -96,3 +108,12 @@ class ObjectAwareVideoPerceiver(nn.Module):
             word_keys = layer.keys_of_media(words)[:, :, None].expand(*pairs, -1, -1)
             latents = layer(latents, torch.cat([visual_keys, word_keys], dim=3).flatten(0, 2), keep, own)
         return self.norm(latents).unflatten(0, pairs)
+
+    def with_time(self, tokens: Tensor, times: Tensor) -> Tensor:
+        """Tokens with their frames' time: (..., time, latents, dim), int (..., time) of `references.time_order`.
+
+        Tokens are returned as they are without `config.frame_time`, and those of the key frame itself (time 0) always.
+        """
+        if self.time_projection is None:
+            return tokens
+        return tokens + self.time_projection(sine_order(times, ORDER_FEATURES).to(tokens.dtype))[..., None, :]

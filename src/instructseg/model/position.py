@@ -1,4 +1,4 @@
-"""2-D sine position encoding, shared by the pixel decoder, the mask decoder and backbone tokens."""
+"""Sine position encodings: of map cells for decoders and backbone tokens, of words and reference frames for OVP."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def sine_position(height: int, width: int, dim: int, device: torch.device, tempe
     y = encode(height)[:, None].expand(-1, width, -1)
     x = encode(width)[None].expand(height, -1, -1)
     return torch.cat([y, x], dim=-1).flatten(0, 1)
+
+
+def sine_order(order: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:
+    """Encoding of whole numbers, of either sign: int (...) -> float32 (..., dim); `dim` must be even.
+
+    Sines and cosines as in the Transformer, minus the encoding of 0: 0 is encoded as zeros.
+    """
+    frequency = temperature ** (torch.arange(dim // 2, device=order.device) * 2 / dim)
+    angles = order[..., None].float() / frequency
+    return torch.cat([angles.sin(), angles.cos() - 1], dim=-1)

@@ -121,10 +121,11 @@ class InstructSegProcessor(ProcessorMixin):
         keys = [0] * len(frames) if keys is None else keys
         check_batch(frames, instructions, tasks, keys)
         images = [check_frame(visual[key]) for visual, key in zip(frames, keys, strict=True)]
-        references = []
+        references, times = [], []
         for index, (visual, key) in enumerate(zip(frames, keys, strict=True)):
             others = [check_frame(frame) for position, frame in enumerate(visual) if position != key]
             references.append(list(range(len(images), len(images) + len(others))) or [index])
+            times.append([position - key for position in range(len(visual)) if position != key] or [0])
             images += others
         pixel_values, clip_pixel_values = self._prepare_frames(images, len(frames))
         return ModelInputs(
@@ -133,6 +134,7 @@ class InstructSegProcessor(ProcessorMixin):
             reference_index=_pad_index(references),
             layout=self.layout(instructions, tasks, [len(line) for line in references], replies),
             geometries=tuple(self.image_processor.geometry(*image.shape[:2]) for image in images[: len(frames)]),
+            reference_times=_pad_index(times, 0),
         )
 
     def _prepare_frames(self, images: Sequence[np.ndarray], key_frames: int) -> tuple[Tensor, Tensor | None]:
@@ -267,10 +269,10 @@ def _options_of(config: InstructSegConfig, side: int) -> dict[str, Any]:
     }
 
 
-def _pad_index(rows: list[list[int]]) -> Tensor:
-    """Rows of frame indices, padded with -1: (rows, longest)."""
+def _pad_index(rows: list[list[int]], fill: int = -1) -> Tensor:
+    """Rows of numbers, such as frame indices, padded to one length: (rows, longest)."""
     longest = max(len(row) for row in rows)
-    return torch.tensor([row + [-1] * (longest - len(row)) for row in rows])
+    return torch.tensor([row + [fill] * (longest - len(row)) for row in rows])
 
 
 AutoProcessor.register(InstructSegConfig, InstructSegProcessor, exist_ok=True)

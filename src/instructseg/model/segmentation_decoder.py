@@ -17,6 +17,7 @@ from instructseg.model.configuration import SegmentationDecoderConfig
 from instructseg.model.deformable_attention import MultiScaleDeformableAttention
 from instructseg.model.position import sine_position
 from instructseg.model.seeds import EMPTY, SeedQueries, Seeds
+from instructseg.model.text_fusion import one_embedding
 
 
 @dataclass(frozen=True)
@@ -183,14 +184,16 @@ class MaskedAttentionDecoder(nn.Module):
     """Turn mask embeddings into masks and scores, with a prediction before the first layer and after each layer.
 
     Queries of different instructions about one image attend to the same memory but never to each other.
-    `text_to_pixel` adds the auxiliary head, `seeds` what scores seed proposals.
+    `text_to_pixel` adds the auxiliary head, `seeds` what scores seed proposals. `token_reduction`: "mean" or "max" of
+    the similarities with a text of several tokens.
     """
 
     def __init__(
         self, config: SegmentationDecoderConfig, num_queries: int, num_levels: int = 3, text_to_pixel: bool = False,
-        seeds: bool = False,
+        seeds: bool = False, token_reduction: str = "mean",
     ):  # fmt: skip
         super().__init__()
+        self.token_reduction = token_reduction
         size = config.hidden_size
         self.query_embed = nn.Parameter(torch.empty(num_queries, size))
         self.level_embed = nn.Parameter(torch.empty(num_levels, size))
@@ -210,8 +213,8 @@ class MaskedAttentionDecoder(nn.Module):
         """Predictions of every head, the final one last.
 
         With `seeds`, their queries precede the others: they attend to their masks' foreground and are scored, but
-        their masks stay. Shapes: queries (batch, instructions, queries, hidden_size), text (batch, instructions,
-        hidden_size).
+        their masks stay. Shapes: queries (batch, instructions, queries, hidden_size), text E_v (batch, instructions,
+        hidden_size) or (batch, instructions, tokens, hidden_size).
         """
         memories, positions = self._memories(pixels)
         position = self.query_embed
@@ -258,20 +261,20 @@ class MaskedAttentionDecoder(nn.Module):
         """Scores of the seeds' normalized queries: scaled similarity with the text, plus how well their class fits."""
         assert self.seed_score_embed is not None and self.seed_text_embed is not None
         embedded = self.seed_score_embed(queries).float()
-        similarity = (embedded * self.seed_text_embed(text)[:, :, None].float()).sum(-1)
+        similarity = (embedded * self.seed_text_embed(one_embedding(text))[:, :, None].float()).sum(-1)
         return similarity / embedded.shape[-1] ** 0.5 + seed_queries.scores.float()
 
     def predict(
         self, mask_features: Tensor, queries: Tensor, text: Tensor, seeds: Seeds | None = None,
         seed_queries: SeedQueries | None = None,
     ) -> Proposals:  # fmt: skip
-        """Masks and scores of the queries after a layer; a score is an unscaled dot product with the text."""
+        """Masks and scores of the queries after a layer; a score is an unscaled dot product with E_v (supplement B)."""
         normed = self.norm(queries)
         learned = normed if seeds is None else normed[:, :, seeds.mask_logits.shape[1] :]
         kernels = self.mask_embed(learned).flatten(1, 2)
         masks = torch.bmm(kernels, mask_features.flatten(2)).float()
         masks = masks.unflatten(1, learned.shape[1:3]).unflatten(-1, mask_features.shape[-2:])
-        scores = (self.score_embed(learned).float() * text[:, :, None].float()).sum(-1)
+        scores = self._similarity(self.score_embed(learned).float(), text.float())
         if seeds is None or seed_queries is None:
             return Proposals(masks, scores)
         seed_scores = self._seed_scores(normed[:, :, : -learned.shape[2]], text, seed_queries)
@@ -281,6 +284,13 @@ class MaskedAttentionDecoder(nn.Module):
         return Proposals(
             torch.cat([seed_masks, masks], 2), scores.masked_fill(padding, EMPTY), seeds.mask_logits.shape[1]
         )
+
+    def _similarity(self, embedded: Tensor, text: Tensor) -> Tensor:
+        """Dot product of each query (batch, instructions, queries, dim) with E_v, reduced over E_v's tokens."""
+        if text.ndim == 3:
+            return (embedded * text[:, :, None]).sum(-1)
+        similarities = embedded @ text.mT
+        return similarities.amax(-1) if self.token_reduction == "max" else similarities.mean(-1)
 
 
 @torch.no_grad()

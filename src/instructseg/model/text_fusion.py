@@ -18,44 +18,70 @@ def pool_words(words: Tensor, word_mask: Tensor) -> Tensor:
     return (words * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp(min=1)
 
 
-class VisionGuidedMultiGranularityTextFusion(nn.Module):
-    """Fuse the instruction's global and detailed embeddings under the image's guidance into one class embedding.
+def one_embedding(text: Tensor) -> Tensor:
+    """E_v as one embedding per instruction, for heads that need one: itself, or the mean of its tokens.
 
-    Queries are the pooled (global) token and the detail tokens E_d. Keys are the coarsest map of the fine-grained
-    encoder and all queries; the paper names the image features and the global token as keys, but then no detail
-    reaches the global token. Section 3.3 does not say how 1 + L fused tokens become the one embedding that a score
-    needs: here it is the global token, which attends to the details in every layer ("detailed" takes the mean of the
-    fused details), concatenated with a linear projection of the pooled text, as in the released code. Granularity
-    "global" reproduces the released module, whose detail tokens never reach the output.
+    (batch, instructions, dim) or (batch, instructions, tokens, dim) -> (batch, instructions, dim).
+    """
+    return text if text.ndim == 3 else text.mean(2)
+
+
+class VisionGuidedMultiGranularityTextFusion(nn.Module):
+    """Fuse an instruction's global and detailed embeddings under the image's guidance into E_v, the mask classifier.
+
+    Queries are the pooled (global) token E_g and the detail tokens E_d, keys the coarsest map of the fine-grained
+    encoder and text tokens; layers are cross-attention and feed-forward (section 3.3). `config.output_tokens`:
+
+    "all" follows the paper's text: keys are the image features and E_g, and E_v has a token for each query. A mask's
+    score is its similarity with E_v (supplement B); how the similarities with 1 + L tokens become one score is the one
+    thing that the paper does not say (`config.token_reduction`).
+
+    "one" follows the released code's form: one fused token, concatenated with a linear projection of the pooled text.
+    In the released code, whose keys are the paper's, no detail reaches that token; granularity "global" reproduces it.
+    Our "both" therefore has all queries as keys and takes the global token, "detailed" the mean of the fused details.
 
     Shapes: words (batch, words, text_size), word_mask bool (batch, words), visual (batch, channels, height, width)
-    -> (batch, output_size).
+    -> (batch, output_size), or (batch, tokens, output_size) for "all". Padding tokens of the latter equal the mean of
+    the others, so that neither the mean nor the maximum of similarities depends on them.
     """
 
     def __init__(self, config: TextFusionConfig, text_size: int, visual_channels: int, output_size: int):
         super().__init__()
-        self.granularity = config.granularity
-        self.visual_projection = nn.Conv2d(visual_channels, config.hidden_size, 1)
-        self.text_projection = nn.Linear(text_size, config.hidden_size)
-        self.pooled_projection = nn.Linear(text_size, config.hidden_size)
+        size = config.hidden_size
+        self.granularity, self.output_tokens = config.granularity, config.output_tokens
+        self.visual_projection = nn.Conv2d(visual_channels, size, 1)
+        self.text_projection = nn.Linear(text_size, size)
+        single = config.output_tokens == "one"
+        self.pooled_projection = nn.Linear(text_size, size) if single else None
         self.layers = nn.ModuleList(
-            PerceiverLayer(config.hidden_size, config.num_heads, config.head_dim, config.ffn_ratio)
-            for _ in range(config.depth)
+            PerceiverLayer(size, config.num_heads, config.head_dim, config.ffn_ratio) for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(config.hidden_size)
-        self.output_projection = nn.Linear(2 * config.hidden_size, output_size)
+        self.norm = nn.LayerNorm(size)
+        self.output_projection = nn.Linear(2 * size, output_size) if single else None
+        self.token_projection = None if single else nn.Linear(size, output_size)
 
     def forward(self, words: Tensor, word_mask: Tensor, visual: Tensor) -> Tensor:
         pooled = pool_words(words, word_mask)
         latents, valid = self._queries(pooled, words, word_mask)
         latents = self.text_projection(latents)
         media = self.visual_projection(visual).flatten(2).transpose(1, 2)
-        keep = torch.cat([valid.new_ones(media.shape[:2]), valid], dim=1)
+        own = self._text_keys(latents.shape[1])
+        keep = torch.cat([valid.new_ones(media.shape[:2]), valid[:, :own]], dim=1)
         for layer in cast(Iterable[PerceiverLayer], self.layers):
-            latents = layer(latents, layer.keys_of_media(media), keep, own=latents.shape[1])
+            latents = layer(latents, layer.keys_of_media(media), keep, own=own)
         fused = self.norm(latents)
+        if self.token_projection is not None:
+            tokens = self.token_projection(fused)
+            return torch.where(valid[..., None], tokens, pool_words(tokens, valid))
+        assert self.pooled_projection is not None and self.output_projection is not None
         fused = pool_words(fused, valid) if self.granularity == "detailed" else fused[:, :1]
         return self.output_projection(torch.cat([self.pooled_projection(pooled), fused], dim=-1))[:, 0]
+
+    def _text_keys(self, queries: int) -> int:
+        """Number of queries, from the first on, that are keys too."""
+        if self.output_tokens == "one":
+            return queries
+        return 0 if self.granularity == "detailed" else 1
 
     def _queries(self, pooled: Tensor, words: Tensor, word_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Text tokens of the configured granularity, and their mask, False for padding."""

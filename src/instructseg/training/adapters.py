@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from instructseg.errors import CheckpointError
 from instructseg.media.folders import check_manifest
 from instructseg.model.modeling import InstructSegModel
+from instructseg.training.token_row import restore_row
 
 WEIGHTS = "adapter_model.safetensors"
 PARTS = "trained_parts.safetensors"
@@ -77,6 +78,8 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
 def _restore_parts(model: InstructSegModel, parts: dict[str, torch.Tensor], directory: Path) -> None:
     parameters = dict(model.named_parameters())
     for name, value in parts.items():
+        if restore_row(model, name, value):
+            continue
         if name not in parameters or parameters[name].shape != value.shape:
             raise CheckpointError(f"the trained parts in {directory} do not fit this model, first at {name}")
         parameters[name].data.copy_(value)

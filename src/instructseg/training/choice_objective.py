@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from instructseg.model.choice import choice_loss, plural_loss, proposal_quality
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.targets import LossNormalizers, Targets
+from instructseg.model.text_fusion import one_embedding
 from instructseg.training.states import SampleStates
 
 MIN_QUALITY = 0.4
@@ -32,7 +33,8 @@ class ChoiceObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss, a scalar, and its weighted terms by name."""
         visual, hidden = inputs.visual, inputs.hidden
-        text = self.model.fuse(hidden, visual)
+        fused = self.model.fuse(hidden, visual)
+        text = one_embedding(fused)
         proposer = self.model.seed_proposer
         assert proposer is not None and visual.seeds is not None and hidden.words is not None
         plural = proposer.plural_head(text)[..., 0].float()
@@ -45,7 +47,7 @@ class ChoiceObjective(nn.Module):
             generator = torch.Generator().manual_seed(seed)
             known = torch.ones(targets.valid.shape[:2], dtype=torch.bool, device=text.device)
             targets = replace(targets, normalizers=normalizers)
-            heads = self.model.decode(visual, hidden.mask_embeddings, text, hidden.words)
+            heads = self.model.decode(visual, hidden.mask_embeddings, fused, hidden.words)
             terms = self.model.criterion.segmentation(heads, targets, known, generator, plural)
         loss, parts = self.model.criterion.total(terms)
         return loss, {name: part.detach() for name, part in parts.items()}

@@ -10,6 +10,7 @@ from torch import nn
 from instructseg.errors import RecipeError
 from instructseg.model.modeling import InstructSegModel
 from instructseg.training.recipe import LoraRecipe
+from instructseg.training.token_row import NAME as TOKEN_ROW
 
 
 def add_lora(model: InstructSegModel, recipe: LoraRecipe) -> None:
@@ -34,13 +35,14 @@ def merge_lora(model: InstructSegModel) -> None:
 
 
 def choose_trainable(
-    model: InstructSegModel, train: Sequence[str] = (), freeze: Sequence[str] = ()
+    model: InstructSegModel, train: Sequence[str] = (), freeze: Sequence[str] = (), all_words: bool = False
 ) -> dict[str, list[str]]:
     """Set requires_grad of every parameter; returns group -> parameter names.
 
-    `train` names the modules (or parameters) that are trained in full; empty: all but encoders and language model. Word
-    embeddings and the output head are frozen too, unlike in the released training. `freeze` names modules, or parts of
-    them, to leave out. Raises RecipeError for a name that is not a module of the model, or is always frozen.
+    `train` names the modules (or parameters) that are trained in full; empty: all but encoders and language model.
+    `freeze` names modules, or parts of them, to leave out. `all_words` trains the word embeddings and the output head,
+    as the released training does; rows added by `add_token_row` are always trained.
+    Raises RecipeError for a name that is not a module of the model, or is always frozen.
     """
     trainable = _trainable_modules(model)
     unknown = [name for name in train if name not in trainable]
@@ -51,12 +53,15 @@ def choose_trainable(
     if unknown:
         raise RecipeError(f"model.freeze: expected modules of the model, got {unknown[0]!r}")
     encoders = {id(parameter) for encoder in model.encoders for parameter in encoder.parameters()}
+    words = {id(model.get_input_embeddings().get_parameter("weight")), id(model.lm_head.weight)} if all_words else ()
     groups: dict[str, list[str]] = {
         "trained": [], "lora": [], "frozen encoder": [], "frozen language model": [], "frozen by the recipe": [],
     }  # fmt: skip
     for name, parameter in model.named_parameters():
         if id(parameter) in encoders:
             group = "frozen encoder"
+        elif id(parameter) in words or name.startswith(f"{TOKEN_ROW}."):
+            group = "trained"
         elif name.startswith("language_model.") or name == "lm_head.weight":
             group = "lora" if "lora_" in name else "frozen language model"
         else:
@@ -108,7 +113,7 @@ def choose_choice(model: InstructSegModel) -> dict[str, list[str]]:
 def _trainable_modules(model: InstructSegModel) -> list[str]:
     """The top-level modules and parameters other than encoders and language model."""
     names = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
-    return [name for name in names if name not in ("backbone", "language_model", "lm_head")]
+    return [name for name in names if name not in ("backbone", "language_model", "lm_head", TOKEN_ROW)]
 
 
 class MovingAverage:

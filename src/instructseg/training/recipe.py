@@ -47,6 +47,8 @@ class ModelRecipe:
     """Modules trained in full, e.g. [mask_decoder]. Empty: all but encoders and language model (section 3.1)."""
     freeze: tuple[str, ...] = ()
     """Modules, or parts of them, that are not trained although `train` includes them, e.g. [seed_proposer.head]."""
+    word_embeddings: Literal["frozen", "seg", "all"] = "frozen"
+    """Training of the word embeddings and of the output head: none, the rows of [SEG] alone, or all rows (released)."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -44,6 +44,7 @@ from instructseg.training.schedule import learning_rate
 from instructseg.training.seed_objective import SeedObjective
 from instructseg.training.state import Progress, capture, changed_keys, is_valid, restore
 from instructseg.training.states import StateFolder, StoredStates
+from instructseg.training.token_row import add_token_row, merge_token_row
 from instructseg.training.training_step import TrainingStep
 from instructseg.training.validation import ShowPrediction, validate
 from instructseg.types import Sample
@@ -121,7 +122,10 @@ class Run:
         self.model, self.processor = build_model(recipe)
         if recipe.objective == "instructions":
             add_lora(self.model, recipe.lora)
-            self.groups = choose_trainable(self.model, recipe.model.train, recipe.model.freeze)
+            words = recipe.model.word_embeddings
+            if words == "seg":
+                add_token_row(self.model, self.processor.prompts.seg_id)
+            self.groups = choose_trainable(self.model, recipe.model.train, recipe.model.freeze, words == "all")
         else:
             choose = choose_seed_head if recipe.objective == "seeds" else choose_choice
             self.groups = choose(self.model)
@@ -269,6 +273,7 @@ class Run:
                 with new_folder(self.output / "adapters", replace=True) as folder:
                     save_adapters(model, folder, self.recipe.model.init, self.groups["trained"])
             merge_lora(model)
+            merge_token_row(model)
             with silence_transformers(), new_folder(directory, replace=True) as folder:
                 model.save_pretrained(folder)
                 self.processor.save_pretrained(folder)

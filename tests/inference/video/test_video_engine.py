@@ -18,7 +18,7 @@ TEXTS = ["the dog", "what can fly in the video", "the big red cup left of the ca
 TASKS = (Task.RVOS, Task.REASON_VOS, Task.RVOS)
 VARIANTS = {
     "tiny": {},
-    "like_nano": tiny_model.LIKE_NANO,
+    "like_nano": {**tiny_model.LIKE_NANO, "perceiver_config": {"word_order": "positions", "frame_time": True}},
     "released": {"block_order": "released", "prompt_set": "released"},
     "no_perceiver": {"perceiver_config": None},
 }
@@ -44,7 +44,8 @@ def built(request):
 def plain(model, processor, number, text, task):
     """One frame and one instruction through the whole model."""
     numbers = nearest_references(number, model.config.num_reference_frames, len(FRAMES)) if task.is_video else []
-    inputs = processor([[FRAMES[number], *(FRAMES[each] for each in numbers)]], [[text]], [task])
+    shown = sorted([number, *numbers])
+    inputs = processor([[FRAMES[each] for each in shown]], [[text]], [task], [shown.index(number)])
     return model(**inputs.model_kwargs)
 
 

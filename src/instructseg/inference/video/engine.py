@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from instructseg.inference.video.byte_cache import ByteCache
-from instructseg.inference.video.features import BufferedFrame, FrameFeatures, Reference
+from instructseg.inference.video.features import BufferedFrame, FrameFeatures, Reference, frame_number
 from instructseg.inference.video.instructions import group_instructions
 from instructseg.model.layout import Layout
 from instructseg.model.modeling import InstructSegModel, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
+from instructseg.model.references import time_order
 from instructseg.model.seeds import InstructionWords
 from instructseg.model.segmentation_decoder import PixelFeatures, Proposals
 from instructseg.types import Task
@@ -123,11 +124,14 @@ class VideoEngine:
         if self.model.perceiver is None:
             return None, layout
         single = self._layout(group, 1)
-        tokens = [
-            torch.cat([self.features.perceived(item, group, single)[:, position] for item in chosen[:count]], dim=1)
-            for position, chosen in enumerate(frames)
-        ]
-        return torch.stack(tokens, dim=1), layout
+        tokens, times = [], []
+        for position, chosen in enumerate(frames):
+            tokens.append(
+                torch.stack([self.features.perceived(item, group, single)[:, position] for item in chosen[:count]], 1)
+            )
+            times.append(time_order([frame_number(item) for item in chosen[:count]], frame.number))
+        order = torch.tensor([times], device=self.model.device)
+        return self.model.perceiver.with_time(torch.stack(tokens, 1), order).flatten(2, 3), layout
 
     def _layout(self, group: int, references: int) -> Layout:
         """The sequence layout of a group with `references` reference frames per instruction."""

@@ -41,9 +41,11 @@ def open_accelerator(recipe: Recipe) -> Accelerator:
     """The accelerator of a run, with its trackers. Raises RecipeError for a tracker that is not installed."""
     check_trackers(recipe.report)
     composed = all(source.name in COMPOSED_SOURCES for source in recipe.data.sources)
+    words = recipe.model.word_embeddings != "frozen"
     ddp = DistributedDataParallelKwargs(
         broadcast_buffers=False,  # buffers are statistics of frozen encoders, equal in every process
-        find_unused_parameters=not composed,  # a batch of conversations decodes no masks
+        # A batch of conversations decodes no masks; one without labelled text does not use the output head.
+        find_unused_parameters=not composed or words,
     )
     accelerator = Accelerator(
         mixed_precision=usable_precision(recipe.mixed_precision),

@@ -24,6 +24,8 @@ from instructseg.model.modeling import InstructSegModel, InstructSegOutput
 from instructseg.training.objective import Objective
 from instructseg.training.parameters import MovingAverage, add_lora
 from instructseg.training.recipe import LoraRecipe
+from instructseg.training.token_row import NAME as TOKEN_ROW
+from instructseg.training.token_row import TokenRow, add_token_row
 
 PREFIX = "model."  # the model inside the objective
 
@@ -115,6 +117,9 @@ class ShardedState:
         assert isinstance(config, InstructSegConfig)
         model = InstructSegModel(config)
         add_lora(model, lora)
+        row = getattr(self.objective.model, TOKEN_ROW, None)
+        if isinstance(row, TokenRow):
+            add_token_row(model, row.index)
         model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in state.items()})
         return model
 
