@@ -31,6 +31,7 @@ from instructseg.training.logging.progress import progress_bar, status
 from instructseg.training.logging.reporter import Reporter, Scores, console, print_groups, print_problems
 from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import MovingAverage, add_lora, choose_seed_head, choose_trainable, merge_lora
+from instructseg.training.precision import set_weight_format
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
 from instructseg.training.seed_objective import SeedObjective
@@ -115,6 +116,7 @@ class Run:
             self.groups = choose_trainable(self.model, recipe.model.train, recipe.model.freeze)
         else:
             self.groups = choose_seed_head(self.model)
+        set_weight_format(self.model, recipe.model.dtype, recipe.mixed_precision, self.accelerator.mixed_precision)
         use_loss(self.model, recipe.loss)
         if recipe.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
