@@ -34,7 +34,9 @@ def folder(tmp_path):
 def test_each_example_is_in_its_figure_and_broken_lines_are_reported(segmenter, folder, monkeypatch):
     drawn = {}
     for name, draw in figures.SHEETS.items():
-        monkeypatch.setitem(figures.SHEETS, name, lambda rows, name=name, draw=draw: drawn.update({name: rows}) or draw(rows))
+        monkeypatch.setitem(
+            figures.SHEETS, name, lambda rows, name=name, draw=draw: drawn.update({name: rows}) or draw(rows)
+        )
     problems, said = Problems(), []
     paths = figures.write_figures(segmenter, folder / "list.csv", folder / "out", problems, said.append)
     assert [path.name for path in paths] == ["figure6.jpg", "figure7.jpg", "figure8.jpg"]

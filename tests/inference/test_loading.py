@@ -183,5 +183,7 @@ def test_the_authors_files_are_to_be_converted(tmp_path):
 
 def test_authors_weights_without_a_configuration_are_to_be_converted(tmp_path):
     (tmp_path / "pytorch_model-00001-of-00002.bin").write_bytes(b"x")
-    with pytest.raises(CheckpointError, match="got weights alone; convert .* instructseg convert released .* DST, and pass DST"):
+    with pytest.raises(
+        CheckpointError, match=r"got weights alone; convert .* instructseg convert released .* DST, and pass DST"
+    ):
         find_checkpoint(tmp_path)

@@ -154,7 +154,7 @@ def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
 
 @pytest.mark.slow
 def test_divided_bfloat16_weights(world, tmp_path):
-    """FSDP2 with the frozen weights in bfloat16 and the trained ones in float32: finite losses, and all can be saved."""
+    """FSDP2 with frozen weights in bfloat16 and trained ones in float32: it trains, validates and saves."""
     model, processor = tiny_model.build(auxiliary_config={"pixel_classification": False})
     model.bfloat16().save_pretrained(tmp_path / "tiny")
     processor.save_pretrained(tmp_path / "tiny")

@@ -34,7 +34,7 @@ def test_other_precisions_stay():
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A painted world with the same tiny model stored in each format, built once like nano and once like the paper's."""
+    """A painted world with one tiny model stored in each format, and one built like nano."""
     folder = painted_world.found(tmp_path_factory.mktemp("formats"))
     for kind, changes in (("paper", {}), ("nano", tiny_model.LIKE_NANO)):
         for name in FORMATS:
@@ -67,9 +67,8 @@ def test_master_weights_are_float32_whatever_is_stored(start, stored):
     folder = run.train()
     moved = [name for name, value in run.trained.items() if not torch.equal(value, before[name])]
     assert len(moved) > 0.9 * len(before)
-    assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values() if tensor.is_floating_point()} == {
-        torch.float32
-    }
+    saved = load_file(folder / "model.safetensors").values()
+    assert {tensor.dtype for tensor in saved if tensor.is_floating_point()} == {torch.float32}
 
 
 @pytest.mark.parametrize(("kind", "chosen"), [("paper", "mixed"), ("nano", "mixed"), ("paper", "bfloat16")])
@@ -88,7 +87,7 @@ def test_bfloat16_weights_by_choice(start, monkeypatch, kind, chosen):
 
 
 def test_bfloat16_weights_need_bf16(start):
-    with pytest.raises(RecipeError, match="model.dtype: mixed needs mixed_precision bf16, got 'no'"):
+    with pytest.raises(RecipeError, match=r"model\.dtype: mixed needs mixed_precision bf16, got 'no'"):
         start("paper-float32", "model.dtype=mixed", "mixed_precision=no")
 
 

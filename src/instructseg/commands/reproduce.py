@@ -34,7 +34,9 @@ def reproduce(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR",
+            "--output",
+            "-o",
+            metavar="DIR",
             help="Folder for the weights and logs of all runs, or for the figures. [default: runs/ablations, figures]",
         ),
     ] = None,

@@ -51,7 +51,9 @@ class ClipSampler:
         order = np.random.default_rng((self.seed, epoch, cycle, 0)).permutation(len(self.clips))
         rng = np.random.default_rng((self.seed, epoch, index, 1))
         if self.no_target:
-            drawn = draw_clip(self.clips[int(order[position])], rng, self.references, self.expressions, self.empty_share)
+            drawn = draw_clip(
+                self.clips[int(order[position])], rng, self.references, self.expressions, self.empty_share
+            )
         else:
             clip = self._with_target(np.roll(order, -position))
             drawn = _visible(draw_clip(clip, rng, self.references, len(clip.expressions), 0.0), self.expressions)

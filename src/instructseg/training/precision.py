@@ -32,7 +32,7 @@ def has_fast_bf16() -> bool:
 
 
 def set_weight_format(model: InstructSegModel, dtype: str, precision: str, usable: str) -> None:
-    """Convert the weights of a float32 model to the recipe's `model.dtype`, in place, when it is chosen what is trained.
+    """Convert the weights of a float32 model to the recipe's `model.dtype`, in place, after `choose_trainable`.
 
     "float32": all. "mixed": frozen encoders and language model in bfloat16, the rest, with all trained weights and
     adapters, in float32. "bfloat16": all weights. Statistics of normalization layers follow their weights.
@@ -46,7 +46,9 @@ def set_weight_format(model: InstructSegModel, dtype: str, precision: str, usabl
     if dtype == "float32":
         return
     if precision != "bf16":
-        raise RecipeError(f"model.dtype: {dtype} needs mixed_precision bf16, got {precision!r}; set mixed_precision=bf16")
+        raise RecipeError(
+            f"model.dtype: {dtype} needs mixed_precision bf16, got {precision!r}; set mixed_precision=bf16"
+        )
     if usable != "bf16":
         return
     parts = [model] if dtype == "bfloat16" else [*model.encoders, model.language_model, model.lm_head]

@@ -45,7 +45,7 @@ class ModelRecipe:
     """Modules of a saved model to reinitialize, e.g. [perceiver]."""
     dtype: Literal["float32", "mixed", "bfloat16"] = "float32"
     """Number format of the weights in memory, whatever the file holds. "mixed": frozen encoders and language model in
-    bfloat16, all trained weights and adapters in float32. "bfloat16": all weights, so small updates are rounded away."""
+    bfloat16, trained weights and adapters in float32. "bfloat16": all weights, so that small updates are lost."""
     train: tuple[str, ...] = ()
     """Modules trained in full, e.g. [mask_decoder]. Empty: all but encoders and language model (section 3.1)."""
     freeze: tuple[str, ...] = ()
