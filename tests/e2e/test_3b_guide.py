@@ -72,6 +72,7 @@ def run(words):
     return CliRunner().invoke(app, words, input="what is this?\n" if words[0] == "chat" else None)
 
 
+@pytest.mark.slow
 def test_commands_and_snippets_run_in_their_order(machine, monkeypatch):
     monkeypatch.chdir(machine)
     monkeypatch.setattr(convert, "paper", lambda: full_size.sizes(tiny=True)[1])
@@ -87,11 +88,12 @@ def test_commands_and_snippets_run_in_their_order(machine, monkeypatch):
     for snippet in blocks("python"):
         exec(compile(snippet, "3b.md", "exec"), names)
     assert names["result"].masks.shape[1:] == (40, 56)
-    expected = ["out/clip.the-dog-that-runs-to-the-left.mp4", "figures/figure6.jpg", "results/results.md",
+    expected = ["figures/figure6.jpg", "results/results.md",
                 "runs/paper_finetune/model/config.json", "weights/merged/config.json"]  # fmt: skip
     assert [name for name in expected if not (machine / name).exists()] == []
-    scores = json.loads(next((machine / "results").rglob("results.json")).read_text())["scores"]
-    assert 0 <= scores["ciou"] <= 1
+    assert list((machine / "out").glob("clip*.mp4")) and list((machine / "out2").glob("clip*.mp4"))
+    (result,) = json.loads((machine / "results" / "results.json").read_text())
+    assert (result["benchmark"], result["scores"]["count"]) == ("refcoco-joined/val", 1)
 
 
 def test_all_other_lines_need_a_network_or_another_environment():

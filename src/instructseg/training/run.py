@@ -119,7 +119,9 @@ class Run:
         set_weight_format(self.model, recipe.model.dtype, recipe.mixed_precision, self.accelerator.mixed_precision)
         use_loss(self.model, recipe.loss)
         if recipe.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            # transformers renamed it within version 5; the old name warns
+            old = self.model.gradient_checkpointing_enable
+            getattr(self.model, "activation_checkpointing_enable", old)({"use_reentrant": False})
         self.model.to(self.accelerator.device).train()  # pyright: ignore[reportArgumentType] transformers wraps `to` without its self
         if not self.accelerator.is_fsdp2:  # FSDP2 accepts only contiguous parameters
             self.model.backbone.to(memory_format=torch.channels_last)
