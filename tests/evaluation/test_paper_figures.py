@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from instructseg.cli import app
 from instructseg.data.problems import Problems
 from instructseg.errors import DataError
-from instructseg.evaluation import figure_sheets, figures
+from instructseg.evaluation import figure_sheets
+from instructseg.evaluation.api import figures
 from instructseg.inference.segmenter import Segmenter
 
 

@@ -48,7 +48,7 @@ def reproduce(
     examples: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="figures: a .csv or .jsonl file with the columns photo (or clip) and sentence."
+            metavar="FILE", help="figures: a .csv or .jsonl file; columns: photo (path of a photo or clip), sentence."
         ),
     ] = None,
     model: Annotated[
@@ -81,7 +81,7 @@ def _figures(examples: Path | None, model: str, output: Path) -> None:
     if examples is None:
         raise typer.BadParameter("expected a file with photos and sentences, got none", param_hint="--examples")
     from instructseg.data.problems import Problems
-    from instructseg.evaluation.figures import write_figures
+    from instructseg.evaluation.api.figures import write_figures
     from instructseg.inference.segmenter import Segmenter
 
     problems = Problems()
