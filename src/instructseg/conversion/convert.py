@@ -147,8 +147,9 @@ def _tokenizer(source: Path, origin: str) -> PreTrainedTokenizerBase:
     folder = source if source.is_dir() else source.parent
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise CheckpointError(
-            f"expected a tokenizer in {folder}, got none; copy those of tokenizer_config.json, tokenizer.json, "
-            f"vocab.json, merges.txt, added_tokens.json and special_tokens_map.json there that are in {origin}"
+            f"expected the tokenizer beside the weights in {folder}, got none; copy tokenizer_config.json, "
+            "special_tokens_map.json, added_tokens.json, tokenizer.json, vocab.json and merges.txt, those that exist, of "
+            f"{origin} there"
         )
     try:
         return AutoTokenizer.from_pretrained(folder)
