@@ -109,7 +109,7 @@ def test_a_missing_tokenizer_stops_it_with_what_to_copy(source, parts, tmp_path)
     for folder in (folders["released"], alone):
         for file in folder.glob("*token*"):
             file.unlink()
-    with pytest.raises(CheckpointError, match=r"expected the tokenizer .*vocab\.json.* of the released model, weic22/.* there"):
+    with pytest.raises(CheckpointError, match=r"expected the tokenizer .*vocab\.json.* of the released model, weic22/"):
         convert_released(folders["released"], tmp_path / "out", tiny_sources.config())
     with pytest.raises(CheckpointError, match=r"expected the tokenizer .*merges\.txt.* of Mipha's or Phi-2's folder"):
         convert_base(alone, parts[0] / "m2f.pkl", tmp_path / "out", tiny_sources.config())

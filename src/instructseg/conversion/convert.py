@@ -148,8 +148,8 @@ def _tokenizer(source: Path, origin: str) -> PreTrainedTokenizerBase:
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise CheckpointError(
             f"expected the tokenizer beside the weights in {folder}, got none; copy tokenizer_config.json, "
-            "special_tokens_map.json, added_tokens.json, tokenizer.json, vocab.json and merges.txt, those that exist, of "
-            f"{origin} there"
+            "special_tokens_map.json, added_tokens.json, tokenizer.json, vocab.json and merges.txt, "
+            f"those that exist, of {origin} there"
         )
     try:
         return AutoTokenizer.from_pretrained(folder)
