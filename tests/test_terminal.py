@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
 import instructseg
 from instructseg.cli import app
 from instructseg.commands import report
+from instructseg.errors import InputError
+from instructseg.training.training_step import memory_errors
 
 SOURCE = str(Path(instructseg.__file__).parents[1])
 # The program with a command that stands for any other: what a command prints and raises is all that matters here.
@@ -135,3 +138,12 @@ def test_what_typer_handles_passes(end):
 def test_debug_is_off_unless_asked_for():
     for words, shown in ((["--debug", "version"], True), (["version"], False)):
         assert CliRunner().invoke(app, words).exit_code == 0 and report.tracebacks.shown is shown
+
+
+def test_a_full_gpu_is_one_line(capsys):
+    """Of any command, and of a training with its own settings."""
+    with pytest.raises(typer.Exit), report.errors_in_one_line():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+    assert capsys.readouterr().err.startswith("error: the GPU's memory is full; use a smaller input")
+    with pytest.raises(InputError, match="memory is full at step 3; raise accumulate"), memory_errors(3):
+        raise torch.OutOfMemoryError

@@ -296,6 +296,19 @@ class TestShipped:
                 if table == "table7":
                     assert abs((row.paper[0] + row.paper[1]) / 2 - row.paper[2]) <= 0.051
 
+    @pytest.mark.parametrize("table", TABLES)
+    def test_the_papers_scale_trains_refcoco_as_it_is_scored(self, table):
+        """All sentences of an object joined, in training and in the benchmarks; nano's sources stay as they are."""
+        path = FOLDER / f"{table}.yaml"
+        plan = AblationPlan(path, load_table(path), "paper", OUT, OUT, 1)
+        scored = {column.paper.partition("/")[0] for column in plan.table.columns if column.paper.startswith("refcoco")}
+        assert all(name.endswith("-joined") for name in scored)
+        joined = {
+            source.name: source.options.get("joined", False)
+            for row, seed in plan.runs() for source in plan.recipe(row, seed).data.sources
+        }  # fmt: skip
+        assert {name for name, is_joined in joined.items() if is_joined} == {"refcoco", "refcoco+", "refcocog"}
+
     def test_the_commands_of_the_papers_scale(self):
         path = FOLDER / "table9.yaml"
         plan = AblationPlan(path, load_table(path), "paper", OUT, OUT, 1, ("data.root=d",))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import tiny_sources
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from benchmarks.speed import released_checkpoint as checkpoint
@@ -98,6 +101,26 @@ def test_wrong_sizes_are_refused_before_anything_is_written(source, tmp_path):
     with pytest.raises(CheckpointError, match=r"seg_query \[6, 40\] gives \[6, 40\], mask_tokens is \[7, 40\]"):
         convert_released(source, tmp_path / "out", wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_tokenizer_stops_it_with_what_to_copy(source, parts, tmp_path):
+    folders = {"released": shutil.copytree(source, tmp_path / "released"), "base": parts[0] / "mipha"}
+    alone = shutil.copytree(folders["base"], tmp_path / "mipha")
+    for folder in (folders["released"], alone):
+        for file in folder.glob("*token*"):
+            file.unlink()
+    with pytest.raises(CheckpointError, match=r"expected the tokenizer .*vocab\.json.* of the released model, weic22/"):
+        convert_released(folders["released"], tmp_path / "out", tiny_sources.config())
+    with pytest.raises(CheckpointError, match=r"expected the tokenizer .*merges\.txt.* of Mipha's or Phi-2's folder"):
+        convert_base(alone, parts[0] / "m2f.pkl", tmp_path / "out", tiny_sources.config())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_without_seg_is_refused(source, tmp_path):
+    folder = shutil.copytree(source, tmp_path / "released")
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE({"a": 0}, []))).save_pretrained(folder)
+    with pytest.raises(CheckpointError, match=r"expected a tokenizer with \[SEG\] in .*; copy tokenizer.json"):
+        convert_released(folder, tmp_path / "out", tiny_sources.config())
 
 
 def test_a_foreign_model_is_refused(tmp_path):

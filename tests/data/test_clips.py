@@ -99,6 +99,24 @@ def test_expressions_without_a_target_are_drawn_too():
     assert draw_clip(nothing, np.random.default_rng(0), empty_share=0).expressions[0].mask is None
 
 
+def test_samples_without_a_target_can_be_left_out():
+    """As in the released code: neither expressions without an object, nor key frames that do not show it."""
+    clip = clip_of({4}, {4, 7}, set())
+    absent = replace(clip.expressions[2], details={"objects": []})
+    clips = [replace(clip, id="toy/both", expressions=(absent, *clip.expressions[:2])),
+             replace(clip, id="toy/none", expressions=(absent,))]  # fmt: skip
+    kinds = {}
+    for no_target in (True, False):
+        sampler = ClipSampler(clips, empty_share=0.5, expressions=2, no_target=no_target)
+        samples = [sampler.sample(0, index) for index in range(40)]
+        kinds[no_target] = {each.mask is None for sample in samples for each in sample.expressions}
+    assert kinds == {True: {True, False}, False: {False}}
+    assert {sample.id.split("#")[0] for sample in samples} == {"toy/both"}
+    assert {len(sample.expressions) for sample in samples} == {1, 2}
+    with pytest.raises(DataError, match="expected clips with a target, got expressions without one alone"):
+        ClipSampler(clips[1:], no_target=False).sample(0, 0)
+
+
 def test_clips_that_cannot_teach_are_refused():
     with pytest.raises(DataError, match=r"clip toy/a: no annotated frame shows .* such as '0' \(the dog\)"):
         draw_clip(clip_of(set()), np.random.default_rng(0), empty_share=0)

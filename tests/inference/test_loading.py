@@ -9,6 +9,7 @@ import tiny_model
 import torch
 
 from instructseg.errors import CheckpointError
+from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.loading import load_pretrained
 from instructseg.inference.segmenter import Segmenter
 from instructseg.model.storage import save_int8
@@ -178,3 +179,11 @@ def test_loaded_weights_are_the_stored_ones_and_no_longer_the_files(saved, tmp_p
 def test_the_authors_files_are_to_be_converted(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "mipha_phi"}')
     assert "instructseg convert released" in refusal(tmp_path) and "authors' files" in refusal(tmp_path)
+
+
+def test_authors_weights_without_a_configuration_are_to_be_converted(tmp_path):
+    (tmp_path / "pytorch_model-00001-of-00002.bin").write_bytes(b"x")
+    with pytest.raises(
+        CheckpointError, match=r"got weights alone; convert .* instructseg convert released .* DST, and pass DST"
+    ):
+        find_checkpoint(tmp_path)

@@ -12,11 +12,13 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 
+from instructseg.training import precision
 from instructseg.training import run as training
 from instructseg.training.recipe import load_recipe
 
 
 def main(recipe, stop, *overrides):
+    precision.has_fast_bf16 = lambda: True  # so that a recipe with mixed_precision bf16 is run as on a GPU
     PartialState(cpu=True)
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     run = training.Run(load_recipe(Path(recipe), overrides))

@@ -16,6 +16,7 @@ from transformers import (
     SwinConfig,
 )
 
+from benchmarks.speed import released_checkpoint
 from instructseg.model.configuration import InstructSegConfig
 
 PHI = {
@@ -95,6 +96,7 @@ def write_mipha(folder: Path, words: PhiForCausalLM, eyes: SiglipModel, projecto
     state |= {f"model.mm_projector.{key}": value for key, value in projector.state_dict().items()}
     folder.mkdir()
     torch.save(state, folder / "pytorch_model.bin")
+    released_checkpoint.tokenizer(PHI["vocab_size"]).save_pretrained(folder)
     return folder
 
 

@@ -125,10 +125,11 @@ def test_two_processes_learn_what_one_does(world, tmp_path):
 
 @pytest.mark.slow
 def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
-    """FSDP2 over gloo, left at step 6 and resumed: the same losses and weights as one process, [SEG]'s row included."""
+    """FSDP2 over gloo, from float16 weights, left at step 6 and resumed: losses and weights as in one process, [SEG]'s
+    row included."""
     # The scale of the pixel classification head is a scalar, which FSDP cannot shard.
     model, processor = tiny_model.build(auxiliary_config={"pixel_classification": False})
-    model.save_pretrained(tmp_path / "tiny")
+    model.half().save_pretrained(tmp_path / "tiny")
     processor.save_pretrained(tmp_path / "tiny")
     init = f"model.init={tmp_path / 'tiny'}"
     words = "model.word_embeddings=seg"
@@ -153,3 +154,23 @@ def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
     assert all(torch.equal(exported[name], state["trained"][name]) for name in named) and len(named) > 100
     seg = processor.prompts.seg_id
     assert torch.equal(exported["language_model.embed_tokens.weight"][seg], state["trained"][f"token_row.input_{seg}"])
+
+
+@pytest.mark.slow
+def test_divided_bfloat16_weights(world, tmp_path):
+    """FSDP2 with frozen weights in bfloat16 and trained ones in float32: it trains, validates and saves."""
+    model, processor = tiny_model.build(auxiliary_config={"pixel_classification": False})
+    model.bfloat16().save_pretrained(tmp_path / "tiny")
+    processor.save_pretrained(tmp_path / "tiny")
+    config = (RECIPES / "accelerate" / "fsdp2.yaml").read_text().replace("PhiDecoder", "LlamaDecoder")
+    (tmp_path / "fsdp2.yaml").write_text(config)
+    launch = ["-m", "accelerate.commands.launch", "--config_file", tmp_path / "fsdp2.yaml", "--num_processes", "2"]
+    overrides = [*PLAIN, f"output={tmp_path / 'run'}", f"model.init={tmp_path / 'tiny'}", "steps=1", "validate_every=1",
+                 "model.dtype=mixed", "mixed_precision=bf16"]  # fmt: skip
+    done = python(*launch, REPOSITORY / "tests/support/divided_weights.py", world / "recipe.yaml", "100", *overrides)
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
+    assert state["step"] == 1 and {value.dtype for value in state["trained"].values()} == {torch.float32}
+    exported = InstructSegModel.from_pretrained(tmp_path / "run" / "model", dtype=torch.float32).state_dict()
+    named = [name for name in state["trained"] if "lora" not in name]
+    assert all(torch.equal(exported[name], state["trained"][name]) for name in named) and len(named) > 100

@@ -194,3 +194,9 @@ def test_numpy_is_not_asked_for_random_numbers(root):
     for recipe, _ in KINDS.values():
         opened(root, recipe).sample(3)
     assert (np.random.get_state()[1] == before).all()
+
+
+def test_clips_without_a_target_are_left_out_by_the_recipe(root):
+    for wanted in (True, False):
+        source = open_source(KINDS["clips"][0], data(root, no_target=wanted), None, 2, 0)
+        assert isinstance(source, ClipSource) and source.sampler.no_target is wanted

@@ -393,6 +393,8 @@ def test_initial_weights_that_are_not_there(tmp_path, monkeypatch):
         RecipeError, match=r"model\.init: .*paper-base' not found.* `instructseg convert base \./weights/pap"
     ):
         build_model(load_recipe("paper"))
+    with pytest.raises(RecipeError, match=r"`instructseg convert released SRC \./weights/instructseg-3b` the authors'"):
+        build_model(load_recipe("paper_finetune"))
     (tmp_path / "config.json").write_text('{"model_type": "mipha_phi"}')
     with pytest.raises(CheckpointError, match="instructseg convert released"):
         build_model(load_recipe("paper", [f"model.init={tmp_path}"]))

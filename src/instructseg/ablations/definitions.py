@@ -27,6 +27,8 @@ class AblationScale:
     """Path of the recipe, relative to the table's file."""
     set: dict[str, Any] = field(default_factory=dict)
     """Recipe keys, e.g. model.init, and their values in all rows."""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Options of the recipe's sources in all rows, by the source's name, e.g. {refcoco: {joined: true}}."""
     photos: int = Field(default=0, ge=0)
     """Number of held-out photos that are scored, half with referring and half with reasoning expressions."""
     clips: int = Field(default=0, ge=0)

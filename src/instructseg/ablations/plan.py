@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,19 +63,24 @@ class AblationPlan:
         lines = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
         folder = self.output / self.path.stem / row.name.replace(" ", "_") / f"seed{seed}"
         lines += [*self.common, f"seed={seed}", f"output={folder}"]
-        excluded = row.without.get(self.scale, ())
-        return [*lines, _sources_without(load_recipe(self.base(), lines), excluded)] if excluded else lines
+        excluded, options = row.without.get(self.scale, ()), self._scale.options
+        return [*lines, _sources(load_recipe(self.base(), lines), excluded, options)] if excluded or options else lines
 
     def recipe(self, row: AblationRow, seed: int) -> Recipe:
         return load_recipe(self.base(), self.overrides(row, seed))
 
 
-def _sources_without(recipe: Recipe, names: Sequence[str]) -> str:
-    """An override that removes these sources from the mixture. Raises RecipeError for an unknown source."""
+def _sources(recipe: Recipe, excluded: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> str:
+    """An override of the mixture: without some sources, and with options of others, by name.
+
+    Raises RecipeError for an unknown source.
+    """
     sources = recipe.as_tree()["data"]["sources"]
     known = [source["options"].get("task", source["name"]) for source in sources]
-    for name in names:
+    for name in (*excluded, *options):
         if name not in known:
             raise RecipeError(f"unknown source {name!r}; the recipe has {', '.join(known)}")
-    remaining = [source for source, name in zip(sources, known, strict=True) if name not in names]
+    for source, name in zip(sources, known, strict=True):
+        source["options"] |= options.get(name, {})
+    remaining = [source for source, name in zip(sources, known, strict=True) if name not in excluded]
     return f"data.sources={json.dumps(remaining)}"

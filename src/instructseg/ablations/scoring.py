@@ -23,7 +23,7 @@ from instructseg.synthesis.composer import Composer, validation_set
 from instructseg.training.data.collate import Collator
 from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.data.sources import ComposedSource
-from instructseg.training.distributed.processes import usable_precision
+from instructseg.training.precision import usable_precision
 from instructseg.training.recipe import DataRecipe, Recipe
 from instructseg.training.validation import validate
 from instructseg.types import Sample, Task

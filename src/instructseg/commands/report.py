@@ -61,6 +61,8 @@ def _describe(error: Exception) -> str:
         return error.strerror + (f": {error.filename}" if error.filename else "")
     if isinstance(error, MemoryError):
         return "out of memory; use a smaller input or close other programs"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; importing it would slow every command down
+        return "the GPU's memory is full; use a smaller input, fewer texts at once, or --device cpu"
     hint = "" if tracebacks.shown else "; --debug prints the traceback"
     return f"unexpected {type(error).__name__}: {error}; please report this, with: {_versions()}{hint}"
 

@@ -13,7 +13,9 @@ from instructseg.commands.report import errors_in_one_line
 def train(
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="RECIPE", help="A recipe of the package (nano, finetune, paper) or a .yaml file."),
+        typer.Argument(
+            metavar="RECIPE", help="A recipe of the package (nano, finetune, paper, paper_finetune) or a .yaml file."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the recipe's values.")

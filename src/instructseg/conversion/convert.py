@@ -23,6 +23,7 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.prompts import SEG_TOKEN
 
 REPORT = "conversion.json"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer_config.json")
 
 BASE_FRESH: tuple[Fresh, ...] = (
     *mask2former.SWIN_FRESH,
@@ -71,13 +72,13 @@ def convert_released(source: Path, destination: Path, config: InstructSegConfig 
     """Convert the authors' checkpoint into a model that reproduces its behaviour.
 
     Args:
-        source: a folder or a file; if there is a tokenizer, it is saved too, as part of a matching processor.
+        source: a folder or a file; the tokenizer beside it is saved too, as part of a matching processor.
         destination: the folder to write; must not exist or must be empty.
         config: the model sizes, by default the paper's; the vocabulary size is read from the file, and the released
             behaviour is enabled.
 
-    Raises CheckpointError if a file cannot be read or does not match the configuration, or if `destination` is not
-    empty, and InputError if it cannot be written.
+    Raises CheckpointError if a file cannot be read or does not match the configuration, if there is no tokenizer, or if
+    `destination` is not empty, and InputError if it cannot be written.
     """
     refuse_occupied(destination)
     weights = WeightFiles(source)
@@ -86,9 +87,12 @@ def convert_released(source: Path, destination: Path, config: InstructSegConfig 
     target = shapes_of(config)
     plan = make_plan("released", released.TABLE, shapes, target)
     fresh = check_complete([plan], target, released.FRESH)
-    tokenizer = _tokenizer(source)
-    if tokenizer is not None and SEG_TOKEN not in tokenizer.get_vocab():
-        raise CheckpointError(f"expected a tokenizer with {SEG_TOKEN} in {source}, got another; use the released one")
+    tokenizer = _tokenizer(source, "the released model, weic22/InstructSeg on the hub")
+    if SEG_TOKEN not in tokenizer.get_vocab():
+        raise CheckpointError(
+            f"expected a tokenizer with {SEG_TOKEN} in {source}, got another; copy {', '.join(TOKENIZER_FILES)} and "
+            "added_tokens.json of the released model (weic22/InstructSeg on the hub) there"
+        )
     return _write(destination, config, [(weights, plan)], fresh, tokenizer)
 
 
@@ -102,8 +106,8 @@ def convert_base(
     """Convert the initial weights of a training run: Mipha and Mask2Former; the paper's own modules are initialized.
 
     Args:
-        mipha_source: a folder or file; the tokenizer beside it gets the [SEG] token, and the word embeddings get a row
-            for it unless they have a spare one.
+        mipha_source: a folder or file with a tokenizer beside it, which gets the [SEG] token; the word embeddings get a
+            row for it unless they have a spare one.
         mask2former_source: a folder or file, e.g. detectron2's .pkl.
         destination: the folder to write; must not exist or must be empty.
         config: the model sizes, by default the paper's.
@@ -119,9 +123,8 @@ def convert_base(
     if siglip_source:
         sources["siglip"] = (WeightFiles(siglip_source), siglip.TABLE)
     shapes = {name: weights.shapes() for name, (weights, _) in sources.items()}
-    tokenizer = _tokenizer(mipha_source)
-    if tokenizer is not None:
-        tokenizer.add_tokens(SEG_TOKEN, special_tokens=True)
+    tokenizer = _tokenizer(mipha_source, "Mipha's or Phi-2's folder, microsoft/phi-2 on the hub")
+    tokenizer.add_tokens(SEG_TOKEN, special_tokens=True)
     config = _with_room_for(config or paper(), shapes["mipha"], tokenizer)
     target = shapes_of(config)
     plans = [(weights, make_plan(name, rules, shapes[name], target)) for name, (weights, rules) in sources.items()]
@@ -130,20 +133,24 @@ def convert_base(
 
 
 def _with_room_for(
-    config: InstructSegConfig, shapes: Mapping[str, Shape], tokenizer: PreTrainedTokenizerBase | None
+    config: InstructSegConfig, shapes: Mapping[str, Shape], tokenizer: PreTrainedTokenizerBase
 ) -> InstructSegConfig:
     """`config` with the vocabulary size of the file, or of the tokenizer if that is larger."""
     config = released.with_rows_of(config, shapes)
-    config.text_config.vocab_size = max(config.text_config.vocab_size, len(tokenizer or ()))
+    config.text_config.vocab_size = max(config.text_config.vocab_size, len(tokenizer))
     config.lm_head_size = max(config.lm_head_size or 0, config.text_config.vocab_size)
     return config
 
 
-def _tokenizer(source: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer beside the weights, if there is one."""
+def _tokenizer(source: Path, origin: str) -> PreTrainedTokenizerBase:
+    """The tokenizer beside the weights; `origin` says where to get it. Raises CheckpointError if there is none."""
     folder = source if source.is_dir() else source.parent
-    if not any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json", "vocab.json")):
-        return None
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise CheckpointError(
+            f"expected the tokenizer beside the weights in {folder}, got none; copy tokenizer_config.json, "
+            "special_tokens_map.json, added_tokens.json, tokenizer.json, vocab.json and merges.txt, "
+            f"those that exist, of {origin} there"
+        )
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
@@ -155,7 +162,7 @@ def _write(
     config: InstructSegConfig,
     sources: list[tuple[WeightFiles, ConversionPlan]],
     fresh: dict[str, str],
-    tokenizer: PreTrainedTokenizerBase | None,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> ConversionReport:
     report = ConversionReport(
         used={key: list(mapping.targets) for _, plan in sources for key, mapping in plan.mappings.items()},
@@ -168,8 +175,7 @@ def _write(
 
     def add_files(folder: Path) -> None:
         (folder / REPORT).write_text(json.dumps(asdict(report), indent=1), encoding="utf-8")
-        if tokenizer is not None:
-            InstructSegProcessor.for_config(config, tokenizer).save_pretrained(folder)
+        InstructSegProcessor.for_config(config, tokenizer).save_pretrained(folder)
 
     write_folder(destination, config, itertools.chain(converted, fresh_tensors(config, fresh)), add_files)
     return report

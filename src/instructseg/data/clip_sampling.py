@@ -27,6 +27,8 @@ class ClipSampler:
     expressions: maximum number of expressions per sample, at least 1.
     empty_share: share of samples, 0..1, whose key frame need not show the target.
     seed: seed of all random choices.
+    no_target: False: expressions without an object, those whose target is not in the key frame, and clips that have no
+        others are left out, as in the released code; `empty_share` then has no effect.
     """
 
     def __init__(
@@ -36,20 +38,35 @@ class ClipSampler:
         expressions: int = 4,
         empty_share: float = 0.1,
         seed: int = 0,
+        no_target: bool = True,
     ) -> None:
         if not len(clips):
             raise DataError("expected at least one annotated clip, got none")
         self.clips, self.references, self.expressions = clips, references, expressions
-        self.empty_share, self.seed = empty_share, seed
+        self.empty_share, self.seed, self.no_target = empty_share, seed, no_target
 
     def sample(self, epoch: int, index: int) -> Sample:
         """One sample with its key and reference frames decoded."""
         cycle, position = divmod(index, len(self.clips))
         order = np.random.default_rng((self.seed, epoch, cycle, 0)).permutation(len(self.clips))
         rng = np.random.default_rng((self.seed, epoch, index, 1))
-        clip = self.clips[int(order[position])]
-        drawn = draw_clip(clip, rng, self.references, self.expressions, self.empty_share)
-        return replace(drawn, id=f"{clip.id}#{epoch}.{index}")
+        if self.no_target:
+            drawn = draw_clip(
+                self.clips[int(order[position])], rng, self.references, self.expressions, self.empty_share
+            )
+        else:
+            clip = self._with_target(np.roll(order, -position))
+            drawn = _visible(draw_clip(clip, rng, self.references, len(clip.expressions), 0.0), self.expressions)
+        return replace(drawn, id=f"{drawn.id}#{epoch}.{index}")
+
+    def _with_target(self, order: np.ndarray) -> Sample:
+        """The first clip with an expression that has an object, without its other expressions."""
+        for index in order:
+            clip = self.clips[int(index)]
+            expressions = tuple(expression for expression in clip.expressions if _has_object(expression))
+            if expressions:
+                return replace(clip, expressions=expressions)
+        raise DataError("expected clips with a target, got expressions without one alone; set data.no_target=true")
 
 
 def draw_clip(
@@ -115,13 +132,23 @@ def _key_frame(
     """
     order = [int(index) for index in rng.permutation(len(clip.frames))]
     for expression, masks in annotated:
-        may_be_empty = any_frame or not expression.details.get("objects", True)
+        may_be_empty = any_frame or not _has_object(expression)
         for index in order:
             mask = masks[index]
             if mask is not None and (may_be_empty or mask.any()):
                 return index, expression
     names = ", ".join(f"{expression.id!r} ({expression.text})" for expression, _ in annotated[:3])
     raise DataError(f"clip {clip.id}: no annotated frame shows the target of any expression, such as {names}")
+
+
+def _has_object(expression: Expression) -> bool:
+    """False for expressions that are known to have no target in any frame."""
+    return bool(expression.details.get("objects", True))
+
+
+def _visible(sample: Sample, count: int) -> Sample:
+    """The sample with at most `count` of its expressions, of those whose target is in the key frame."""
+    return replace(sample, expressions=tuple(each for each in sample.expressions if each.mask is not None)[:count])
 
 
 def _in_key_frame(expression: Expression, mask: np.ndarray, size: tuple[int, int]) -> Expression:

@@ -11,6 +11,7 @@ from instructseg.inference import hub
 from instructseg.media.files import expand_user
 
 SHIPPED = ("nano",)
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -54,6 +55,11 @@ def _folder(name: str | Path) -> Path | None:
         raise CheckpointError(f"{name} cannot be read: {error.strerror}; change its permissions") from error
     except (OSError, RuntimeError, ValueError):  # not a valid path: too long, ~ of an unknown user, NUL byte
         return None
+    if path.is_dir() and any(next(path.glob(pattern), None) for pattern in WEIGHT_FILES):
+        raise CheckpointError(
+            f"expected config.json in {path}, got weights alone; convert the authors' files once: "
+            f"instructseg convert released {path} DST, and pass DST"
+        )
     raise CheckpointError(
         f"expected config.json in {path}, got none; pass a folder written by training or save_pretrained"
     )

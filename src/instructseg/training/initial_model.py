@@ -80,7 +80,10 @@ def _find_initial(recipe: ModelRecipe) -> str:
     try:
         return find_checkpoint(recipe.init or "")
     except CheckpointError as error:
-        hint = f"; `instructseg convert base {recipe.init} --mipha SRC --mask2former SRC` writes the paper's weights"
+        hint = (
+            f"; `instructseg convert base {recipe.init} --mipha SRC --mask2former SRC` writes the weights to start the "
+            f"paper's training from, `instructseg convert released SRC {recipe.init}` the authors' trained ones"
+        )
         raise RecipeError(f"model.init: {error}{hint * (recipe.preset == 'paper')}") from error
 
 

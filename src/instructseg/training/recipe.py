@@ -43,6 +43,9 @@ class ModelRecipe:
     `seed_config` in this run."""
     fresh: tuple[str, ...] = ()
     """Modules of a saved model to reinitialize, e.g. [perceiver]."""
+    dtype: Literal["float32", "mixed", "bfloat16"] = "float32"
+    """Number format of the weights in memory, whatever the file holds. "mixed": frozen encoders and language model in
+    bfloat16, trained weights and adapters in float32. "bfloat16": all weights, so that small updates are lost."""
     train: tuple[str, ...] = ()
     """Modules trained in full, e.g. [mask_decoder]. Empty: all but encoders and language model (section 3.1)."""
     freeze: tuple[str, ...] = ()
@@ -111,6 +114,9 @@ class DataRecipe:
     """Fields of `synthesis.composer.ComposeConfig`."""
     expressions: int = Field(default=4, ge=1, le=10_000)
     """Maximum number of expressions per sample of a dataset; composed samples follow compose.expressions_per_photo."""
+    no_target: bool = True
+    """Whether samples of clip datasets include expressions without an object (type 2 of ReVOS), and key frames that do
+    not show the target (one in ten samples, and further expressions of any sample). Released code: false."""
     max_tokens: int = Field(default=2048, ge=1, le=1_000_000)
     """Maximum length of a conversation in tokens, image included; later turns are left out."""
     workers: int = Field(default=1, ge=0, le=1024)
@@ -182,7 +188,7 @@ class Recipe:
     ema_decay: float = Field(default=0.0, ge=0, le=1)
     """Decay per step, 0 to 1, of the moving average of the weights, which is validated and exported. 0: no average."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Precision of the forward pass; weights stay float32."""
+    """Precision of the forward pass; `model.dtype` is that of the weights."""
     threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of torch. 0: torch's default."""
     checkpoint_minutes: float = Field(default=3.0, ge=0)

@@ -39,6 +39,7 @@ from instructseg.training.parameters import (
     choose_trainable,
     merge_lora,
 )
+from instructseg.training.precision import set_weight_format
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
 from instructseg.training.seed_objective import SeedObjective
@@ -129,9 +130,12 @@ class Run:
         else:
             choose = choose_seed_head if recipe.objective == "seeds" else choose_choice
             self.groups = choose(self.model)
+        set_weight_format(self.model, recipe.model.dtype, recipe.mixed_precision, self.accelerator.mixed_precision)
         use_loss(self.model, recipe.loss)
         if recipe.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            # transformers renamed it within version 5; the old name warns
+            old = self.model.gradient_checkpointing_enable
+            getattr(self.model, "activation_checkpointing_enable", old)({"use_reentrant": False})
         self.model.to(self.accelerator.device).train()  # pyright: ignore[reportArgumentType] transformers wraps `to` without its self
         if not self.accelerator.is_fsdp2:  # FSDP2 accepts only contiguous parameters
             self.model.backbone.to(memory_format=torch.channels_last)

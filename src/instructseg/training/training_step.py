@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,24 @@ from instructseg.training.recipe import Recipe
 from instructseg.training.schedule import learning_rate, step_seed
 
 
+@contextmanager
+def memory_errors(step: int) -> Iterator[None]:
+    """Turn a full GPU memory into an InputError that says what to change."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"the GPU's memory is full at step {step}; raise accumulate, lower data.expressions and "
+            "data.compose.expressions_per_photo, or set gradient_checkpointing=true"
+        ) from error
+
+
 @dataclass(frozen=True)
 class TrainingStep:
     """Called with a step's number and this process's micro-batches, performs the step.
 
     Returns the weighted loss terms and the number of instructions of the whole batch, the same in every process.
-    Raises InputError if the loss is not finite.
+    Raises InputError if the loss is not finite, or if the GPU's memory is full.
     """
 
     recipe: Recipe
@@ -40,7 +53,7 @@ class TrainingStep:
         normalizers = self._normalizers(micro_batches)
         losses: dict[str, float] = {}
         for batch in micro_batches:
-            with self.accelerator.accumulate(self.objective):
+            with self.accelerator.accumulate(self.objective), memory_errors(step):
                 for name, value in self._backward(step, batch, normalizers).items():
                     losses[name] = losses.get(name, 0.0) + value
         norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.recipe.clip_norm)

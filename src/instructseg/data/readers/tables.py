@@ -6,9 +6,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
@@ -23,7 +23,10 @@ TABLES = ("annotations.jsonl", "annotations.csv")
 COLUMNS = ("photo", "mask", "sentence")
 
 
-def _absent(value: object) -> object:
+RowKind = TypeVar("RowKind")
+
+
+def absent(value: object) -> object:
     """None for an empty cell and for NaN, which pandas writes for one."""
     if isinstance(value, str):
         return value if value.strip() else None
@@ -37,9 +40,9 @@ class Row:
     photo: Name
     """Path, relative to the table."""
     sentence: Name
-    mask: Annotated[str | None, BeforeValidator(_absent)]
+    mask: Annotated[str | None, BeforeValidator(absent)]
     """Path, relative to the table; None: the sentence has no target in the photo."""
-    kind: Annotated[str | None, BeforeValidator(_absent)] = None
+    kind: Annotated[str | None, BeforeValidator(absent)] = None
 
 
 def find_tables(folder: Path) -> list[Path]:
@@ -49,14 +52,20 @@ def find_tables(folder: Path) -> list[Path]:
 
 
 def read_table(path: Path, problems: Problems) -> dict[int, Row]:
-    """Line number, from 1, -> row. Invalid lines are added to `problems`.
+    """Line number, from 1, -> row of a table of photos, masks and sentences, as `read_rows` reads it."""
+    return read_rows(path, Row, COLUMNS, problems)
 
-    Names of columns match in both cases. Raises DataError if the file is not UTF-8 or has no such columns.
+
+def read_rows(path: Path, kind: type[RowKind], columns: Sequence[str], problems: Problems) -> dict[int, RowKind]:
+    """Line number, from 1, -> row of a .jsonl or .csv file. Invalid lines are added to `problems`.
+
+    `kind` is a pydantic dataclass, `columns` are those that a CSV must have. Names of columns match in both cases.
+    Raises DataError if the file is not UTF-8 or has no such columns.
     """
-    parse = _json_lines if path.suffix.lower() == ".jsonl" else _csv_lines
-    lines = dict(parse(path, problems))
+    is_json = path.suffix.lower() == ".jsonl"
+    lines = dict(_json_lines(path, problems) if is_json else _csv_lines(path, columns, problems))
     numbers = list(lines)
-    rows = validate(Row, list(lines.values()), lambda index: f"{path}, line {numbers[index]}", "line", problems)
+    rows = validate(kind, list(lines.values()), lambda index: f"{path}, line {numbers[index]}", "line", problems)
     return {numbers[index]: row for index, row in rows.items()}
 
 
@@ -83,7 +92,7 @@ def _json_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str,
             problems.add(f"{path}, line {number}", f"expected a JSON object, got {line!r:.60}", "line")
 
 
-def _csv_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_lines(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     text = read_text(path)
     if text[:4].lower() == "sep=":  # Excel's hint to itself
         text = text.partition("\n")[2]
@@ -91,7 +100,7 @@ def _csv_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
     separator = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
-        names = _header(path, next(reader, []), separator)
+        names = _header(path, next(reader, []), separator, columns)
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 yield from _csv_row(path, reader.line_num, names, cells, problems)
@@ -99,12 +108,12 @@ def _csv_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
         raise DataError(f"{path}, line {reader.line_num} is not CSV ({error}); save the table again") from error
 
 
-def _header(path: Path, cells: list[str], separator: str) -> list[str]:
+def _header(path: Path, cells: list[str], separator: str, columns: Sequence[str]) -> list[str]:
     names = [_column(cell) for cell in cells]
-    missing = [name for name in COLUMNS if name not in names]
+    missing = [name for name in columns if name not in names]
     if missing:
         raise DataError(
-            f"{path}, line 1: expected the columns {', '.join(COLUMNS)}, got {', '.join(names) or 'none'} separated by "
+            f"{path}, line 1: expected the columns {', '.join(columns)}, got {', '.join(names) or 'none'} separated by "
             f"{separator!r}; add {', '.join(missing)}"
         )
     while not names[-1]:  # spreadsheets add empty columns

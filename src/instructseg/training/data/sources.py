@@ -83,10 +83,12 @@ def composed_task(recipe: SourceRecipe) -> Task | None:
 
 
 class ClipSource:
-    """Key and reference frames of a dataset's clips."""
+    """Key and reference frames of a dataset's clips; with `no_target`, some without the target."""
 
-    def __init__(self, clips: Sequence[Sample], references: int, expressions: int, seed: int) -> None:
-        self.sampler = ClipSampler(clips, references, expressions, seed=seed)
+    def __init__(
+        self, clips: Sequence[Sample], references: int, expressions: int, seed: int, no_target: bool = True
+    ) -> None:
+        self.sampler = ClipSampler(clips, references, expressions, seed=seed, no_target=no_target)
 
     def sample(self, index: int) -> Sample:
         return self.sampler.sample(0, index)
@@ -228,5 +230,5 @@ def open_source(
     if task is Task.CHAT:
         return ConversationSource(reader, source_seed)
     if task.is_video:
-        return ClipSource(reader, references, data.expressions, source_seed)
+        return ClipSource(reader, references, data.expressions, source_seed, data.no_target)
     return ImageSource(reader, data.expressions, source_seed)

@@ -1,8 +1,7 @@
-"""Device, precision and processes of a run; `accelerate launch` sets the number of processes."""
+"""Device and processes of a run; `accelerate launch` sets the number of processes."""
 
 from __future__ import annotations
 
-import warnings
 from datetime import timedelta
 
 import torch
@@ -16,25 +15,10 @@ from accelerate.utils import (
 
 from instructseg.training.data.sources import COMPOSED_SOURCES
 from instructseg.training.logging.trackers import check_trackers
+from instructseg.training.precision import usable_precision
 from instructseg.training.recipe import Recipe
 
 TIMEOUT = timedelta(hours=4)  # other processes wait while the first one validates and writes
-
-
-def usable_precision(precision: str) -> str:
-    """The precision of the forward pass: "bf16" becomes "no" on a CPU that computes it without vector instructions.
-
-    There, a matrix product takes thirty times as long as in float32 (measured on an AVX2 machine).
-    """
-    if precision == "bf16" and not torch.cuda.is_available() and not has_fast_bf16():
-        warnings.warn("this CPU has no fast bfloat16; training computes in float32", stacklevel=2)
-        return "no"
-    return precision
-
-
-def has_fast_bf16() -> bool:
-    """Whether oneDNN has bfloat16 kernels for this CPU."""
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def open_accelerator(recipe: Recipe) -> Accelerator:
