@@ -51,8 +51,9 @@ class Segmenter:
 
     @classmethod
     def load(
-        cls, model: str | Path = "nano", device: str = "auto", dtype: str = "auto", attention: str | None = None
-    ) -> Segmenter:
+        cls, model: str | Path = "nano", device: str = "auto", dtype: str = "auto", attention: str | None = None,
+        *, revision: str | None = None, token: str | bool | None = None, cache_dir: str | Path | None = None,
+    ) -> Segmenter:  # fmt: skip
         """Load a model.
 
         Args:
@@ -60,6 +61,9 @@ class Segmenter:
             device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
             dtype: "auto" (bfloat16 on a GPU, else float32), "float32", "bfloat16" or "float16".
             attention: attention implementation of transformers, "sdpa" or "eager"; None: the default.
+            revision: branch, tag or commit of a hub id; None: its default branch.
+            token: access token for a private or gated hub id; None: the one that `hf auth login` stored.
+            cache_dir: folder of the hub's cache; None: its default.
 
         Raises CheckpointError when the weights are missing or inconsistent, and InputError for an option that is
         unknown or not available on this machine.
@@ -67,7 +71,9 @@ class Segmenter:
         target = choose_device(device)
         number_format = choose_dtype(dtype, target)
         check_attention(attention)
-        loaded, processor = load_pretrained(model, number_format, attention)
+        loaded, processor = load_pretrained(
+            model, number_format, attention, revision=revision, token=token, cache_dir=cache_dir
+        )
         if target.type == "cpu" and loaded.num_parameters() >= LARGE_MODEL:
             keep_freed_memory()
         try:
