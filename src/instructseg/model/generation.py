@@ -117,8 +117,8 @@ class GrowingRow:
 
     def truncate(self, length: int, unread: Collection[int] = ()) -> None:
         """Forget everything after `length` tokens, except written tokens that were not read then."""
-        assert self.use_cache and self.cache is not None
-        self.cache.crop(length)
+        if self.cache is not None and length < self.length:
+            self.cache.crop(length - self.length)  # the negative number of tokens to remove
         self._visible, self._unread = self._visible[:, :length], list(unread)
 
     @property
