@@ -24,7 +24,7 @@ def chat(
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A photo.")],
     questions: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[QUESTION]...", help="Questions, asked in turn. [default: read from the terminal]"),
+        typer.Argument(metavar="QUESTION", help="Questions, asked in turn. [default: read from the terminal]"),
     ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="DIR", help=f"Folder for the results of {MASK}.")
