@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from instructseg.errors import CheckpointError, DataError, InputError, InstructSegError, RecipeError
     from instructseg.inference.explanation import ExplainedPrediction
     from instructseg.inference.image_session import ImageSession
+    from instructseg.inference.pipeline import ReferringSegmentationPipeline
     from instructseg.inference.prediction import Prediction, SavedPrediction
     from instructseg.inference.segmenter import Segmenter
     from instructseg.inference.video.frames import (
@@ -48,6 +49,7 @@ __all__ = [
     "FramePrediction",
     "StreamedFramePrediction",
     "StoredFramePrediction",
+    "ReferringSegmentationPipeline",
     "Task",
     "Sample",
     "Expression",
@@ -75,6 +77,7 @@ _HOMES = {
     "FramePrediction": "instructseg.inference.video.frames",
     "StreamedFramePrediction": "instructseg.inference.video.frames",
     "StoredFramePrediction": "instructseg.inference.video.frames",
+    "ReferringSegmentationPipeline": "instructseg.inference.pipeline",
     "Task": "instructseg.types",
     "Sample": "instructseg.types",
     "Expression": "instructseg.types",

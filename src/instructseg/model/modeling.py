@@ -108,6 +108,8 @@ class InstructSegModel(TextGeneration):
             targets: ground truth; None computes no loss.
             generator: source of the loss's random points; None: torch's global generator.
         """
+        layout = layout.to(pixel_values.device)  # a BatchFeature moves its tensors only
+        targets = targets and targets.to(pixel_values.device)
         visual = self.encode_image(pixel_values, clip_pixel_values, batch=len(reference_index))
         return self.forward_from_features(visual, layout, reference_index, targets, generator)
 

@@ -16,6 +16,7 @@ from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.initialization import initialize, initialize_tokens
 from instructseg.model.legacy_names import modern_state_dict
+from instructseg.model.model_card import write_card
 from instructseg.model.snapshot import HUB_OPTIONS, local_folder
 from instructseg.model.storage import SCALE, load_int8, open_tensors
 from instructseg.model.stored_weights import check_keys, check_model_type
@@ -77,6 +78,12 @@ class InstructSegPreTrainedModel(PreTrainedModel):
         if compact or (not report and stored is not None and _same(model.config, stored)):
             check_keys(loading_info)  # int8 read as if it were floats is never what anybody asked for
         return (model, loading_info) if report else model
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+        """As in transformers; also writes a model card for the hub, unless the folder has one."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        if kwargs.get("is_main_process", True) and Path(save_directory).is_dir():
+            write_card(self.config, Path(save_directory))
 
     @staticmethod
     def _load_pretrained_model(
