@@ -113,7 +113,9 @@ def test_without_a_tokenizer_it_stops_and_says_what_to_copy(source, tmp_path):
     for file in source.iterdir():
         if "token" not in file.name and file.name not in ("vocab.json", "merges.txt"):
             (folder / file.name).symlink_to(file)
-    with pytest.raises(CheckpointError, match=r"expected the tokenizer .* got none; copy tokenizer_config\.json, .* there"):
+    with pytest.raises(
+        CheckpointError, match=r"expected the tokenizer .* got none; copy tokenizer_config\.json, .* there"
+    ):
         convert_released(folder, tmp_path / "out", tiny_sources.config())
     assert not (tmp_path / "out").exists()
 

@@ -158,7 +158,11 @@ def test_models_that_never_learned_to_write_say_so():
     untrained, trained = tiny_model.build(), tiny_model.build(writes_text=True)
     released = tiny_model.build(prompt_set="released", block_order="released")
     photo = tiny_model.photo()
-    ways = [lambda s: s.chat(photo, "what ?", 1), lambda s: s.chat(None, "what ?", 1), lambda s: s.reason(photo, "?", 1)]
+    ways = [
+        lambda s: s.chat(photo, "what ?", 1),
+        lambda s: s.chat(None, "what ?", 1),
+        lambda s: s.reason(photo, "?", 1),
+    ]
     for ask in ways:
         with pytest.warns(UserWarning, match="tiny was not trained to write text, so its words mean nothing"):
             ask(Segmenter(*untrained, name="tiny"))

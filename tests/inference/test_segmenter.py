@@ -300,7 +300,9 @@ def test_loading_says_nothing(folder, caplog):
 class TestFind:
     def test_folders(self, folder):
         assert checkpoints.find_checkpoint(folder) == checkpoints.find_checkpoint(str(folder)) == str(folder)
-        with pytest.raises(CheckpointError, match=r"expected revision=None for nano, which is not on the hub, got 'v2'"):
+        with pytest.raises(
+            CheckpointError, match=r"expected revision=None for nano, which is not on the hub, got 'v2'"
+        ):
             checkpoints.find_checkpoint("nano", revision="v2")
 
     def test_a_shipped_name_is_a_folder_beside_the_code(self, tmp_path, monkeypatch):

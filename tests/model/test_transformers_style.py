@@ -92,7 +92,7 @@ def test_wrong_arguments_are_told(segmenter, arguments, message):
     with pytest.raises(InputError, match=message.replace(".", r"\.")):
         segmenter.processor(**arguments)
     output = run(segmenter, images=tiny_model.photo(), text="the dog")
-    with pytest.raises(InputError, match="one target size .* per image, got 2 for 1"):
+    with pytest.raises(InputError, match=r"one target size .* per image, got 2 for 1"):
         found(segmenter, output, [(4, 5)] * 2)
 
 
@@ -117,7 +117,11 @@ def test_saved_models_have_a_card_for_the_hub(segmenter, tmp_path):
     storage.save_int8(segmenter.model, tmp_path / "compact")
     for name in ("full", "compact"):
         data = ModelCard.load(tmp_path / name / "README.md").data
-        assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", "instructseg", "image-segmentation")
+        assert (data.license, data.library_name, data.pipeline_tag) == (
+            "apache-2.0",
+            "instructseg",
+            "image-segmentation",
+        )
         (tmp_path / name / "README.md").write_text("mine")
     segmenter.model.save_pretrained(tmp_path / "full")
     assert (tmp_path / "full" / "README.md").read_text() == "mine"

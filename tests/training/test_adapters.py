@@ -83,7 +83,7 @@ def test_adapters_that_peft_made_on_the_whole_model(tmp_path):
         LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["query_projection"], use_dora=True),
     )
     with torch.no_grad():
-        for name, parameter in wrapped.named_parameters():
+        for parameter in wrapped.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1)
     adapted = {name.split(".lora_")[0] for name, _ in wrapped.named_parameters() if ".lora_" in name}

@@ -23,9 +23,7 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.prompts import SEG_TOKEN
 
 REPORT = "conversion.json"
-TOKENIZER_FILES = (
-    "tokenizer_config.json, special_tokens_map.json, added_tokens.json, and vocab.json with merges.txt or tokenizer.json"
-)
+TOKENIZER_FILES = "tokenizer_config.json, special_tokens_map.json, added_tokens.json, and vocab.json with merges.txt or tokenizer.json"
 
 BASE_FRESH: tuple[Fresh, ...] = (
     *mask2former.SWIN_FRESH,

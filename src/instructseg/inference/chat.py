@@ -82,9 +82,7 @@ class Conversation:
         return self._answer(question, ids, visible, max_new_tokens)
 
     @torch.inference_mode()
-    def _answer(
-        self, question: str, ids: torch.Tensor, visible: torch.Tensor, max_new_tokens: int
-    ) -> Iterator[str]:
+    def _answer(self, question: str, ids: torch.Tensor, visible: torch.Tensor, max_new_tokens: int) -> Iterator[str]:
         length, unread = self._row.length, self._row.unread
         answer = ""
         try:

@@ -38,7 +38,9 @@ class ExplainedPrediction(Prediction):
     """Whether the weights were trained to write text. Otherwise the words mean nothing, and the masks follow them."""
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, explanation={self.explanation!r})".replace("Prediction", type(self).__name__, 1)
+        return f"{super().__repr__()[:-1]}, explanation={self.explanation!r})".replace(
+            "Prediction", type(self).__name__, 1
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As of `Prediction`, with the explanation and what is to be known about it."""

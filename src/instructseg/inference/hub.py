@@ -49,9 +49,13 @@ def converted_folder(name: str) -> Path:
 def _snapshot(name: str, target: Path, options: Mapping[str, Any]) -> Path:
     """The folder of the authors' files, from the hub's cache or from the hub."""
     given = {key: value for key, value in options.items() if value is not None}
-    snapshots = Path(given.get("cache_dir") or constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
+    snapshots = (
+        Path(given.get("cache_dir") or constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
+    )
     try:
-        commit = next((folder.name for folder in snapshots.glob(f"{RELEASED[name]}*")), None) or _commit(name, given.get("token"))
+        commit = next((folder.name for folder in snapshots.glob(f"{RELEASED[name]}*")), None) or _commit(
+            name, given.get("token")
+        )
         return Path(snapshot_download(name, revision=commit, allow_patterns=FILES, **given))
     except (OSError, HTTPError) as error:
         revision = RELEASED[name]

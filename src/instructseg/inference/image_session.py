@@ -121,9 +121,7 @@ class ImageSession:
         """
         return "".join(self.stream_chat(question, max_new_tokens, new_conversation))
 
-    def stream_chat(
-        self, question: str, max_new_tokens: int = 128, new_conversation: bool = False
-    ) -> Iterator[str]:
+    def stream_chat(self, question: str, max_new_tokens: int = 128, new_conversation: bool = False) -> Iterator[str]:
         """`chat`, but yields the answer in pieces as it is written.
 
         Raises InputError for an empty question, one of more than 512 tokens, or when the conversation is longer than

@@ -127,7 +127,9 @@ class InstructSegModel(TextGeneration):
         hidden = self.reason(layout, visual, references, prefix)
         output, heads, text = self.propose(visual, hidden)
         if targets is not None:
-            losses = self.criterion.segmentation(heads, targets, layout.expression_mask, generator, output.plural_logits)
+            losses = self.criterion.segmentation(
+                heads, targets, layout.expression_mask, generator, output.plural_logits
+            )
             losses |= self.auxiliary_losses(visual, text, references, layout, targets, generator)
             losses |= text_loss(hidden.hidden_states, layout.labels, self.lm_head, targets.normalizers)
             output.loss, output.parts = self.criterion.total(losses)

@@ -147,7 +147,9 @@ class InstructSegProcessor(ProcessorMixin):
         """
         if images is not None or text is not None:
             if images is None or text is None or frames is not None:
-                raise InputError("expected images and text together, and no frames, got only some; pass images= and text=")
+                raise InputError(
+                    "expected images and text together, and no frames, got only some; pass images= and text="
+                )
             return transformers_style.prepare_batch(self, images, text, task, return_tensors)
         if frames is None or instructions is None or tasks is None:
             raise InputError("expected frames, instructions and tasks, got only some; or pass images= and text=")

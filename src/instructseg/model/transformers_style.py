@@ -63,7 +63,9 @@ def as_frame(image: Any) -> np.ndarray:
         array = array.transpose(1, 2, 0)
     if np.issubdtype(array.dtype, np.floating):
         if not (array.size and array.min() >= 0 and array.max() <= 1):
-            raise InputError("expected float values in 0..1, got others; do not normalize the image, the processor does")
+            raise InputError(
+                "expected float values in 0..1, got others; do not normalize the image, the processor does"
+            )
         array = np.rint(array * 255).astype(np.uint8)
     return check_frame(np.ascontiguousarray(array))
 
@@ -122,7 +124,9 @@ def _sizes(target_sizes: Any, logits: Tensor) -> list[tuple[int, int]]:
         return [(logits.shape[-2], logits.shape[-1])] * len(logits)
     sizes = [(int(height), int(width)) for height, width in target_sizes]
     if len(sizes) != len(logits):
-        raise InputError(f"expected one target size (height, width) per image, got {len(sizes)} for {len(logits)} images")
+        raise InputError(
+            f"expected one target size (height, width) per image, got {len(sizes)} for {len(logits)} images"
+        )
     return sizes
 
 
