@@ -24,6 +24,7 @@ MIDDLE = BASE | {
 TOP = {"cli", "commands", "__main__"}
 ROOMS = {
     "_version": set(),
+    "auto_classes": set(),
     "types": set(),
     "errors": set(),
     "prompts": {"types"},

@@ -5,17 +5,21 @@
     result = Segmenter.load("nano").segment("photo.jpg", "the dog on the left")
     result.masks, result.scores
 
-The names below are imported on first use (PEP 562): `import instructseg` alone loads neither torch nor NumPy.
+The names below are imported on first use (PEP 562): `import instructseg` alone loads neither torch nor NumPy. It also
+makes transformers' AutoModel, AutoConfig, AutoProcessor and AutoImageProcessor find this package's classes.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from instructseg._version import __version__
+from instructseg.auto_classes import register_when_needed
 
 if TYPE_CHECKING:
     from instructseg.errors import CheckpointError, DataError, InputError, InstructSegError, RecipeError
+    from instructseg.inference.explanation import ExplainedPrediction
     from instructseg.inference.image_session import ImageSession
+    from instructseg.inference.pipeline import ReferringSegmentationPipeline
     from instructseg.inference.prediction import Prediction, SavedPrediction
     from instructseg.inference.segmenter import Segmenter
     from instructseg.inference.video.frames import (
@@ -39,11 +43,13 @@ __all__ = [
     "VideoOptions",
     "Prediction",
     "SavedPrediction",
+    "ExplainedPrediction",
     "VideoPrediction",
     "SavedVideoPrediction",
     "FramePrediction",
     "StreamedFramePrediction",
     "StoredFramePrediction",
+    "ReferringSegmentationPipeline",
     "Task",
     "Sample",
     "Expression",
@@ -65,11 +71,13 @@ _HOMES = {
     "VideoOptions": "instructseg.inference.video.options",
     "Prediction": "instructseg.inference.prediction",
     "SavedPrediction": "instructseg.inference.prediction",
+    "ExplainedPrediction": "instructseg.inference.explanation",
     "VideoPrediction": "instructseg.inference.video.results",
     "SavedVideoPrediction": "instructseg.inference.video.saving",
     "FramePrediction": "instructseg.inference.video.frames",
     "StreamedFramePrediction": "instructseg.inference.video.frames",
     "StoredFramePrediction": "instructseg.inference.video.frames",
+    "ReferringSegmentationPipeline": "instructseg.inference.pipeline",
     "Task": "instructseg.types",
     "Sample": "instructseg.types",
     "Expression": "instructseg.types",
@@ -83,6 +91,9 @@ _HOMES = {
     "RecipeError": "instructseg.errors",
 }
 """The module that defines each name."""
+
+
+register_when_needed()
 
 
 def __getattr__(name: str) -> Any:

@@ -90,7 +90,7 @@ def test_chat(segmenter):
     session = segmenter.open(photo)
     before = session.chat(QUESTION, 4)
     session.segment("the dog")
-    assert session.chat(QUESTION, 4) == before == segmenter.chat(photo, QUESTION, 4)
+    assert session.chat(QUESTION, 4, new_conversation=True) == before == segmenter.chat(photo, QUESTION, 4)
     assert len(before.split()) == 4
     with pytest.raises(InputError, match="expected a non-empty question"):
         segmenter.chat(photo, "  ")
@@ -154,7 +154,7 @@ def test_a_photo_is_read_once(segmenter, monkeypatch):
 
         monkeypatch.setattr(kind, "forward", counted)
     session = segmenter.open(tiny_model.photo())
-    assert [session.chat(question, 6) for question in questions] == alone and len(set(alone)) > 1
+    assert [session.chat(question, 6, new_conversation=True) for question in questions] == alone and len(set(alone)) > 1
     assert sum(name == "encoder" for name, _ in calls) == 1
     given = [conversation(segmenter.processor, [(question, None)])[-1].ids for question in questions]
     lead, *rest = [length for name, length in calls if name == "language"]

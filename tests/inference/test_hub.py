@@ -32,7 +32,7 @@ def network(tmp_path, monkeypatch):
         return str(tmp_path)
 
     commits = [SimpleNamespace(commit_id=commit) for commit in ("f" * 40, COMMIT)]
-    monkeypatch.setattr(hub, "HfApi", lambda: SimpleNamespace(list_repo_commits=lambda name: commits))
+    monkeypatch.setattr(hub, "HfApi", lambda token: SimpleNamespace(list_repo_commits=lambda name: commits))
     monkeypatch.setattr(hub, "snapshot_download", fetch)
     return asked
 
@@ -59,7 +59,7 @@ def test_fetched_and_converted_once(cache, network, converter):
 
 def test_a_downloaded_snapshot_is_used_without_asking_for_commits(cache, network, converter, monkeypatch):
     (cache / "hub" / "models--weic22--InstructSeg" / "snapshots" / COMMIT).mkdir(parents=True)
-    monkeypatch.setattr(hub, "HfApi", lambda: pytest.fail("the network was asked"))
+    monkeypatch.setattr(hub, "HfApi", lambda token: pytest.fail("the network was asked"))
     checkpoints.find_checkpoint(NAME)
     assert network == [(NAME, COMMIT)]
 
@@ -77,7 +77,7 @@ def test_without_a_network_the_error_says_what_to_do(cache, error, monkeypatch):
     def fail(name):
         raise error
 
-    monkeypatch.setattr(hub, "HfApi", lambda: SimpleNamespace(list_repo_commits=fail))
+    monkeypatch.setattr(hub, "HfApi", lambda token: SimpleNamespace(list_repo_commits=fail))
     with pytest.raises(CheckpointError) as raised:
         Segmenter.load(NAME)
     message = str(raised.value)
@@ -88,7 +88,7 @@ def test_without_a_network_the_error_says_what_to_do(cache, error, monkeypatch):
 
 def test_another_revision_is_not_taken_for_it(cache, network, converter, monkeypatch):
     commits = [SimpleNamespace(commit_id="f" * 40)]
-    monkeypatch.setattr(hub, "HfApi", lambda: SimpleNamespace(list_repo_commits=lambda name: commits))
+    monkeypatch.setattr(hub, "HfApi", lambda token: SimpleNamespace(list_repo_commits=lambda name: commits))
     with pytest.raises(CheckpointError, match="expected one commit d5375970 of weic22/InstructSeg on the hub, got 0"):
         checkpoints.find_checkpoint(NAME)
     shutil.rmtree(cache)

@@ -298,9 +298,12 @@ def test_loading_says_nothing(folder, caplog):
 
 
 class TestFind:
-    def test_folders_and_hub_ids(self, folder):
+    def test_folders(self, folder):
         assert checkpoints.find_checkpoint(folder) == checkpoints.find_checkpoint(str(folder)) == str(folder)
-        assert checkpoints.find_checkpoint("owner/name") == "owner/name"
+        with pytest.raises(
+            CheckpointError, match=r"expected revision=None for nano, which is not on the hub, got 'v2'"
+        ):
+            checkpoints.find_checkpoint("nano", revision="v2")
 
     def test_a_shipped_name_is_a_folder_beside_the_code(self, tmp_path, monkeypatch):
         package = tmp_path / "src" / "instructseg"

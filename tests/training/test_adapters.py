@@ -1,10 +1,13 @@
 """LoRA adapters in peft's format: a round trip, peft's own reading of them, and the merge command."""
 
 import copy
+import json
 
 import pytest
 import tiny_model
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from instructseg.cli import app
@@ -43,17 +46,56 @@ def test_round_trip(trained, tmp_path):
     assert not torch.allclose(before, masks(model, processor))
 
 
-def test_peft_reads_them(trained, tmp_path):
+def test_peft_reads_them(trained, tmp_path, recwarn):
     from peft import PeftModel
 
-    model, _ = trained
-    save_adapters(model, tmp_path)
+    model, processor = trained
+    save_adapters(model, tmp_path, parts=["mask_tokens"])
+    with safe_open(tmp_path / "adapter_model.safetensors", "pt") as file:
+        assert all(name.startswith("base_model.model.language_model.layers.") for name in file.keys())  # noqa: SIM118
     other, _ = tiny_model.build()
-    theirs = PeftModel.from_pretrained(copy.deepcopy(other.language_model), tmp_path).eval()
-    ids = torch.arange(5, 12)[None]
+    theirs = PeftModel.from_pretrained(other, tmp_path).eval()
+    assert not [str(each.message) for each in recwarn if "adapter" in str(each.message)]
+    torch.testing.assert_close(masks(theirs, processor), masks(model, processor))
+
+
+def test_older_adapters_of_the_language_model_alone(trained, tmp_path):
+    """As this package wrote them until now, and as peft writes them for `model.language_model`."""
+    model, processor = trained
+    save_adapters(model, tmp_path)
+    file, config = tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"
+    older = {name.replace("language_model.", ""): tensor for name, tensor in load_file(file).items()}
+    save_file(older, file, {"format": "pt"})
+    tree = json.loads(config.read_text())
+    config.write_text(json.dumps(tree | {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}))
+    other, _ = tiny_model.build()
+    load_adapters(other, tmp_path)
+    torch.testing.assert_close(masks(other.eval(), processor), masks(model, processor))
+
+
+def test_adapters_that_peft_made_on_the_whole_model(tmp_path):
+    """In encoder and language model, with a module trained in full: `merge` takes them as peft does."""
+    from peft import LoraConfig, get_peft_model
+
+    base, processor = tiny_model.build()
+    wrapped = get_peft_model(
+        copy.deepcopy(base),
+        LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["query_projection"], use_dora=True),
+    )
     with torch.no_grad():
-        wanted = model.language_model(ids).last_hidden_state
-        torch.testing.assert_close(theirs(ids).last_hidden_state, wanted)
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1)
+    adapted = {name.split(".lora_")[0] for name, _ in wrapped.named_parameters() if ".lora_" in name}
+    assert any("vision_tokens" in name for name in adapted) and any("language_model" in name for name in adapted)
+    wrapped.save_pretrained(tmp_path)
+    load_adapters(base, tmp_path)
+    torch.testing.assert_close(masks(base.eval(), processor), masks(wrapped.eval(), processor))
+    again = tmp_path / "again"
+    save_adapters(base, again)
+    merge_lora(base)
+    torch.testing.assert_close(masks(base, processor), masks(wrapped, processor), atol=1e-4, rtol=1e-3)
+    assert not any("lora" in name for name, _ in base.named_parameters()) and (again / "adapter_config.json").is_file()
 
 
 def test_merge_command(trained, tmp_path):

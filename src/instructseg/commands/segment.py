@@ -56,6 +56,9 @@ def segment(
         float | None,
         typer.Option(min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0: none. [default: the model's]"),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Photos: write an explanation, too, and show the mask that belongs to it.")
+    ] = False,
     model: Annotated[
         str, typer.Option(metavar="NAME", help="Name of a shipped model, folder with weights, or Hugging Face hub id.")
     ] = "nano",
@@ -98,6 +101,7 @@ def segment(
     request = SegmentRequest(
         instructions, None if task is None else Task(task), max_masks, threshold, Path(folder) if folder else None,
         frames, {"every": every, "start": start, "end": end, "max_side": max_side}, linking,
+        explain,
     )  # fmt: skip
     with errors_in_one_line():
         outcome = _collect(photo, request, model, device, dtype)
@@ -178,6 +182,8 @@ def _print_results(outcome: Outcome) -> None:
                 typer.echo(one_line(f"{result['clip']}: {text!r}: {_clip_summary(result, number)}"))
         else:
             typer.echo(one_line(f"{result['photo']}: {result['instruction']!r}: {_photo_summary(result)}"))
+            if "explanation" in result:
+                typer.echo(one_line(f"  {result['explanation'] or '(no words)'}"))
 
 
 def _photo_summary(result: dict[str, Any]) -> str:

@@ -40,6 +40,8 @@ class SegmentRequest:
     read_options: dict[str, Any]
     """Fields of `media.video.ReadOptions`; for clips only."""
     linking: Linking | None
+    explain: bool = False
+    """Whether to write an explanation; for photos only."""
 
     def expand(self, source: str) -> Sources:
         """The files that `source` refers to.
@@ -51,6 +53,8 @@ class SegmentRequest:
             self._refuse_read_options(source)
         elif (self.max_masks or 1) > 1:
             raise InputError("--max-masks is for photos only; for a clip, pass one TEXT per object")
+        elif self.explain:
+            raise InputError("--explain is for photos only; segment a frame of the clip, saved as a photo")
         else:
             _ = self.video_options  # checks them before the model is loaded
         return sources
@@ -77,7 +81,10 @@ class SegmentRequest:
             return
         for text in self.instructions:
             try:
-                prediction = session.segment(text, task=self.task, max_masks=self.max_masks, threshold=self.threshold)
+                options = {"task": self.task, "max_masks": self.max_masks, "threshold": self.threshold}
+                prediction = (
+                    session.segment(text, **options, explain=True) if self.explain else session.segment(text, **options)
+                )
                 outcome.add_photo(photo, prediction, self.output)
             except InstructSegError as error:
                 outcome.add_error(photo, text, error)

@@ -12,6 +12,7 @@ from torch import Tensor
 from instructseg.errors import CheckpointError
 from instructseg.media.folders import new_folder
 from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.model_card import write_card
 from instructseg.model.storage import INDEX
 
 SHARD_BYTES = 500_000_000
@@ -40,6 +41,7 @@ def write_folder(
         config.architectures = ["InstructSegModel"]
         config.save_pretrained(folder)
         _write_shards(folder, tensors, shard_bytes)
+        write_card(config, folder)
         if extras is not None:
             extras(folder)
 

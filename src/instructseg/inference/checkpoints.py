@@ -9,29 +9,36 @@ from pathlib import Path
 from instructseg.errors import CheckpointError
 from instructseg.inference import hub
 from instructseg.media.files import expand_user
+from instructseg.model.snapshot import local_folder
 
 SHIPPED = ("nano",)
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 PACKAGE = Path(__file__).parents[1]
 
 
-def find_checkpoint(name: str | Path) -> str:
-    """The folder of a shipped model, of a path or of the authors' model; other hub ids are returned unchanged.
+def find_checkpoint(
+    name: str | Path, revision: str | None = None, token: str | bool | None = None, cache_dir: str | Path | None = None
+) -> str:
+    """The folder of a shipped model, of a path, or of a hub id, which is downloaded on first use.
 
-    The authors' model is downloaded and converted on first use. Raises CheckpointError, listing the known
-    names, when `name` is none of these.
+    The authors' model is converted, too. `revision` (a branch, a tag or a commit), `token` (None: the one of
+    `hf auth login`) and `cache_dir` (None: the hub's own) apply to hub ids.
+
+    Raises CheckpointError, listing the known names, when `name` is none of these, when the hub does not provide it, and
+    for a revision of something that is not on the hub.
     """
     if not isinstance(name, str | Path):
         raise CheckpointError(f"expected model to be a name, a folder or a hub id, got {type(name).__name__}")
-    if str(name) in SHIPPED:
-        return str(_shipped(str(name)))
-    folder = _folder(name)
+    folder = _shipped(str(name)) if str(name) in SHIPPED else _folder(name)
+    if folder and revision is not None:
+        raise CheckpointError(f"expected revision=None for {name}, which is not on the hub, got {revision!r:.100}")
     if folder:
         return str(folder)
+    options = {"revision": revision, "token": token, "cache_dir": cache_dir}
     if str(name) in hub.RELEASED:
-        return str(hub.released_folder(str(name)))
+        return str(hub.released_folder(str(name), options))
     if _is_hub_id(str(name)):
-        return str(name)
+        return str(local_folder(name, options))
     similar = difflib.get_close_matches(str(name), SHIPPED, n=1)
     hint = f"did you mean {similar[0]}?" if similar else f"pass {', '.join(SHIPPED)}, a folder, or a hub id owner/name"
     raise CheckpointError(f"model {str(name)!r:.200} not found; {hint}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
@@ -17,17 +19,25 @@ RELEASED = {"weic22/InstructSeg": "d5375970"}
 FILES = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model"]
 
 
-def released_folder(name: str) -> Path:
+def released_folder(name: str, options: Mapping[str, Any] | None = None) -> Path:
     """The folder of the converted model of a hub id in `RELEASED`.
 
-    The first use downloads about 7 GB and writes 7 GB more. Raises CheckpointError, with instructions for a manual
-    download, when the files are neither cached nor reachable.
+    The first use downloads about 7 GB and writes 7 GB more. `options` are the arguments of `find_checkpoint`. Raises
+    CheckpointError, with instructions for a manual download, when the files are neither cached nor reachable, and for
+    another revision than the pinned one.
     """
+    options = dict(options or {})
+    revision = options.pop("revision", None)
+    if revision is not None and not str(revision).startswith(RELEASED[name]):
+        raise CheckpointError(
+            f"expected revision {RELEASED[name]} of {name}, the one whose conversion is tested, got {revision!r:.100}; "
+            "download another one and run: instructseg convert released SRC DST"
+        )
     target = converted_folder(name)
     if not (target / "config.json").is_file():
         from instructseg.conversion.convert import convert_released  # imported here: most loads convert nothing
 
-        convert_released(_snapshot(name, target), target)
+        convert_released(_snapshot(name, target, options), target)
     return target
 
 
@@ -36,12 +46,17 @@ def converted_folder(name: str) -> Path:
     return Path(constants.HF_HOME) / "instructseg" / f"{name.replace('/', '--')}-{RELEASED[name]}"
 
 
-def _snapshot(name: str, target: Path) -> Path:
+def _snapshot(name: str, target: Path, options: Mapping[str, Any]) -> Path:
     """The folder of the authors' files, from the hub's cache or from the hub."""
-    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
+    given = {key: value for key, value in options.items() if value is not None}
+    snapshots = (
+        Path(given.get("cache_dir") or constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
+    )
     try:
-        commit = next((folder.name for folder in snapshots.glob(f"{RELEASED[name]}*")), None) or _commit(name)
-        return Path(snapshot_download(name, revision=commit, allow_patterns=FILES))
+        commit = next((folder.name for folder in snapshots.glob(f"{RELEASED[name]}*")), None) or _commit(
+            name, given.get("token")
+        )
+        return Path(snapshot_download(name, revision=commit, allow_patterns=FILES, **given))
     except (OSError, HTTPError) as error:
         revision = RELEASED[name]
         raise CheckpointError(
@@ -51,9 +66,9 @@ def _snapshot(name: str, target: Path) -> Path:
         ) from error
 
 
-def _commit(name: str) -> str:
+def _commit(name: str, token: str | bool | None) -> str:
     """The full id of the pinned commit."""
-    commits = [commit.commit_id for commit in HfApi().list_repo_commits(name)]
+    commits = [commit.commit_id for commit in HfApi(token=token).list_repo_commits(name)]
     matching = [commit for commit in commits if commit.startswith(RELEASED[name])]
     if len(matching) != 1:
         raise CheckpointError(

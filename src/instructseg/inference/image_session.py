@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import overload
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 from transformers import Cache
 
 from instructseg.inference.arguments import choose_task, list_texts
-from instructseg.inference.chat import PhotoContext, check_question, generate_answer, prefill_photo
+from instructseg.inference.chat import Conversation, PhotoContext, check_length, prefill_photo, warn_untrained
+from instructseg.inference.explanation import ExplainedPrediction, OnText, explain
 from instructseg.inference.prediction import Prediction
 from instructseg.model.checks import check_limits
+from instructseg.model.layout import Layout
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.outputs import InstructSegOutput, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
@@ -42,27 +44,35 @@ class ImageSession:
         self._visual_features: VisualFeatures | None = None
         self._prefix_caches: dict[Task, Cache] = {}
         self._chat_prefix: PhotoContext | None = None
+        self._conversation: Conversation | None = None
 
     def __repr__(self) -> str:
         return f"ImageSession(source={self.source!r}, size={self.image.shape[:2]}, model={self.model_name!r})"
 
     @overload
     def segment(
-        self,
-        instruction: str,
-        task: Task | str | None = None,
-        max_masks: int | None = None,
-        threshold: float | None = None,
-    ) -> Prediction: ...
+        self, instruction: str, task: Task | str | None = None, max_masks: int | None = None,
+        threshold: float | None = None, *, explain: Literal[False] = False,
+    ) -> Prediction: ...  # fmt: skip
     @overload
     def segment(
         self, instruction: list[str] | tuple[str, ...], task: Task | str | None = None, max_masks: int | None = None,
-        threshold: float | None = None,
+        threshold: float | None = None, *, explain: Literal[False] = False,
     ) -> list[Prediction]: ...  # fmt: skip
+    @overload
+    def segment(
+        self, instruction: str, task: Task | str | None = None, max_masks: int | None = None,
+        threshold: float | None = None, *, explain: Literal[True],
+    ) -> ExplainedPrediction: ...  # fmt: skip
+    @overload
+    def segment(
+        self, instruction: list[str] | tuple[str, ...], task: Task | str | None = None, max_masks: int | None = None,
+        threshold: float | None = None, *, explain: Literal[True],
+    ) -> list[ExplainedPrediction]: ...  # fmt: skip
     def segment(
         self, instruction: str | Sequence[str], task: Task | str | None = None, max_masks: int | None = None,
-        threshold: float | None = None,
-    ) -> Prediction | list[Prediction]:  # fmt: skip
+        threshold: float | None = None, *, explain: bool = False,
+    ) -> Any:  # fmt: skip
         """Segment what the instruction describes; a list of instructions gives a list of predictions.
 
         For the arguments and errors see `Segmenter.segment`.
@@ -70,6 +80,12 @@ class ImageSession:
         texts = list_texts(instruction)
         tasks = [choose_task(task, text) for text in texts]
         check_limits(max_masks, threshold)
+        if explain:
+            explained = [
+                self.reason(text, task=kind, max_masks=max_masks, threshold=threshold)
+                for text, kind in zip(texts, tasks, strict=True)
+            ]
+            return explained[0] if isinstance(instruction, str) else explained
         predictions: dict[int, Prediction] = {}
         for kind in dict.fromkeys(tasks):
             rows = [row for row, other in enumerate(tasks) if other is kind]
@@ -80,14 +96,52 @@ class ImageSession:
         ordered = [predictions[row] for row in range(len(texts))]
         return ordered[0] if isinstance(instruction, str) else ordered
 
-    def chat(self, question: str, max_new_tokens: int = 128) -> str:
-        """Answer a question about the photo in words; earlier questions are not part of the prompt."""
-        check_question(self.processor, question, max_new_tokens)
+    @torch.inference_mode()
+    def reason(
+        self, question: str, max_new_tokens: int = 128, task: Task | str | None = Task.REASON_SEG,
+        max_masks: int | None = None, threshold: float | None = None, on_text: OnText | None = None,
+    ) -> ExplainedPrediction:  # fmt: skip
+        """Answer a question with words and the masks that belong to them; see `Segmenter.reason`."""
+        kind = choose_task(task, question)
+        check_limits(max_masks, threshold)
+        check_length(max_new_tokens)
+        warn_untrained(self.model, self.model_name)
+        visual, prefix = self._prepare(self.processor.layout([[question]], [kind], [1]).to(self.model.device), kind)
+        written = explain(self.model, self.processor, visual, prefix, question, kind, max_new_tokens, on_text)
+        found = self.to_prediction(written.output, (0, 0), question, kind, max_masks, threshold)
+        return ExplainedPrediction(
+            **vars(found), explanation=written.text, wrote_seg=written.wrote_seg,
+            trained_to_write=self.model.config.was_trained_to_write,
+        )  # fmt: skip
+
+    def chat(self, question: str, max_new_tokens: int = 128, new_conversation: bool = False) -> str:
+        """Answer a question about the photo in words, after the earlier questions and answers of this session.
+
+        `new_conversation`: forget them first. For errors see `stream_chat`.
+        """
+        return "".join(self.stream_chat(question, max_new_tokens, new_conversation))
+
+    def stream_chat(self, question: str, max_new_tokens: int = 128, new_conversation: bool = False) -> Iterator[str]:
+        """`chat`, but yields the answer in pieces as it is written.
+
+        Raises InputError for an empty question, one of more than 512 tokens, or when the conversation is longer than
+        the language model can read.
+        """
+        if new_conversation or self._conversation is None:
+            self._conversation = self._converse()
+        return self._conversation.stream(question, max_new_tokens)
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """The questions and answers of the current conversation."""
+        return () if self._conversation is None else tuple(self._conversation.turns)
+
+    def _converse(self) -> Conversation:
         if self._chat_prefix is None:
             with torch.inference_mode():
                 visual = self._visual_features or VisualFeatures(self.model.encode_tokens(*self._pixels()))
             self._chat_prefix = prefill_photo(self.model, self.processor, visual)
-        return generate_answer(self.model, self.processor, question, max_new_tokens, self._chat_prefix)
+        return Conversation(self.model, self.processor, self._chat_prefix, self.model_name)
 
     @torch.inference_mode()
     def _segment_together(
@@ -96,16 +150,20 @@ class ImageSession:
         """Instructions of one task in one pass, behind their shared prefix; none of them attends to another."""
         layout = self.processor.layout([texts], [task], [1]).to(self.model.device)
         reference = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
-        if self._visual_features is None:
-            self._visual_features = self.model.encode_image(*self._pixels())
-        if task not in self._prefix_caches:
-            self._prefix_caches[task] = self.model.read_prefix(layout, self._visual_features)
-        prefix = self._prefix_caches[task]
-        output = self.model.forward_from_features(self._visual_features, layout, reference, prefix=prefix)
+        visual, prefix = self._prepare(layout, task)
+        output = self.model.forward_from_features(visual, layout, reference, prefix=prefix)
         return [
             self.to_prediction(output, (0, column), text, task, max_masks, threshold)
             for column, text in enumerate(texts)
         ]
+
+    def _prepare(self, layout: Layout, task: Task) -> tuple[VisualFeatures, Cache]:
+        """The photo's features and the task's cached prompt before the instruction, computed at the first use."""
+        if self._visual_features is None:
+            self._visual_features = self.model.encode_image(*self._pixels())
+        if task not in self._prefix_caches:
+            self._prefix_caches[task] = self.model.read_prefix(layout, self._visual_features)
+        return self._visual_features, self._prefix_caches[task]
 
     def _pixels(self) -> tuple[Tensor, Tensor | None]:
         """The photo prepared for the fine-grained encoder, and for the CLIP-type encoder if there is one."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import torch
 
 from instructseg.errors import InputError
 from instructseg.inference.allocator import keep_freed_memory
 from instructseg.inference.arguments import check_attention, choose_device, choose_dtype, choose_task, list_texts
-from instructseg.inference.chat import check_question, generate_answer
+from instructseg.inference.chat import Conversation
+from instructseg.inference.explanation import ExplainedPrediction, OnText
 from instructseg.inference.image_session import ImageSession
 from instructseg.inference.loading import load_pretrained
 from instructseg.inference.prediction import Prediction
@@ -51,8 +52,9 @@ class Segmenter:
 
     @classmethod
     def load(
-        cls, model: str | Path = "nano", device: str = "auto", dtype: str = "auto", attention: str | None = None
-    ) -> Segmenter:
+        cls, model: str | Path = "nano", device: str = "auto", dtype: str = "auto", attention: str | None = None,
+        *, revision: str | None = None, token: str | bool | None = None, cache_dir: str | Path | None = None,
+    ) -> Segmenter:  # fmt: skip
         """Load a model.
 
         Args:
@@ -60,6 +62,9 @@ class Segmenter:
             device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
             dtype: "auto" (bfloat16 on a GPU, else float32), "float32", "bfloat16" or "float16".
             attention: attention implementation of transformers, "sdpa" or "eager"; None: the default.
+            revision: branch, tag or commit of a hub id; None: its default branch.
+            token: access token for a private or gated hub id; None: the one that `hf auth login` stored.
+            cache_dir: folder of the hub's cache; None: its default.
 
         Raises CheckpointError when the weights are missing or inconsistent, and InputError for an option that is
         unknown or not available on this machine.
@@ -67,7 +72,9 @@ class Segmenter:
         target = choose_device(device)
         number_format = choose_dtype(dtype, target)
         check_attention(attention)
-        loaded, processor = load_pretrained(model, number_format, attention)
+        loaded, processor = load_pretrained(
+            model, number_format, attention, revision=revision, token=token, cache_dir=cache_dir
+        )
         if target.type == "cpu" and loaded.num_parameters() >= LARGE_MODEL:
             keep_freed_memory()
         try:
@@ -79,22 +86,34 @@ class Segmenter:
     @overload
     def segment(
         self, photo: list[Any] | tuple[Any, ...], instruction: str | list[str] | tuple[str, ...],
-        task: Task | str | None = None, max_masks: int | None = None, threshold: float | None = None,
+        task: Task | str | None = None, max_masks: int | None = None, threshold: float | None = None, *,
+        explain: Literal[False] = False,
     ) -> list[Prediction]: ...  # fmt: skip
     @overload
     def segment(
         self, photo: ImageInput, instruction: str, task: Task | str | None = None, max_masks: int | None = None,
-        threshold: float | None = None,
+        threshold: float | None = None, *, explain: Literal[False] = False,
     ) -> Prediction: ...  # fmt: skip
     @overload
     def segment(
         self, photo: ImageInput, instruction: list[str] | tuple[str, ...], task: Task | str | None = None,
-        max_masks: int | None = None, threshold: float | None = None,
+        max_masks: int | None = None, threshold: float | None = None, *, explain: Literal[False] = False,
     ) -> list[Prediction]: ...  # fmt: skip
+    @overload
+    def segment(
+        self, photo: ImageInput, instruction: str, task: Task | str | None = None, max_masks: int | None = None,
+        threshold: float | None = None, *, explain: Literal[True],
+    ) -> ExplainedPrediction: ...  # fmt: skip
+    @overload
+    def segment(
+        self, photo: Any, instruction: Any, task: Task | str | None = None, max_masks: int | None = None,
+        threshold: float | None = None, *, explain: Literal[True],
+    ) -> list[ExplainedPrediction]: ...  # fmt: skip
     def segment(
         self, photo: ImageInput | list[Any] | tuple[Any, ...], instruction: str | Sequence[str],
-        task: Task | str | None = None, max_masks: int | None = None, threshold: float | None = None,
-    ) -> Prediction | list[Prediction]:  # fmt: skip
+        task: Task | str | None = None, max_masks: int | None = None, threshold: float | None = None, *,
+        explain: bool = False,
+    ) -> Any:  # fmt: skip
         """Segment what the instruction describes in the photo.
 
         One photo and one instruction give one `Prediction`; one photo and a list of instructions give a list. A list of
@@ -107,25 +126,54 @@ class Segmenter:
             max_masks: maximum number of masks per instruction, at least 1; the best are kept. None: as many as the
                 instruction asks for, one for "the dog", one for each dog for "all the dogs" (models with seeds).
             threshold: minimum score of a mask, 0..1; None: the model's default. With 0 only empty masks are left out.
+            explain: also write an explanation, one instruction at a time, and take the masks that belong to it; gives
+                `ExplainedPrediction`, see `reason`.
 
         Raises InputError for an unreadable photo, or an invalid instruction or option.
         """
+        if explain and isinstance(photo, list | tuple):
+            texts = list_texts(instruction, len(photo))
+            tasks = [choose_task(task, text) for text in texts]
+            each = zip(photo, texts, tasks, strict=True)
+            return [self.open(one).reason(text, 128, kind, max_masks, threshold) for one, text, kind in each]
         if isinstance(photo, list | tuple):
             return self._segment_batch(photo, instruction, task, max_masks, threshold)
         texts = list_texts(instruction)
-        predictions = self.open(photo).segment(texts, task, max_masks, threshold)
+        session = self.open(photo)
+        predictions = (
+            session.segment(texts, task, max_masks, threshold, explain=True) if explain
+            else session.segment(texts, task, max_masks, threshold)
+        )  # fmt: skip
         return predictions[0] if isinstance(instruction, str) else predictions
 
-    def chat(self, photo: ImageInput | None, question: str, max_new_tokens: int = 128) -> str:
-        """Answer a question in text, about the photo or without one (None).
+    def reason(
+        self, photo: ImageInput, question: str, max_new_tokens: int = 128, task: Task | str | None = Task.REASON_SEG,
+        max_masks: int | None = None, threshold: float | None = None, on_text: OnText | None = None,
+    ) -> ExplainedPrediction:  # fmt: skip
+        """Answer a question about the photo with words and the masks that belong to them.
 
-        Only models trained on conversations give sensible answers; nano was not. Raises InputError for an unreadable
-        photo or an empty question.
+        The model writes its explanation up to [SEG], by greedy decoding, and the mask tokens follow it. Only models
+        trained on explanations write sensible ones; others, nano among them, give a warning and `trained_to_write` is
+        False.
+
+        Args:
+            max_new_tokens: maximum number of tokens of the explanation, at least 1; then [SEG] is appended and
+                `wrote_seg` is False.
+            on_text: called with each piece of the explanation as it is written.
+
+        Other arguments and errors as in `segment`.
+        """
+        return self.open(photo).reason(question, max_new_tokens, task, max_masks, threshold, on_text)
+
+    def chat(self, photo: ImageInput | None, question: str, max_new_tokens: int = 128) -> str:
+        """Answer one question in text, about the photo or without one (None).
+
+        `open(photo).chat` is a conversation of several turns. Only models trained on conversations give sensible
+        answers; others, nano among them, give a warning. Raises InputError for an unreadable photo or an empty question.
         """
         if photo is not None:
             return self.open(photo).chat(question, max_new_tokens)
-        check_question(self.processor, question, max_new_tokens)
-        return generate_answer(self.model, self.processor, question, max_new_tokens, None)
+        return Conversation(self.model, self.processor, None, self.name).ask(question, max_new_tokens)
 
     def open(self, photo: ImageInput) -> ImageSession:
         """A session on one photo, which is encoded once, at the first instruction."""

@@ -21,6 +21,8 @@ from instructseg.errors import CheckpointError, InputError, InstructSegError
 from instructseg.media.files import abbreviate
 
 MANIFEST = "manifest.json"
+CARD = "README.md"
+"""The model card: people and the hub edit it, so the manifest does not list it, and a new model keeps an earlier one."""
 UNFINISHED, REPLACED = ".unfinished", ".replaced"
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 """Files of an earlier model, which a new one in the same folder does not keep."""
@@ -108,8 +110,8 @@ def _is_whole(file: Path, entry: dict[str, str | int]) -> bool:
 
 
 def _write_manifest(folder: Path) -> None:
-    """Write the size and SHA-256 of each file. Subfolders are not listed: no model has any."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    """Write the size and SHA-256 of each file but the model card. Subfolders are not listed: no model has any."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != CARD)
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in names}
     (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
 
@@ -132,7 +134,9 @@ def _replace(destination: Path, folder: Path) -> None:
         os.replace(earlier, destination)
         raise
     for path in earlier.iterdir():
-        if not (destination / path.name).exists() and not any(path.match(pattern) for pattern in WEIGHTS):
+        if path.name == CARD or not (
+            (destination / path.name).exists() or any(path.match(pattern) for pattern in WEIGHTS)
+        ):
             os.replace(path, destination / path.name)
     shutil.rmtree(earlier, ignore_errors=True)
 

@@ -16,11 +16,11 @@ from PIL import Image
 from instructseg.errors import InputError
 from instructseg.media.containers import video_format
 from instructseg.media.files import abbreviate
-from instructseg.media.pixels import array_to_rgb, picture_to_rgb
+from instructseg.media.pixels import TorchTensor, array_to_rgb, is_tensor, picture_to_rgb, tensor_to_rgb
 from instructseg.media.sources import refuse_address
 
-ImageInput: TypeAlias = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
-"""What `load_image` accepts: a path, the bytes of an image file, a PIL image, or an array."""
+ImageInput: TypeAlias = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | TorchTensor
+"""What `load_image` accepts: a path, the bytes of an image file, a PIL image, an array, or a torch tensor."""
 
 MAX_PIXELS = 100_000_000
 """Photos with more pixels are rejected before decoding, because a small file can declare a huge size."""
@@ -36,7 +36,7 @@ VECTOR_FORMATS = ("EPS", "WMF", "EMF")
 def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a photo as an image viewer displays it: RGB uint8 (height, width, 3), upright, opaque.
 
-    `source` is a path, the bytes of an image file, a PIL image, or an array.
+    `source` is a path, the bytes of an image file, a PIL image, an array, or a torch tensor.
 
     - Files, bytes and PIL images as opened are rotated by their EXIF orientation, so masks match the displayed image.
       Other PIL images (rotated, converted, copied ...) are taken as they are, so masks match the image you hold; a
@@ -45,7 +45,7 @@ def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       frame).
     - 16-bit gray is reduced to 8 bits by scaling the full range 0..65535; for PIL's mode "I" see
       `pixels.picture_to_rgb`.
-    - For arrays see `pixels.array_to_rgb`; `max_pixels` does not apply to them.
+    - For arrays and tensors see `pixels.array_to_rgb` and `pixels.tensor_to_rgb`; `max_pixels` does not apply to them.
 
     The result is a new array, never a view of `source`.
     Raises InputError when the source is missing, not an image, damaged, has more than `max_pixels` pixels or a side
@@ -57,6 +57,10 @@ def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         array = np.asarray(source)  # np.matrix would stay two-dimensional
         _check_sides(array.shape[:2][::-1], f"the image array of shape {array.shape}")
         return array_to_rgb(array)
+    if is_tensor(source):
+        shape = tuple(source.shape)  # pyright: ignore[reportAttributeAccessIssue]
+        _check_sides(shape[-2:][::-1], f"the image tensor of shape {shape}")
+        return tensor_to_rgb(source)  # pyright: ignore[reportArgumentType]
     if isinstance(source, Image.Image):
         name = _picture_name(source)
         _decode(source, name, max_pixels)
@@ -65,7 +69,7 @@ def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         with opened_picture(source, max_pixels=max_pixels) as picture:
             return _to_rgb(picture, _source_name(source))
     raise InputError(
-        f"expected a path, the bytes of an image file, a PIL image or a NumPy array (height, width, 3), "
+        f"expected a path, the bytes of an image file, a PIL image, a NumPy array (height, width, 3) or a torch tensor, "
         f"got {type(source).__name__}; pass one of these"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
@@ -58,6 +59,31 @@ def array_to_rgb(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2 or array.shape[2] == 1:
         return _gray_to_rgb(array.reshape(array.shape[:2]))
     return _on_white(array) if array.shape[2] == 4 else np.array(array, order="C")
+
+
+class TorchTensor(Protocol):
+    """What is read of a torch tensor; this package's `media` does not import torch."""
+
+    def detach(self) -> Any: ...
+
+    def cpu(self) -> Any: ...
+
+
+def is_tensor(source: object) -> bool:
+    """Whether `source` is a torch tensor, told without importing torch."""
+    return type(source).__module__.partition(".")[0] == "torch" and hasattr(source, "detach")
+
+
+def tensor_to_rgb(tensor: TorchTensor) -> np.ndarray:
+    """A torch tensor as `array_to_rgb` reads an array: (1, 3 or 4, height, width), or with the channels last.
+
+    Channels are first, as torch has them, whenever the first axis can be channels. Raises InputError as it does.
+    """
+    tensor = tensor.detach().cpu()
+    array = np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())  # NumPy has no bfloat16
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    return array_to_rgb(array)
 
 
 def orientation_of(picture: Image.Image) -> int:

@@ -249,6 +249,9 @@ class InstructSegConfig(PreTrainedConfig):
     """Rows of the output embedding. None: the size of the vocabulary."""
     tie_word_embeddings: bool = False
     """Share one weight matrix between input and output embeddings."""
+    writes_text: bool | None = None
+    """Whether the weights were trained to write text (conversations, explanations). None: of these prompts, the
+    "released" set was, the "paper" set was not."""
     selection: Selection = "score"
     """Ranking of proposals: by the score, a sigmoid of the similarity with the text, or by the score times the mean
     probability of the mask's foreground ("score_x_quality", as the released evaluators)."""
@@ -267,6 +270,11 @@ class InstructSegConfig(PreTrainedConfig):
     if TYPE_CHECKING:
 
         def __init__(self, **fields: Any) -> None: ...
+
+    @property
+    def was_trained_to_write(self) -> bool:
+        """`writes_text`, with its default resolved."""
+        return self.prompt_set == "released" if self.writes_text is None else self.writes_text
 
     def __post_init__(self, **kwargs):
         parts = {name: getattr(self, name) for name in self.sub_configs_defaults}

@@ -110,6 +110,8 @@ class InstructSegModel(TextGeneration):
             generator: source of the loss's random points; None: torch's global generator.
             reference_times: int (batch, time), places in time of the reference frames (`ModelInputs`).
         """
+        layout = layout.to(pixel_values.device)  # a BatchFeature moves its tensors only
+        targets = targets and targets.to(pixel_values.device)
         visual = self.encode_image(pixel_values, clip_pixel_values, batch=len(reference_index))
         return self.forward_from_features(
             visual, layout, reference_index, targets, generator, reference_times=reference_times
@@ -128,18 +130,27 @@ class InstructSegModel(TextGeneration):
         """`forward` for images that are already encoded: the four stages that depend on the instructions."""
         references = self.perceive(visual, layout, reference_index, reference_times)
         hidden = self.reason(layout, visual, references, prefix)
+        output, heads, text = self.propose(visual, hidden)
+        if targets is not None:
+            losses = self.criterion.segmentation(
+                heads, targets, layout.expression_mask, generator, output.plural_logits
+            )
+            losses |= self.auxiliary_losses(visual, text, references, layout, targets, generator)
+            losses |= text_loss(hidden.hidden_states, layout.labels, self.lm_head, targets.normalizers)
+            output.loss, output.parts = self.criterion.total(losses)
+        return output
+
+    def propose(
+        self, visual: VisualFeatures, hidden: LanguageModelOutput
+    ) -> tuple[InstructSegOutput, list[Proposals], Tensor]:
+        """The stages after the language model: proposals of the last head, those of every head, and E_v."""
         text = self.fuse(hidden, visual)
         heads = self.decode(visual, hidden.mask_embeddings, text, hidden.words)
         plural = self.seed_proposer and self.seed_proposer.plural_head(one_embedding(text))[..., 0].float()
         output = InstructSegOutput(
             mask_logits=heads[-1].mask_logits, score_logits=heads[-1].score_logits, plural_logits=plural
         )
-        if targets is not None:
-            losses = self.criterion.segmentation(heads, targets, layout.expression_mask, generator, plural)
-            losses |= self.auxiliary_losses(visual, text, references, layout, targets, generator)
-            losses |= text_loss(hidden.hidden_states, layout.labels, self.lm_head, targets.normalizers)
-            output.loss, output.parts = self.criterion.total(losses)
-        return output
+        return output, heads, text
 
     def encode_image(
         self, pixel_values: Tensor, clip_pixel_values: Tensor | None = None, batch: int | None = None

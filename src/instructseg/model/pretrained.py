@@ -10,13 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.initialization import initialize, initialize_tokens
 from instructseg.model.legacy_names import modern_state_dict
-from instructseg.model.storage import load_int8, open_tensors
+from instructseg.model.model_card import write_card
+from instructseg.model.snapshot import HUB_OPTIONS, local_folder
+from instructseg.model.storage import SCALE, load_int8, open_tensors
+from instructseg.model.stored_weights import check_keys, check_model_type
 
 
 class InstructSegPreTrainedModel(PreTrainedModel):
@@ -49,16 +52,38 @@ class InstructSegPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; also loads compact weights (`storage.save_int8`) and old parameter names."""
-        folder = Path(str(pretrained_model_name_or_path))
-        if (folder / "config.json").is_file() and "state_dict" not in kwargs:
-            stored = InstructSegConfig.from_pretrained(folder)
-            if getattr(stored, "weight_storage", None) == "int8":
-                config = copy.deepcopy(kwargs.get("config") or stored)
-                vars(config).pop("weight_storage", None)  # loaded weights are uncompressed and are saved uncompressed
-                kwargs |= {"config": config, "state_dict": load_int8(folder)}
-                return super().from_pretrained(None, *args, **kwargs)
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        """As in transformers; also loads compact weights (`storage.save_int8`) and old parameter names.
+
+        A hub id is fetched completely first; `revision`, `cache_dir`, `token`, `local_files_only` and `force_download`
+        have their meaning in transformers. Raises CheckpointError when it cannot be fetched, for another model's files,
+        and when the stored tensors are not exactly those of the stored configuration. A `config` that differs from the
+        stored one is taken as asked for: tensors that do not fit it are reported by transformers' warnings, or by
+        `output_loading_info`.
+        """
+        if pretrained_model_name_or_path is None or "state_dict" in kwargs:
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        root = local_folder(pretrained_model_name_or_path, kwargs)
+        folder = root / (kwargs.get("subfolder") or "")
+        kwargs = {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
+        stored = _stored_config(folder)
+        if stored is not None and getattr(stored, "weight_storage", None) == "int8":
+            config = copy.deepcopy(kwargs.get("config") or stored)
+            vars(config).pop("weight_storage", None)  # loaded weights are uncompressed and are saved uncompressed
+            kwargs |= {"config": config, "state_dict": load_int8(folder)}
+            kwargs.pop("subfolder", None)
+        report = kwargs.pop("output_loading_info", False)
+        source = None if "state_dict" in kwargs else root
+        model, loading_info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        compact = [key for key in loading_info["unexpected_keys"] if key.endswith(SCALE)]
+        if compact or (not report and stored is not None and _same(model.config, stored)):
+            check_keys(loading_info)  # int8 read as if it were floats is never what anybody asked for
+        return (model, loading_info) if report else model
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+        """As in transformers; also writes a model card for the hub, unless the folder has one."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        if kwargs.get("is_main_process", True) and Path(save_directory).is_dir():
+            write_card(self.config, Path(save_directory))
 
     @staticmethod
     def _load_pretrained_model(
@@ -92,6 +117,26 @@ class InstructSegPreTrainedModel(PreTrainedModel):
 
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
+
+
+def _stored_config(folder: Path) -> InstructSegConfig | None:
+    """The configuration in a folder, None if there is none. Raises CheckpointError for that of another model."""
+    if not (folder / "config.json").is_file():
+        return None
+    check_model_type(folder)
+    return InstructSegConfig.from_pretrained(folder)
+
+
+def _same(config: PreTrainedConfig, stored: InstructSegConfig) -> bool:
+    """Whether two configurations describe the same tensors, whatever their number format."""
+    return _architecture(config.to_dict()) == _architecture(stored.to_dict())
+
+
+def _architecture(tree: Any) -> Any:
+    ignored = {"_name_or_path", "architectures", "converted_from", "dtype", "transformers_version", "weight_storage"}
+    if not isinstance(tree, dict):
+        return tree
+    return {name: _architecture(value) for name, value in tree.items() if name not in ignored}
 
 
 def _without_hooks(module: nn.Module) -> nn.Module:

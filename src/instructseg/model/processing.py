@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoProcessor, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from instructseg.errors import CheckpointError
+from instructseg.errors import CheckpointError, InputError
+from instructseg.model import transformers_style
 from instructseg.model.checks import check_batch, check_frame, check_instructions, check_limits, check_task
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
 from instructseg.model.inputs import ImageInputs, ModelInputs
 from instructseg.model.layout import Layout, TokenCounts, build_layout
+from instructseg.model.outputs import InstructSegOutput
 from instructseg.model.prompt_builder import PromptBuilder
 from instructseg.model.proposals import score_proposals, select_proposals
 from instructseg.types import Task
@@ -98,26 +100,59 @@ class InstructSegProcessor(ProcessorMixin):
         """Lengths of the blocks without token ids, for `build_layout`."""
         return TokenCounts(self.image_tokens, self.frame_tokens, self.mask_tokens)
 
+    @overload
+    def __call__(
+        self, frames: Sequence[Sequence[np.ndarray]], instructions: Sequence[Sequence[str]], tasks: Sequence[Task],
+        keys: Sequence[int] | None = None, replies: Replies | None = None,
+    ) -> ModelInputs: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, *, images: Any, text: Any, task: Task | str | None = None, return_tensors: str | None = "pt"
+    ) -> BatchFeature: ...
     # transformers' signature is one of keyword-only modalities; a batch of visuals does not fit it.
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
-        frames: Sequence[Sequence[np.ndarray]],
-        instructions: Sequence[Sequence[str]],
-        tasks: Sequence[Task],
+        frames: Sequence[Sequence[np.ndarray]] | None = None,
+        instructions: Sequence[Sequence[str]] | None = None,
+        tasks: Sequence[Task] | None = None,
         keys: Sequence[int] | None = None,
         replies: Replies | None = None,
-    ) -> ModelInputs:
-        """Prepare a batch of visuals, each with its own instructions of one task.
+        *,
+        images: Any = None,
+        text: Any = None,
+        task: Task | str | None = None,
+        return_tensors: str | None = "pt",
+    ) -> Any:
+        """Prepare a batch: of visuals and their instructions, or in transformers' manner of `images` and `text`.
 
         Args:
             frames: frames of each visual, RGB uint8 (height, width, 3). A photo is one frame and its own reference
                 (section 3.2); the references of a video are all its frames but the key frame.
+            instructions: of each visual, all of one task.
+            tasks: task of each visual.
             keys: index of each visual's key frame; default: the first frame.
             replies: what the text loss labels, see `layout`; None: nothing.
+            images: a PIL image, an array or a tensor (channels first or last; uint8, or float in 0..1), or a list of
+                them, each with one text or a list of texts.
+            text: for one image a text or a list of texts; for a list of images one text for all, or a list with a text,
+                or a list of texts, for each.
+            task: task of all texts; None: "res" for descriptions and "reason_seg" for questions.
+            return_tensors: "pt" only.
+
+        Returns `ModelInputs`, or for `images` a BatchFeature with the keyword arguments of the model's forward:
+        `model(**processor(images=photo, text="the dog", return_tensors="pt"))`.
 
         Raises InputError for invalid frames or tasks, mismatched counts, and for an instruction that is empty
         or longer than 512 tokens.
         """
+        if images is not None or text is not None:
+            if images is None or text is None or frames is not None:
+                raise InputError(
+                    "expected images and text together, and no frames, got only some; pass images= and text="
+                )
+            return transformers_style.prepare_batch(self, images, text, task, return_tensors)
+        if frames is None or instructions is None or tasks is None:
+            raise InputError("expected frames, instructions and tasks, got only some; or pass images= and text=")
         keys = [0] * len(frames) if keys is None else keys
         check_batch(frames, instructions, tasks, keys)
         images = [check_frame(visual[key]) for visual, key in zip(frames, keys, strict=True)]
@@ -227,6 +262,30 @@ class InstructSegProcessor(ProcessorMixin):
         masks = self.image_processor.restore(mask_logits[selected].float(), geometry) > 0
         not_empty = masks.flatten(1).any(1)
         return masks[not_empty].cpu().numpy(), scores[not_empty].float().cpu().numpy()
+
+    def post_process_referring_segmentation(
+        self, outputs: InstructSegOutput, target_sizes: Any = None, threshold: float | None = None,
+        max_masks: int | None = None, selection: str | None = None, config: InstructSegConfig | None = None,
+    ) -> list[dict[str, Tensor]]:  # fmt: skip
+        """The model's output as masks of the images, in transformers' manner.
+
+        Args:
+            outputs: of the model's forward.
+            target_sizes: (height, width) of each image: a list of pairs or a tensor (batch, 2). None: masks at the
+                proposals' own resolution, of the square input with its padding.
+            threshold: minimum score of a mask, 0..1; None: the one of `config`, or 0.
+            max_masks: maximum number of masks per text, see `post_process`.
+            selection: "score" or "score_x_quality"; None: the one of `config`, or "score".
+            config: the model's configuration, `model.config`; with it the masks are those of `Segmenter.segment`.
+
+        Returns a dict per image: "masks" bool (n, height, width), "scores" float32 (n,) in 0..1, and "labels" int64
+        (n,), the index of each mask's text among those of its image. An image may have none: "no target".
+        Raises InputError as `post_process` does, and for another number of sizes than images.
+        """
+        return transformers_style.post_process(
+            self.post_process, self.image_processor.geometry, outputs, target_sizes, threshold, max_masks, selection,
+            config,
+        )  # fmt: skip
 
     def rank_proposals(
         self,

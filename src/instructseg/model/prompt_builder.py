@@ -68,6 +68,27 @@ class PromptBuilder:
         spans = self._expand(task, explanation, labels) if explanation else self._cached_template(task, labels)
         return [replace(span, ids=ids) if span.block is Block.INSTRUCTION else span for span in spans]
 
+    def explained_opening(self, instruction: str, task: Task) -> list[PromptSpan]:
+        """The prompt of a segmentation task up to where the assistant's explanation begins, for generation.
+
+        With the explanation, [SEG] and the mask tokens it is `segmentation(..., explanation)`. Raises as that does.
+        """
+        template = segmentation_template(self.prompt_set, task, self.block_order, explain=True)
+        ids = self.instruction_ids(instruction)
+        spans = []
+        for part in split_placeholders(template.removesuffix(Block.MASKS.value).removesuffix(SEG_TOKEN)):
+            block = PLACEHOLDERS.get(part, Block.TEXT)
+            if block is Block.TEXT:
+                spans.append(PromptSpan(block, self.text_ids(part)))
+            elif block is not Block.REFERENCES or self.with_references:
+                spans.append(PromptSpan(block, ids if block is Block.INSTRUCTION else ()))
+        return spans
+
+    def follow_up(self, question: str) -> list[PromptSpan]:
+        """What follows the assistant's latest reply in a conversation: its end token and the next question."""
+        request = f"USER: {question.strip()}{ASSISTANT}"
+        return [replace(self._end(), labels=None), PromptSpan(Block.TEXT, self.text_ids(request, plain=True))]
+
     def conversation(self, turns: Sequence[tuple[str, str | None]], photo: bool = True) -> list[PromptSpan]:
         """A conversation about one image, or about none (`photo=False`), with labels on the replies.
 

@@ -12,13 +12,14 @@ from torch import nn
 
 from instructseg.errors import CheckpointError, RecipeError
 from instructseg.inference.checkpoints import find_checkpoint
-from instructseg.inference.loading import check_model_type, silence_transformers
+from instructseg.inference.loading import silence_transformers
 from instructseg.media.files import expand_user
 from instructseg.media.folders import check_manifest
 from instructseg.model import presets
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
+from instructseg.model.stored_weights import check_model_type
 from instructseg.training.recipe import ModelRecipe, Recipe
 
 

@@ -27,11 +27,11 @@ def merge_lora(model: InstructSegModel) -> None:
     """Merge the adapters into the weights and remove them, in place."""
     from peft.tuners.lora import LoraLayer
 
-    for name, module in list(model.language_model.named_modules()):
+    for name, module in list(model.named_modules()):
         if isinstance(module, LoraLayer):
             module.merge()
             parent, _, child = name.rpartition(".")
-            setattr(model.language_model.get_submodule(parent), child, module.get_base_layer())
+            setattr(model.get_submodule(parent), child, module.get_base_layer())
 
 
 def choose_trainable(

@@ -209,7 +209,10 @@ class Run:
         return iter(open_loader(batches, recipe.data.workers))
 
     def _one_step(self, micro_batches: Sequence[Batch]) -> tuple[dict[str, float], int]:
-        return self.training_step(self.step, micro_batches)
+        losses, instructions = self.training_step(self.step, micro_batches)
+        if losses.get("text"):
+            self.model.config.writes_text = True  # `chat` and `reason` warn of models that never learned it
+        return losses, instructions
 
     def _log_window(self) -> str:
         """Log the last steps; returns a line for the progress bar."""

@@ -57,4 +57,4 @@ class SegmenterPredictor:
             return self.segmenter.chat(None, expression.text)
         if self._opened is None or self._opened[0] is not sample:
             self._opened = sample, self.segmenter.open(sample.image)
-        return self._opened[1].chat(expression.text)
+        return self._opened[1].chat(expression.text, new_conversation=True)

@@ -31,14 +31,11 @@ def saved_system(folder: Path) -> System:
 
 def model_system(model: str, device: str, dtype: str, linking: Linking) -> System:
     """A model by its shipped name, folder or hub id. Raises CheckpointError if there is no such model."""
-    from huggingface_hub import snapshot_download
-
     from instructseg.inference.checkpoints import find_checkpoint
     from instructseg.inference.segmenter import Segmenter
 
     segmenter = Segmenter.load(model, device=device, dtype=dtype)
-    located = Path(find_checkpoint(model))
-    folder = located if located.is_dir() else Path(snapshot_download(str(located), local_files_only=True))
+    folder = Path(find_checkpoint(model))
     config = segmenter.model.config
     facts = {
         "name": model, "hash": hash_model(folder), "dtype": str(segmenter.model.dtype), "linking": linking,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
+from instructseg.errors import InputError
 from instructseg.model.inputs import ModelInputs
 from instructseg.model.layout import IGNORE
 from instructseg.model.losses import LossNormalizers, Targets
@@ -59,6 +60,8 @@ class Collator:
         instances: one target mask per object, where annotated, instead of the union of the instruction's objects.
         text_loss: segmentation samples whose reply is labelled: "none", "reason_seg" (released code) or "all".
         explanation_probability: probability, 0..1, that a labelled reply contains the sample's explanation, if any.
+        as_kwargs: return the keyword arguments of the model's forward instead of a `Batch`, as transformers' Trainer
+            needs them; photos and clips only.
     """
 
     def __init__(
@@ -71,14 +74,25 @@ class Collator:
         instances: bool = False,
         text_loss: TextLoss = "none",
         explanation_probability: float = 0.5,
+        as_kwargs: bool = False,
     ) -> None:
         self.processor, self.mask_stride, self.max_tokens = processor, mask_stride, max_tokens
         self.instances = instances
         self.text_loss, self.explanation_probability = text_loss, explanation_probability
-        self.location_cells = location_cells
+        self.location_cells, self.as_kwargs = location_cells, as_kwargs
         self.cells = processor.image_processor.side // stride
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
+    def __call__(self, samples: Sequence[Sample]) -> Any:
+        """A `Batch`; with `as_kwargs` a dict. Raises InputError for conversations with `as_kwargs`."""
+        batch = self._collate(samples)
+        if not self.as_kwargs:
+            return batch
+        if batch.targets is None:
+            raise InputError("expected photos or clips with as_kwargs=True, got conversations; use `instructseg train`")
+        kwargs = {name: value for name, value in batch.inputs.model_kwargs.items() if value is not None}
+        return {**kwargs, "targets": batch.targets}
+
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
         if samples[0].task is Task.CHAT:
             return Batch(prepare_conversations(self.processor, samples, self.max_tokens), None, tuple(samples))
         inputs = self.processor(
