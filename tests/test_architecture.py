@@ -39,6 +39,7 @@ ROOMS = {
     "evaluation": MIDDLE,
     "evaluation.api": MIDDLE | {"training", "evaluation"},
     "training": MIDDLE,
+    "bulk": MIDDLE | {"evaluation"},
     "ablations": MIDDLE | {"training", "evaluation", "evaluation.api"},
 }
 ROOMS |= {room: {*ROOMS, *TOP} for room in TOP}
