@@ -37,9 +37,10 @@ ROOMS = {
     "verification": BASE | {"model", "media", "conversion", "metrics"},
     "inference": BASE | {"model", "media", "visualization", "conversion"},
     "evaluation": MIDDLE,
-    "evaluation.api": MIDDLE | {"training", "evaluation"},
+    "evaluation.api": MIDDLE | {"training", "evaluation", "bulk"},
     "training": MIDDLE,
-    "bulk": MIDDLE | {"evaluation"},
+    "annotations": {"media", "errors"},
+    "bulk": MIDDLE | {"annotations", "evaluation"},
     "ablations": MIDDLE | {"training", "evaluation", "evaluation.api"},
 }
 ROOMS |= {room: {*ROOMS, *TOP} for room in TOP}

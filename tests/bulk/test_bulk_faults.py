@@ -1,16 +1,12 @@
 """Bulk jobs that are killed, whose workers die, or whose disk is full: no row is lost, none is there twice."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
-from bulk_world import TEXTS, expected_keys, journal, keys, read_rows, save_inputs, save_model, settings
+from bulk_world import TEXTS, Killer, expected_keys, keys, read_rows, save_inputs, save_model, settings
 
 from instructseg.bulk.api import run_batch
 from instructseg.bulk.attempts import MAX_DEATHS, Attempts
@@ -38,26 +34,6 @@ def test_killed_jobs_and_a_full_disk_end_in_the_same_rows(world, tmp_path):
     rows = {name: read_rows(tmp_path / name) for name in ("whole", "killed", "full")}
     assert rows["whole"] == rows["killed"] == rows["full"]
     assert {*keys(rows["whole"])} == expected_keys(world[1]) and len(rows["whole"]) == len({*keys(rows["whole"])})
-
-
-class Killer(threading.Thread):
-    """Kills each worker that reads the item `poison` alone, or any worker once, by the process id in its journal."""
-
-    def __init__(self, output: Path, poison: int | None = None) -> None:
-        super().__init__(daemon=True)
-        self.output, self.poison, self.killed = output, poison, []
-
-    def run(self) -> None:
-        while self.poison is not None or not self.killed:
-            lines = journal(self.output)
-            pids = [line["begin"] for line in lines if "begin" in line]
-            if pids and pids[-1] not in (*self.killed, os.getpid()) and self._hits(lines[-1].get("reading", [])):
-                os.kill(pids[-1], signal.SIGKILL)
-                self.killed.append(pids[-1])
-            time.sleep(0.001)
-
-    def _hits(self, reading: list[int]) -> bool:
-        return bool(reading) and self.poison in (None, *reading)
 
 
 @pytest.mark.slow

@@ -1,6 +1,10 @@
 """A tiny model and folders of tiny photos, a clip and files that cannot be read, for tests of bulk jobs."""
 
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -66,3 +70,23 @@ def journal(output: Path) -> list[dict]:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         lines += [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
     return lines
+
+
+class Killer(threading.Thread):
+    """Kills each worker that reads the item `poison` alone, or any worker once, by the process id in its journal."""
+
+    def __init__(self, output: Path, poison: int | None = None) -> None:
+        super().__init__(daemon=True)
+        self.output, self.poison, self.killed = output, poison, []
+
+    def run(self) -> None:
+        while self.poison is not None or not self.killed:
+            lines = journal(self.output)
+            pids = [line["begin"] for line in lines if "begin" in line]
+            if pids and pids[-1] not in (*self.killed, os.getpid()) and self._hits(lines[-1].get("reading", [])):
+                os.kill(pids[-1], signal.SIGKILL)
+                self.killed.append(pids[-1])
+            time.sleep(0.001)
+
+    def _hits(self, reading: list[int]) -> bool:
+        return bool(reading) and self.poison in (None, *reading)

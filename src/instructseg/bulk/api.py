@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from instructseg.annotations.formats import FORMATS, Format
 from instructseg.bulk.engines.engine import Engine, Work
+from instructseg.bulk.export import write_formats
 from instructseg.bulk.inputs.listing import list_items, read_instructions
 from instructseg.bulk.items import Item
 from instructseg.bulk.job_folder import ERRORS, SUMMARY, JobFolder
@@ -52,6 +54,7 @@ def run_batch(
     workers: int = 1,
     shards: int | None = None,
     retry_errors: bool = False,
+    formats: Sequence[Format] = (),
     settings: Settings | None = None,
     progress: Progress = lambda results, *counts: results,
 ) -> BatchSummary:
@@ -68,6 +71,7 @@ def run_batch(
         workers: number of processes or actors, each with a model. "local" with 0 runs in this process.
         shards: number of data files; None: one per 64 photos.
         retry_errors: read the items that have errors again.
+        formats: formats of other tools that are written at the end, see `annotations.formats`; photos only.
         settings: model, device and options; None: nano.
         progress: wraps the iterator of results, for progress bars.
 
@@ -75,6 +79,9 @@ def run_batch(
     and when results cannot be written (the disk is full); CheckpointError when the model cannot be loaded.
     """
     chosen, run = settings or Settings(), _choose(engine, workers)
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"expected formats among {', '.join(FORMATS)}, got {name!r}")
     texts = None if instructions is None else read_instructions(instructions)
     job = JobFolder(Path(output))
     items = list_items(str(source), texts, job.folder)
@@ -87,7 +94,9 @@ def run_batch(
         counts = sum(len(group) for _, group in todo), sum(map(len, plan.values()))
         for _ in progress(run(work, todo, workers) if todo else iter(()), *counts):
             pass
-        return _summarize(job, plan)
+        summary = _summarize(job, plan)
+        write_formats(job, list(formats))
+        return summary
 
 
 def _choose(engine: str, workers: int) -> Engine:

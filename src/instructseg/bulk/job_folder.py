@@ -98,14 +98,12 @@ class JobFolder:
         pq.write_table(table, buffer, compression="zstd")
         write_bytes(self.shard_path(shard), buffer.getvalue())
 
-    def read_shard(self, shard: int) -> pa.Table:
-        """The rows of a finished shard."""
-        import pyarrow.parquet as pq
+    def read_table(self, path: Path) -> pa.Table:
+        """The rows of a data file."""
+        return self.read_columns(path, None)
 
-        return pq.read_table(self.shard_path(shard))
-
-    def read_columns(self, path: Path, columns: list[str]) -> pa.Table:
-        """Some columns of a data file."""
+    def read_columns(self, path: Path, columns: list[str] | None) -> pa.Table:
+        """Some columns of a data file; None: all."""
         import pyarrow.parquet as pq
 
         return pq.read_table(path, columns=columns)

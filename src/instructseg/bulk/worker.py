@@ -64,7 +64,7 @@ class ShardWorker:
         """
         kept: list[Row] = []
         if self.job.is_done(shard):
-            kept = self.job.read_shard(shard).to_pylist()
+            kept = self.job.read_table(self.job.shard_path(shard)).to_pylist()
             broken = {row["item"] for row in kept if row["error"] is not None}
             if not (self.retry_errors and broken):
                 return _result(shard, items, kept)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from instructseg.annotations.formats import Format
 from instructseg.commands.report import errors_in_one_line, say
 from instructseg.types import Linking, Task
 
@@ -45,6 +46,10 @@ def batch(
         int | None, typer.Option(min=1, metavar="N", help="Number of data files. [default: one per 64 photos]")
     ] = None,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Read inputs that had errors again.")] = False,
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option("--format", help="Also write annotations of the photos for another tool; repeat for several."),
+    ] = None,
     task: Annotated[
         Literal["res", "reason_seg"] | None,
         typer.Option(help="res: a sentence names the object; reason_seg: it implies it. [default: by its form]"),
@@ -85,9 +90,11 @@ def batch(
         )  # fmt: skip
         summary = run_batch(
             source, output, instructions, engine=engine, workers=workers, shards=shards, retry_errors=retry_errors,
-            settings=settings, progress=_show_progress,
+            formats=formats or [], settings=settings, progress=_show_progress,
         )  # fmt: skip
         _print(summary, output)
+        for name in formats or []:
+            typer.echo(f"{name} -> {output / name}")
 
 
 def _show_progress(results: Iterator[ShardResult], todo: int, total: int) -> Iterable[ShardResult]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,8 @@ class Work:
     settings: Settings
     model_hash: str
     retry_errors: bool = False
+    current_folder: str = field(default_factory=os.getcwd)
+    """The folder that relative paths start from."""
 
     def worker(self) -> ShardWorker:
         """A worker in this process."""

@@ -25,6 +25,7 @@ class ShardActor:
     """A Ray actor with one worker; each batch is one shard."""
 
     def __init__(self, work: Work) -> None:
+        os.chdir(work.current_folder)
         self.worker = work.worker()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
