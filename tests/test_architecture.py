@@ -39,7 +39,7 @@ ROOMS = {
     "evaluation": MIDDLE,
     "evaluation.api": MIDDLE | {"training", "evaluation", "bulk"},
     "training": MIDDLE,
-    "annotations": {"media", "errors"},
+    "annotations": {"media", "errors", "inference"},
     "bulk": MIDDLE | {"annotations", "evaluation"},
     "ablations": MIDDLE | {"training", "evaluation", "evaluation.api"},
 }

@@ -78,6 +78,7 @@ def run_batch(
     Raises InputError for wrong arguments, for an `output` with results of other settings or in use by another process,
     and when results cannot be written (the disk is full); CheckpointError when the model cannot be loaded.
     """
+    _require_pyarrow()
     chosen, run = settings or Settings(), _choose(engine, workers)
     for name in formats:
         if name not in FORMATS:
@@ -97,6 +98,13 @@ def run_batch(
         summary = _summarize(job, plan)
         write_formats(job, list(formats))
         return summary
+
+
+def _require_pyarrow() -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"bulk jobs need pyarrow ({error}); run: pip install 'instructseg[data]'") from error
 
 
 def _choose(engine: str, workers: int) -> Engine:
