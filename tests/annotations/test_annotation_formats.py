@@ -1,5 +1,6 @@
 """Annotation files, read back by the libraries of the tools (where installed) and by our own readers."""
 
+import json
 import os
 from pathlib import Path
 from xml.etree import ElementTree
@@ -97,16 +98,13 @@ def test_cvat_runs_are_those_of_its_sdk(name):
 
 def test_cvat_is_read_by_datumaro(photos, tmp_path):
     datumaro = pytest.importorskip("datumaro", reason="datumaro is not installed")
-    path = write_cvat(photos, SENTENCES, tmp_path / "out")
-    dataset = datumaro.Dataset.import_from(str(path), "cvat")
-    items = {item.id: item for item in dataset}
-    for photo in photos:
-        if photo.name == "a.jpg":
-            continue  # datumaro names items without their extension
-        found = items[Path(photo.name).with_suffix("").as_posix()].annotations
-        if photo.objects:
-            assert len(found) >= len(photo.objects)
-            np.testing.assert_array_equal(np.asarray(found[0].image, bool), photo.objects[0].mask)
+    path = write_cvat(photos[:2], SENTENCES, tmp_path / "out")
+    (tmp_path / "out" / "images").symlink_to(tmp_path / "photos")
+    items = {item.id: item for item in datumaro.Dataset.import_from(str(path), "cvat")}
+    assert {*items} == {"a", "sub/b"} and not items["sub/b"].annotations
+    for note, label in zip(items["a"].annotations, photos[0].objects, strict=True):
+        np.testing.assert_array_equal(np.asarray(note.image, bool), label.mask)
+        assert SENTENCES[note.label] == label.category
 
 
 def test_labelme_is_read_by_labelme(photos, tmp_path, monkeypatch):
@@ -196,16 +194,31 @@ def test_png(photos, tmp_path):
     assert read("a-2.the-red-dog.mask.png").all()  # the union of its masks
 
 
+def test_label_studio_is_decoded_by_its_sdk(photos, tmp_path):
+    brush = pytest.importorskip("label_studio_sdk.converter.brush", reason="label-studio-sdk is not installed")
+    tasks = json.loads(writer("label-studio")(iter(photos), SENTENCES, tmp_path / "out").read_text(encoding="utf-8"))
+    assert [task["data"]["image"] for task in tasks] == [f"/data/local-files/?d={photo.name}" for photo in photos]
+    for task, photo in zip(tasks, photos, strict=True):
+        for result, label in zip(task["predictions"][0]["result"], photo.objects, strict=True):
+            decoded = brush.decode_rle(result["value"]["rle"]).reshape(HEIGHT, WIDTH, 4)[:, :, 3]
+            np.testing.assert_array_equal(decoded > 0, label.mask)
+            assert result["value"]["brushlabels"] == [label.category]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_failure_leaves_no_partial_file(photos, tmp_path, name):
     def stopped():
         yield photos[0]
         raise InputError("stopped")
 
+    if name == "label-studio":
+        pytest.importorskip("label_studio_sdk", reason="label-studio-sdk is not installed")
     with pytest.raises(InputError, match="stopped"):
         writer(name)(stopped(), SENTENCES, tmp_path / "out")
     left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert not any(name.endswith((".tmp", ".xml", ".yaml")) or name == "annotations.json" for name in left)
+    assert not any(
+        name.endswith((".tmp", ".xml", ".yaml")) or name in ("annotations.json", "tasks.json") for name in left
+    )
 
 
 def test_names(tmp_path):

@@ -33,7 +33,10 @@ def test_a_task_is_annotated(monkeypatch, polygons):
         )
         for at in range(2)
     ]
-    labels = [sdk.label_spec(name, number) for number, name in ((70, "cup"), (71, "dog"))]
+    labels = [
+        SimpleNamespace(id=number, name=name, type="any", attributes=[], sublabels=[])
+        for number, name in ((70, "cup"), (71, "dog"))
+    ]
     monkeypatch.setattr(driver, "TaskDataset", lambda *_, **__: SimpleNamespace(labels=labels, samples=samples))
     sent = []
     api = SimpleNamespace(

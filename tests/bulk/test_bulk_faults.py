@@ -10,8 +10,10 @@ from bulk_world import TEXTS, Killer, expected_keys, keys, read_rows, save_input
 
 from instructseg.bulk.api import run_batch
 from instructseg.bulk.attempts import MAX_DEATHS, Attempts
+from instructseg.bulk.items import Item
 
 SUPPORT = Path(__file__).parents[1] / "support"
+THIRD = Item("3.jpg", number=3)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_a_photo_that_kills_workers_is_left_out(world, tmp_path):
     for _ in range(MAX_DEATHS - 1):  # two deaths of an earlier run
         (output / "attempts").mkdir(parents=True, exist_ok=True)
         attempts = Attempts(output / "attempts", 0).__enter__()
-        attempts.reading([1])
+        attempts.reading([Item("", number=1)])
     killer = Killer(output, poison=1)
     killer.start()
     summary = run_batch(inputs, output, TEXTS, workers=1, shards=1, settings=settings(model))
@@ -58,16 +60,16 @@ def test_the_journal_tells_deaths_from_ends(tmp_path):
     attempts = Attempts(tmp_path, 7)
     assert not attempts.died and not attempts.deaths
     with pytest.raises(SystemExit), attempts:
-        attempts.reading([3])
+        attempts.reading([THIRD])
         raise SystemExit  # a worker that is asked to end
     assert not Attempts(tmp_path, 7).died
-    attempts.__enter__().reading([3, 4])
+    attempts.__enter__().reading([THIRD, Item("4.jpg", number=4)])
     assert Attempts(tmp_path, 7).died and Attempts(tmp_path, 7).deaths == {}  # which of the two is not known
     for count in (1, 2):
-        attempts.__enter__().reading([3])
+        attempts.__enter__().reading([THIRD])
         assert Attempts(tmp_path, 7).deaths == {3: count}
     with (tmp_path / "000007.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"readi')
     with Attempts(tmp_path, 7) as last:
-        assert last.deaths == {3: 2}
+        assert last.deaths == {3: 2} and not last.excludes(THIRD)
     assert not (tmp_path / "000007.jsonl").exists()

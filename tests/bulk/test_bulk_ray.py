@@ -14,16 +14,18 @@ from bulk_world import TEXTS, Killer, expected_keys, keys, read_rows, save_input
 from PIL import Image
 
 from instructseg.bulk.api import run_batch
+from instructseg.bulk.engines.ray import connected
 from instructseg.evaluation.api import evaluate
 from instructseg.media.masks import mask_to_rle
 
-ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'instructseg[ray]'")
+pytest.importorskip("ray", reason="ray is not installed: pip install 'instructseg[ray]'")
 pytestmark = pytest.mark.slow
 
 DRIVER = """
 import sys
 from bulk_world import TEXTS, settings
 from instructseg.bulk.api import run_batch
+from instructseg.bulk.engines.ray import connected
 run_batch(sys.argv[2], sys.argv[3], TEXTS, engine="ray", workers=2, shards=6, settings=settings(sys.argv[1]))
 """
 
@@ -39,9 +41,9 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    """A local Ray of 2 workers, or the one that runs already."""
+    with connected(2):
+        yield
 
 
 def same(rows, expected):

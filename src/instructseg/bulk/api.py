@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from instructseg.annotations.formats import FORMATS, Format
+from instructseg.annotations.formats import check_format
 from instructseg.bulk.engines.engine import Engine, Work
 from instructseg.bulk.export import write_formats
 from instructseg.bulk.inputs.listing import list_items, read_instructions
@@ -54,7 +54,7 @@ def run_batch(
     workers: int = 1,
     shards: int | None = None,
     retry_errors: bool = False,
-    formats: Sequence[Format] = (),
+    formats: Sequence[str] = (),
     settings: Settings | None = None,
     progress: Progress = lambda results, *counts: results,
 ) -> BatchSummary:
@@ -80,9 +80,7 @@ def run_batch(
     """
     _require_pyarrow()
     chosen, run = settings or Settings(), _choose(engine, workers)
-    for name in formats:
-        if name not in FORMATS:
-            raise InputError(f"expected formats among {', '.join(FORMATS)}, got {name!r}")
+    annotation_formats = [check_format(name) for name in formats]
     texts = None if instructions is None else read_instructions(instructions)
     job = JobFolder(Path(output))
     items = list_items(str(source), texts, job.folder)
@@ -96,7 +94,7 @@ def run_batch(
         for _ in progress(run(work, todo, workers) if todo else iter(()), *counts):
             pass
         summary = _summarize(job, plan)
-        write_formats(job, list(formats))
+        write_formats(job, annotation_formats)
         return summary
 
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+
+from instructseg.bulk.items import Item
 
 MAX_DEATHS = 3
 
@@ -40,15 +44,20 @@ class Attempts:
         if kind is None:
             self.path.unlink(missing_ok=True)
         else:
-            self._write({"reading": []})
+            with suppress(OSError):  # a full disk; `error` says so
+                self._write({"reading": []})
 
     def forget(self) -> None:
         """Delete the journal: the items are tried again as if no process had died on them."""
         self.path.unlink(missing_ok=True)
 
-    def reading(self, items: list[int]) -> None:
-        """Record the numbers of the items that are read next."""
-        self._write({"reading": items})
+    def excludes(self, item: Item) -> bool:
+        """Whether too many processes died on the item for it to be read again."""
+        return self.deaths[item.number] >= MAX_DEATHS
+
+    def reading(self, items: Sequence[Item]) -> None:
+        """Record the items that are read next."""
+        self._write({"reading": [item.number for item in items if not self.excludes(item)]})
 
     def _write(self, line: dict) -> None:
         with self.path.open("a", encoding="utf-8") as file:

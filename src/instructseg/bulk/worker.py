@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from instructseg.bulk.attempts import MAX_DEATHS, Attempts
+from instructseg.bulk.attempts import Attempts
 from instructseg.bulk.items import Item
 from instructseg.bulk.job_folder import JobFolder
 from instructseg.bulk.rows import Row, clip_rows, error_row, error_rows, photo_row, to_table
@@ -87,11 +87,11 @@ class ShardWorker:
             ahead: Future[list[Loaded]] | None = None
             for number, group in enumerate(groups):
                 if ahead is None:
-                    attempts.reading([item.number for item in group])
+                    attempts.reading(group)
                     ahead = reader.submit(_load_group, group, attempts)
                 loaded, ahead = ahead.result(), None
                 if number + 1 < len(groups) and not attempts.died:
-                    attempts.reading([item.number for item in (*group, *groups[number + 1])])
+                    attempts.reading([*group, *groups[number + 1]])
                     ahead = reader.submit(_load_group, groups[number + 1], attempts)
                 yield from self._segment_group(group, loaded)
 
@@ -169,8 +169,8 @@ def _load_group(group: Sequence[Item], attempts: Attempts) -> list[Loaded]:
 
 
 def _load(item: Item, attempts: Attempts) -> Loaded:
-    deaths = attempts.deaths[item.number]
-    if deaths >= MAX_DEATHS:
+    if attempts.excludes(item):
+        deaths = attempts.deaths[item.number]
         return InstructSegError(f"the worker process died {deaths} times while it read {item.name}; it is left out")
     if item.problem is not None:
         return InstructSegError(item.problem)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from instructseg.annotations.formats import Format
+from instructseg.annotations.formats import FORMATS
 from instructseg.commands.report import errors_in_one_line, say
 from instructseg.types import Linking, Task
 
@@ -47,8 +48,11 @@ def batch(
     ] = None,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Read inputs that had errors again.")] = False,
     formats: Annotated[
-        list[Format] | None,
-        typer.Option("--format", help="Also write annotations of the photos for another tool; repeat for several."),
+        list[str] | None,
+        typer.Option(
+            "--format", metavar="|".join(FORMATS),
+            help="Also write annotations of the photos for another tool; repeat for several.",
+        ),
     ] = None,
     task: Annotated[
         Literal["res", "reason_seg"] | None,
@@ -114,14 +118,16 @@ def _show_progress(results: Iterator[ShardResult], todo: int, total: int) -> Ite
 
 
 def _print(summary: BatchSummary, output: Path) -> None:
-    import json
-
     typer.echo(
         f"{summary.items:,} photos and clips, {summary.rows:,} rows, {summary.found:,} with masks "
         f"-> {output / 'data'}/*.parquet"
     )
     if summary.errors:
         lines = (output / "errors.jsonl").read_text(encoding="utf-8").splitlines()
-        for line in lines[:MAX_SHOWN_ERRORS]:
-            say(f"error: {json.loads(line)['error']}")
-        say(f"{summary.errors} errors, all in {output / 'errors.jsonl'}; mend the inputs and add --retry-errors")
+        messages = list(dict.fromkeys(json.loads(line)["error"] for line in lines))
+        for message in messages[:MAX_SHOWN_ERRORS]:
+            say(f"error: {message}")
+        say(
+            f"rows with an error: {summary.errors}, listed in {output / 'errors.jsonl'}; to read them again, "
+            "mend the inputs and add --retry-errors"
+        )
