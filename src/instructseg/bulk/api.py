@@ -2,8 +2,8 @@
 
 from instructseg.bulk.api import run_batch
 
-summary = run_batch("photos/", "results", ["the dog", "the ball"], workers=2)
-datasets.load_dataset("parquet", data_dir="results/data")
+if __name__ == "__main__":  # for the worker processes
+    summary = run_batch("photos/", "results", ["the dog", "the ball"], workers=2)
 """
 
 from __future__ import annotations
@@ -74,6 +74,9 @@ def run_batch(
         formats: formats of other tools that are written at the end, see `annotations.formats`; photos only.
         settings: model, device and options; None: nano.
         progress: wraps the iterator of results, for progress bars.
+
+    With `workers` above 0, a script that calls this needs `if __name__ == "__main__":`, as for every use of
+    multiprocessing.
 
     Raises InputError for wrong arguments, for an `output` with results of other settings or in use by another process,
     and when results cannot be written (the disk is full); CheckpointError when the model cannot be loaded.

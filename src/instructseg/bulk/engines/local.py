@@ -46,7 +46,8 @@ def run_in_processes(work: Work, shards: Sequence[Shard], workers: int) -> Itera
             now = sum(path.stat().st_size for path in (work.folder / "attempts").glob("*.jsonl"))
             if now == before:
                 raise InstructSegError(
-                    "a worker process died before it read an item; if memory is short, use fewer --workers"
+                    "a worker process died before it read an item; use fewer workers if memory is short, and guard the "
+                    'call by `if __name__ == "__main__":` in a script'
                 ) from error
             before = now
 
