@@ -38,8 +38,10 @@ ROOMS = {
     "verification": BASE | {"model", "media", "conversion", "metrics"},
     "inference": BASE | {"model", "media", "visualization", "conversion"},
     "evaluation": MIDDLE,
-    "evaluation.api": MIDDLE | {"training", "evaluation"},
+    "evaluation.api": MIDDLE | {"training", "evaluation", "bulk"},
     "training": MIDDLE,
+    "annotations": {"media", "errors", "inference"},
+    "bulk": MIDDLE | {"annotations", "evaluation"},
     "ablations": MIDDLE | {"training", "evaluation", "evaluation.api"},
 }
 ROOMS |= {room: {*ROOMS, *TOP} for room in TOP}

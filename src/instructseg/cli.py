@@ -12,6 +12,7 @@ import typer
 
 from instructseg._version import __version__
 from instructseg.commands import convert, data
+from instructseg.commands.batch import batch
 from instructseg.commands.chat import chat
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
@@ -32,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(short_help="Segment objects in photos and clips by a description.")(segment)
+app.command(short_help="Segment many photos and clips into parquet files.")(batch)
 app.command(short_help="Talk about a photo.")(chat)
 app.command(short_help="Train or fine-tune a model.")(train)
 app.command(short_help="Score a model on the paper's benchmarks.")(evaluate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -55,6 +55,10 @@ def evaluate(
     ] = "nano",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="ray: evaluate on Ray actors, on one machine or a cluster.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Number of Ray actors.")] = 1,
     list_: Annotated[bool, typer.Option("--list", help="Print the benchmarks and exit.")] = False,
 ) -> None:  # fmt: skip
     """Score MODEL on benchmarks and print the scores next to the paper's.
@@ -77,7 +81,7 @@ def evaluate(
         evaluation = run(
             model, names, data, output, predictions=predictions, limit=limit, seed=seed, save_masks=save_masks,
             allow_failures=allow_failures, linking=linking, recipe=recipe, device=device, dtype=dtype,
-            progress=_show_progress,
+            engine=engine, workers=workers, progress=_show_progress,
         )  # fmt: skip
     if evaluation is None:  # not the main process
         return

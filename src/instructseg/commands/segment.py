@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from instructseg.annotations.formats import Format
+from instructseg.commands.annotate import annotate, check_format, print_annotations
 from instructseg.commands.report import FAILED, errors_in_one_line, one_line, say
 from instructseg.commands.segment_request import Outcome, SegmentRequest
 from instructseg.errors import InstructSegError
@@ -81,6 +83,12 @@ def segment(
         int | None,
         typer.Option(min=8, metavar="PIXELS", help="Clips: shrink frames to this longer side. [default: full size]"),
     ] = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="Photos: write annotations for another tool instead; the categories are the TEXTs."
+        ),
+    ] = None,
     linking: Annotated[
         Linking | None,
         typer.Option(
@@ -104,8 +112,10 @@ def segment(
         explain,
     )  # fmt: skip
     with errors_in_one_line():
-        outcome = _collect(photo, request, model, device, dtype)
-        if as_json:
+        outcome = _collect(photo, request, model, device, dtype, format_)
+        if format_ is not None:
+            print_annotations(outcome, as_json)
+        elif as_json:
             typer.echo(json.dumps({"model": model, "results": outcome.results, "errors": outcome.errors}, indent=2))
         else:
             _print_results(outcome)
@@ -126,20 +136,26 @@ def _refuse_unquoted_pattern(instructions: list[str]) -> None:
             raise typer.BadParameter(message, param_hint="TEXT")
 
 
-def _collect(photo: str, request: SegmentRequest, model: str, device: str, dtype: str) -> Outcome:
+def _collect(
+    photo: str, request: SegmentRequest, model: str, device: str, dtype: str, format_: Format | None
+) -> Outcome:
     """Run the command; return all results and errors, including one that stopped it."""
     outcome = Outcome()
     try:
         with redirect_stdout(sys.stderr):  # keeps library output out of the results on stdout
-            _run(photo, request, outcome, model, device, dtype)
+            _run(photo, request, outcome, model, device, dtype, format_)
     except InstructSegError as error:
         outcome.add_error(None, None, error)
     return outcome
 
 
-def _run(photo: str, request: SegmentRequest, outcome: Outcome, model: str, device: str, dtype: str) -> None:
+def _run(
+    photo: str, request: SegmentRequest, outcome: Outcome, model: str, device: str, dtype: str, format_: Format | None
+) -> None:
     """Segment all photos or clips; arguments are checked before the model is loaded."""
     sources = request.expand(photo)
+    if format_ is not None:
+        check_format(request, sources.are_clips)
     if sources.skipped:
         names = f"{len(sources.skipped)}: {sources.skipped[0].name}{', ...' if len(sources.skipped) > 1 else ''}"
         say(f"note: {photo} has photos, so its clips are skipped ({names}); pass them by a pattern")
@@ -150,7 +166,10 @@ def _run(photo: str, request: SegmentRequest, outcome: Outcome, model: str, devi
         from instructseg.inference.segmenter import Segmenter
 
         segmenter = Segmenter.load(model, device=device, dtype=dtype)
-        for path in sources.paths:
+        if format_ is not None:
+            show_photo = lambda path: progress.update(bar, description=path.name, advance=1)  # noqa: E731
+            annotate(segmenter, sources.paths, request, outcome, format_, show_photo)
+        for path in sources.paths if format_ is None else ():
             progress.update(bar, description=path.name)
             if sources.are_clips:
                 count = itertools.count(1)

@@ -15,7 +15,7 @@ from instructseg.evaluation.processes import SINGLE_PROCESS, Processes
 from instructseg.evaluation.provenance import machine
 from instructseg.evaluation.records import Record, RecordFolder
 from instructseg.evaluation.results import summarize, write_results
-from instructseg.evaluation.runner import EvaluationJob, draw_indices, run
+from instructseg.evaluation.runner import EvaluationJob, Evaluator, draw_indices, evaluate_here, run
 from instructseg.evaluation.saved_predictions import MASKS, SavedPredictions
 from instructseg.evaluation.scoring import SCORERS
 from instructseg.evaluation.sheets import SHEET, write_sheet
@@ -30,6 +30,7 @@ def run_benchmark(
     folder: Path,
     options: RunOptions,
     processes: Processes = SINGLE_PROCESS,
+    evaluator: Evaluator = evaluate_here,
 ) -> Iterator[Record]:
     """Yield this process's records as they are computed; at the end the first process writes the results to `folder`.
 
@@ -42,7 +43,7 @@ def run_benchmark(
     indices = draw_indices(len(samples), options.limit, options.seed)
     plan = _plan(benchmark, options, len(samples))
     job = EvaluationJob(samples, predictor, scorer, folder, plan, indices, save)
-    yield from run(job, processes)
+    yield from run(job, processes, evaluator)
     if processes.rank == 0:
         result = summarize(benchmark, scorer, folder, options.allow_failures)
         result |= {"model": dict(options.model), "limit": options.limit, "seed": options.seed}

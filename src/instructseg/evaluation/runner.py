@@ -6,10 +6,10 @@ samples[index] -> predictor -> scorer.score_sample -> one record, appended -> (a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -49,6 +49,18 @@ class EvaluationJob:
         return list(range(len(self.samples))) if self.indices is None else list(self.indices)
 
 
+Evaluator: TypeAlias = Callable[[EvaluationJob, Sequence[int]], Iterator[tuple[Record, float]]]
+"""Evaluates samples of a job by their indices, in some order; yields each record and its seconds."""
+
+
+def evaluate_here(job: EvaluationJob, indices: Sequence[int]) -> Iterator[tuple[Record, float]]:
+    """The `Evaluator` that evaluates the samples in this process, one after another."""
+    for index in indices:
+        start = time.perf_counter()
+        record = evaluate_sample(job, index)
+        yield record, time.perf_counter() - start
+
+
 def draw_indices(length: int, limit: int | None, seed: int) -> list[int]:
     """All indices below `length`, or `limit` of them drawn by the seed, ascending."""
     if limit is None or limit >= length:
@@ -56,7 +68,9 @@ def draw_indices(length: int, limit: int | None, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(length)[:limit].tolist())
 
 
-def run(job: EvaluationJob, processes: Processes = SINGLE_PROCESS) -> Iterator[Record]:
+def run(
+    job: EvaluationJob, processes: Processes = SINGLE_PROCESS, evaluator: Evaluator = evaluate_here
+) -> Iterator[Record]:
     """Evaluate the samples without a record and yield this process's records as they are computed.
 
     Exhaust the iterator: the sorted file is written at the end. Failed samples are evaluated again. Raises InputError
@@ -71,10 +85,8 @@ def run(job: EvaluationJob, processes: Processes = SINGLE_PROCESS) -> Iterator[R
     log = folder.open_log(processes.rank)
     if processes.rank == 0:
         write_lines(job.folder / PLAN, [plan])
-    for index in todo[processes.rank :: processes.count]:
-        start = time.perf_counter()
-        record = evaluate_sample(job, index)
-        log.append(record, time.perf_counter() - start)
+    for record, seconds in evaluator(job, todo[processes.rank :: processes.count]):
+        log.append(record, seconds)
         yield record
     log.close()
     processes.wait()

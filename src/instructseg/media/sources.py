@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -131,6 +131,39 @@ def expand_photos(source: str) -> list[Path]:
     return photos
 
 
+def find_files(source: str, extensions: Collection[str], exclude: Path | None = None) -> Iterator[Path]:
+    """The files of one path, a folder with its subfolders, or a pattern, ordered by name; nothing is opened.
+
+    A single file may have any extension. In a folder or pattern, files with one of `extensions` count; hidden files and
+    folders, results of this package, and the folder `exclude` are left out. Raises InputError if the source does not
+    exist.
+    """
+    paths, where = _list_files(source)
+    if where is None:
+        yield from paths
+        return
+    roots = [expand_user(source)] if where.startswith("folder") else sorted(paths)
+    hidden = None if exclude is None else os.path.abspath(exclude)
+    for root in roots:
+        for path in _walk(root, hidden):
+            name = path.name.lower()
+            if path.suffix.lower() in extensions and not _is_hidden_or_result(name) and not _is_script(path):
+                yield path
+
+
+def _walk(root: Path, exclude: str | None) -> Iterator[Path]:
+    """The file `root`, or the files of a folder and its subfolders, ordered by name."""
+    if not root.is_dir():
+        yield root
+        return
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(
+            name for name in subfolders
+            if not name.startswith(".") and os.path.abspath(os.path.join(folder, name)) != exclude
+        )  # fmt: skip
+        yield from (Path(folder, name) for name in sorted(names))
+
+
 def _list_files(source: str) -> tuple[list[Path], str | None]:
     """The paths that `source` refers to, and the folder or pattern they are from (None: it is one path)."""
     if not source:
@@ -183,8 +216,11 @@ def _identify_picture(path: Path) -> SourceKind | None:
 def _is_visible(name: str) -> bool:
     """Whether a file of a folder can be a source: not hidden, no result, the extension of an image or video."""
     name = name.lower()
-    is_result = name.endswith((OVERLAY, MASK, CLIP_OVERLAY))
-    return Path(name).suffix in IMAGE_EXTENSIONS | VIDEO_EXTENSIONS and not name.startswith(".") and not is_result
+    return Path(name).suffix in IMAGE_EXTENSIONS | VIDEO_EXTENSIONS and not _is_hidden_or_result(name)
+
+
+def _is_hidden_or_result(name: str) -> bool:
+    return name.startswith(".") or name.endswith((OVERLAY, MASK, CLIP_OVERLAY))
 
 
 def _is_script(path: Path) -> bool:

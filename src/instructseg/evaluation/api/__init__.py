@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from instructseg.errors import InputError
 from instructseg.evaluation.api.samples import open_samples
@@ -23,6 +23,7 @@ from instructseg.evaluation.options import RunOptions, SaveMasks
 from instructseg.evaluation.processes import Processes, launched_processes
 from instructseg.evaluation.records import Record
 from instructseg.evaluation.results import describe_failures, gather, read_results, write_table
+from instructseg.evaluation.runner import Evaluator, evaluate_here
 
 if TYPE_CHECKING:
     from instructseg.types import Linking
@@ -65,6 +66,8 @@ def evaluate(
     recipe: str | Path = "nano",
     device: str = "auto",
     dtype: str = "auto",
+    engine: Literal["local", "ray"] = "local",
+    workers: int = 1,
     progress: Progress = lambda records, *about: records,
 ) -> Evaluation | None:
     """Score a model, or the saved predictions of another system, on benchmarks.
@@ -87,14 +90,17 @@ def evaluate(
         recipe: the training recipe whose held-out photos templated/val and composed_clips/val are composed from.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
         dtype: "auto", "float32", "bfloat16" or "float16".
+        engine: "local" evaluates in this process, or in those that were launched; "ray" on Ray actors, with the same
+            records. All machines must see `data`, the model and `output` under the same paths.
+        workers: number of Ray actors, each of which loads the model.
         progress: wraps the iterator of each benchmark's records, for progress bars and logs.
 
     Returns:
         The results; None in processes other than the first, which only share the work.
 
     Raises:
-        InputError: an unknown benchmark, both or neither of `model` and `predictions`, or an `output` folder with
-            records of another model, limit or seed.
+        InputError: an unknown benchmark or engine, both or neither of `model` and `predictions`, or an `output` folder
+            with records of another model, limit or seed.
         DataError: a dataset is missing or damaged.
         CheckpointError: the model cannot be found or read.
     """
@@ -102,16 +108,30 @@ def evaluate(
         raise InputError(
             "expected either a model or predictions; name a model (nano, a folder) or a predictions folder"
         )
+    if engine not in ("local", "ray") or workers < 1:
+        raise InputError(f"expected engine local or ray and at least 1 worker, got {engine!r} and {workers!r}")
     rows, root = choose_benchmarks(benchmarks), Path(output)
     if not rows:
         raise InputError("expected at least one benchmark, got none; see `instructseg evaluate --list`")
     samples = {row.name: open_samples(row, Path(data), Path(recipe)) for row in rows}  # fail early if data is missing
     processes, device = launched_processes(device)
     system = model_system(model, device, dtype, linking) if model is not None else saved_system(Path(predictions or ""))
+
+    def _on_ray(name: str) -> Evaluator:
+        import torch
+
+        from instructseg.evaluation.api.ray_evaluator import ActorSetup, RayEvaluator
+
+        saved = None if predictions is None else Path(predictions)
+        threads = torch.get_num_threads()
+        setup = ActorSetup(Path(data), Path(recipe), model, saved, device, dtype, linking, threads)
+        return RayEvaluator(setup, name, workers)
+
     for row in rows:
         predictor, facts = system(row)
         options = RunOptions(facts, limit, seed, SaveMasks(save_masks), allow_failures)
-        records = run_benchmark(row, samples[row.name], predictor, root / row.name, options, processes)
+        evaluator = evaluate_here if engine == "local" else _on_ray(row.name)
+        records = run_benchmark(row, samples[row.name], predictor, root / row.name, options, processes, evaluator)
         available = len(samples[row.name])
         for _ in progress(records, row, min(available, limit or available) // processes.count, processes):
             pass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from instructseg.evaluation.api.segmenter_predictor import SegmenterPredictor
 from instructseg.evaluation.benchmarks import Benchmark
 from instructseg.evaluation.predictor import Predictor
-from instructseg.evaluation.provenance import hash_files, hash_model
+from instructseg.evaluation.provenance import hash_checkpoint, hash_files
 from instructseg.evaluation.saved_predictions import SavedPredictions
 
 if TYPE_CHECKING:
@@ -31,14 +31,12 @@ def saved_system(folder: Path) -> System:
 
 def model_system(model: str, device: str, dtype: str, linking: Linking) -> System:
     """A model by its shipped name, folder or hub id. Raises CheckpointError if there is no such model."""
-    from instructseg.inference.checkpoints import find_checkpoint
     from instructseg.inference.segmenter import Segmenter
 
     segmenter = Segmenter.load(model, device=device, dtype=dtype)
-    folder = Path(find_checkpoint(model))
     config = segmenter.model.config
     facts = {
-        "name": model, "hash": hash_model(folder), "dtype": str(segmenter.model.dtype), "linking": linking,
+        "name": model, "hash": hash_checkpoint(model), "dtype": str(segmenter.model.dtype), "linking": linking,
         "score_threshold": config.score_threshold, "video_threshold": config.video_threshold,
         "video_contrast": config.video_contrast,
     }  # fmt: skip

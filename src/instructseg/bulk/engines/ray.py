@@ -1,0 +1,102 @@
+"""The Ray engine: actors of Ray Data on one machine or on the machines of a cluster.
+
+All machines must see the input and the output under the same paths. `RAY_ADDRESS`, or a Ray started on this machine
+("ray start"), is used; without one, a local Ray is started and ended with the job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from instructseg.bulk.engines.engine import Work
+from instructseg.bulk.items import Item
+from instructseg.bulk.worker import ShardResult
+from instructseg.errors import InputError, InstructSegError
+
+FOREVER = -1
+
+
+class ShardActor:
+    """A Ray actor with one worker; each batch is one shard."""
+
+    def __init__(self, work: Work) -> None:
+        os.chdir(work.current_folder)
+        self.worker = work.worker()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """A JSON text with the result, or with the reason why no worker can go on."""
+        answers = []
+        for shard, text in zip(batch["shard"], batch["items"], strict=True):
+            items = [Item(**{**row, "instructions": tuple(row["instructions"])}) for row in json.loads(text)]
+            try:
+                answers.append(asdict(self.worker.run(int(shard), items)))
+            except (InstructSegError, OSError) as error:
+                answers.append({"failure": str(error)})
+        return {"answer": [json.dumps(answer) for answer in answers]}
+
+
+def run_on_ray(work: Work, shards: Sequence[tuple[int, list[Item]]], workers: int) -> Iterator[ShardResult]:
+    """Run the shards on `workers` actors. Ray starts an actor that died again and repeats its shard.
+
+    Raises InputError when ray is not installed, and InstructSegError for what stops a worker.
+    """
+    with connected(workers):
+        import ray.data
+
+        rows = [
+            {"shard": shard, "items": json.dumps([asdict(item) for item in items])} for shard, items in shards
+        ]  # fmt: skip
+        answers = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            ShardActor,
+            fn_constructor_args=(work,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+            **actor_options(work.settings.device),
+        )
+        for row in answers.iter_rows():
+            answer = json.loads(row["answer"])
+            if "failure" in answer:
+                raise InstructSegError(answer["failure"])
+            yield ShardResult(**answer)
+
+
+def actor_options(device: str) -> dict[str, Any]:
+    """One CPU per actor, and one GPU if the device is one; `device` "auto" asks this machine."""
+    import torch
+
+    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    return {"num_cpus": 1, "num_gpus": 1 if gpu else 0, "max_restarts": FOREVER, "max_task_retries": FOREVER}
+
+
+@contextmanager
+def connected(workers: int) -> Iterator[None]:
+    """A connection to Ray for the block. Raises InputError when ray is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(f"the engine ray needs Ray ({error}); run: pip install 'instructseg[ray]'") from error
+    if ray.is_initialized():
+        yield
+        return
+    _connect(workers)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(workers: int) -> None:
+    import ray
+    from ray.data import DataContext
+
+    DataContext.get_current().enable_progress_bars = False  # the command draws its own
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level="warning")
+    except ConnectionError:  # no Ray runs here
+        count = max(workers, os.cpu_count() or 1)
+        ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level="warning")

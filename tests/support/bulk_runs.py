@@ -1,0 +1,74 @@
+"""Bulk jobs in child processes that are killed, or that find the disk full; run by tests/bulk/test_bulk_faults.py.
+
+    python bulk_runs.py MODEL INPUTS FOLDER
+
+Everything is imported once, before the forks. Prints one JSON object: what each child did.
+"""
+
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from bulk_world import TEXTS, settings
+
+from instructseg.bulk.api import run_batch
+from instructseg.errors import InstructSegError
+from instructseg.inference.segmenter import Segmenter
+
+SHARDS, KILLS = 4, 8
+
+
+def begin(job, output, limit=None):
+    """A child that runs the job to its end, with files no longer than `limit` bytes; returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    os.dup2(os.open(f"{output}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        job(output)
+    except InstructSegError as error:
+        os.write(2, f"\n{type(error).__name__}: {error}".encode())
+        os._exit(3)
+    except BaseException as error:
+        os.write(2, f"\nunexpected {error!r}".encode())
+        os._exit(4)
+    os._exit(0)
+
+
+def finish(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main(model, inputs, folder):
+    torch.set_num_threads(1)
+    loaded = Segmenter.load(model, "cpu")
+    Segmenter.load = classmethod(lambda *arguments: loaded)
+    whole, killed, full = (Path(folder) / name for name in ("whole", "killed", "full"))
+    job = lambda output: run_batch(inputs, output, TEXTS, workers=0, shards=SHARDS, settings=settings(model))  # noqa: E731
+    start = time.monotonic()
+    told = {"whole": finish(begin(job, whole)), "kills": 0}
+    seconds, draw = time.monotonic() - start, random.Random(0)
+    for _ in range(KILLS):
+        child = begin(job, killed)
+        time.sleep(draw.uniform(0, 0.7 * seconds))
+        os.kill(child, signal.SIGKILL)
+        told["kills"] += finish(child) == -signal.SIGKILL
+    told["resumed"] = finish(begin(job, killed))
+    sizes = sorted(path.stat().st_size for path in (whole / "data").iterdir())
+    told["full"] = finish(begin(job, full, limit=(sizes[-2] + sizes[-1]) // 2))
+    told["said"] = Path(f"{full}.txt").read_text(encoding="utf-8").strip().splitlines()[-1]
+    told["kept"] = sorted(path.name for path in (full / "data").iterdir())
+    told["afterwards"] = finish(begin(job, full))
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3])
