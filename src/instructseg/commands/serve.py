@@ -55,8 +55,8 @@ def serve(
             queue=queue, batch=batch, session_bytes=session_mb * MEBIBYTE, session_seconds=session_seconds,
             shutdown_seconds=shutdown_seconds,
         )  # fmt: skip
-        if token is not None and not token.strip():
-            raise InputError("expected a token, got an empty one; leave --token out to serve without one")
+        if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+            raise InputError("expected a token of ASCII letters, digits and signs; leave --token out to serve without one")
         say(f"loading {model}; then http://{host}:{port}/ ({'page, ' if page else ''}API, /docs)")
         run(ServerOptions(model, device, dtype, host, port, token and token.strip(), page, limits))
 

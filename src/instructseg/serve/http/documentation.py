@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFklEQVR4nGM4YWJDEmIY1TCqYfhqAABN0AIQ6xvA4QAAAABJRU5ErkJggg=="
+TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAD0lEQVR4nGNoQAMMI1sAAAUMgAFaSOXNAAAAAElFTkSuQmCC"
 """A gray image of 16 x 16 pixels, the photo of the examples."""
 
 SENTENCES = ["the man", "the camera"]
