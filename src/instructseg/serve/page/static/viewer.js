@@ -86,7 +86,7 @@ function paint(canvas, source, objects, single) {
 
 // The score and the sentence above the object, inside the picture.
 function drawTag(pen, object, width, height) {
-  const size = Math.max(12, Math.round(Math.min(width, height) / 32));
+  const size = Math.max(12, Math.round(Math.min(width, height) / 25));
   const text = `${object.score.toFixed(2)} ${object.text.length > 40 ? `${object.text.slice(0, 39)}…` : object.text}`;
   const [left, top] = corner(object.mask, width);
   if (top === null) return;
