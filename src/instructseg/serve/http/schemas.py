@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from instructseg.errors import InputError
-from instructseg.model.checks import check_text
 from instructseg.types import Linking
 
 PhotoTask = Literal["res", "reason_seg"]
@@ -55,11 +53,6 @@ class Instructions(Body):
     threshold: Threshold = THRESHOLD
     masks: Literal["rle", "png"] = Field("rle", description="Masks as COCO RLE, or as PNG files (0/255) in base64.")
 
-    @field_validator("instructions")
-    @classmethod
-    def _check(cls, texts: list[str]) -> list[str]:
-        return check_texts(texts)
-
 
 class PhotoInstructions(Instructions):
     """A photo (base64) and instructions about it."""
@@ -94,21 +87,6 @@ class ClipInstructions(Body):
         None, ge=8, le=65_535, description="Shrink frames to this longer side."
     )
     files: bool = Field(False, description="Also write overlay.mp4 and masks.zip.")
-
-    @field_validator("instructions")
-    @classmethod
-    def _check(cls, texts: list[str]) -> list[str]:
-        return check_texts(texts)
-
-
-def check_texts(texts: list[str]) -> list[str]:
-    """The texts. Raises ValueError for one that is empty or is not UTF-8."""
-    for text in texts:
-        try:
-            check_text(text)
-        except InputError as error:
-            raise ValueError(str(error)) from None
-    return texts
 
 
 class FoundObject(BaseModel):
