@@ -110,14 +110,10 @@ class ClipJobs:
                 job.files = files
                 self._end(job, state, job.error or error)
 
-    def cancel(self, name: str, why: str | None = None) -> ClipJob:
+    def cancel(self, name: str) -> ClipJob:
         """Ask the worker to stop the clip; the results so far are kept. An ended one stays as it is."""
         job = self.get(name)
-        if job.state not in ENDED:
-            job.error = why
-            self._send(CancelClip(name))
-            if job.state == "waiting":
-                self._end(job, "cancelled", why)
+        self._cancel(job)
         return job
 
     def delete(self, name: str) -> None:
@@ -140,12 +136,20 @@ class ClipJobs:
             if job.seconds > self.limits.clip_seconds + self.limits.request_seconds:
                 self._on_stuck()  # it did not even stop when it was asked to
             elif job.seconds > self.limits.clip_seconds and job.error is None:
-                self.cancel(job.id, TOO_LONG.format(self.limits.clip_seconds))
+                self._cancel(job, TOO_LONG.format(self.limits.clip_seconds))
         ended = sorted((job for job in self.jobs.values() if job.state in ENDED), key=lambda job: job.used)
         surplus = len(ended) - self.limits.kept_clips
         for place, job in enumerate(ended):
             if place < surplus or job.used < now - self.limits.kept_seconds:
                 self._forget(job)
+
+    def _cancel(self, job: ClipJob, why: str | None = None) -> None:
+        if job.state in ENDED:
+            return
+        job.error = why
+        self._send(CancelClip(job.id))
+        if job.state == "waiting":
+            self._end(job, "cancelled", why)
 
     def _check_room(self) -> None:
         if len(self.active) >= self.limits.clips:
