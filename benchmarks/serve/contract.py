@@ -23,8 +23,9 @@ def main() -> None:
     options = parser.parse_args()
     result = ResultFile(options.output, provenance("benchmarks.serve.contract", options, seed=0))
     with Program(options.model, "--seconds", "20") as program:
+        schemathesis = Path(sys.executable).with_name("schemathesis")
         command = [
-            str(Path(sys.executable).with_name("schemathesis")), "run", f"{program.address}/openapi.json", "--checks", CHECKS,
+            str(schemathesis), "run", f"{program.address}/openapi.json", "--checks", CHECKS,
             "--max-examples", str(options.examples), "--seed", "0", "--workers", "1", "--no-color",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True)

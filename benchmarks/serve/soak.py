@@ -1,4 +1,4 @@
-"""The server at twice its capacity: only 200 and 503, flat memory and descriptors, every accepted request answered once.
+"""The server at twice its capacity: only 200 and 503, flat memory, every accepted request answered once.
 
     python -m benchmarks.serve.soak [--minutes 30] [--model nano]
 

@@ -4,10 +4,6 @@ import asyncio
 
 import numpy as np
 import pytest
-
-for package in ("prometheus_client",):
-    pytest.importorskip(package, reason="the extra `serve` is not installed")
-
 import served
 
 from instructseg.errors import CheckpointError, InputError

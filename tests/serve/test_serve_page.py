@@ -13,17 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-for package in ("fastapi", "gradio", "uvicorn", "multipart", "prometheus_client"):
-    pytest.importorskip(package, reason="the extra `serve` is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
-
 import served
 import tiny_clips
+import uvicorn
 
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.image import load_image
 from instructseg.media.masks import rle_to_mask
+from instructseg.serve.engine.engine import Engine
+from instructseg.serve.options import Limits, ServerOptions
+from instructseg.serve.server import Server, create_app
 
 pytestmark = pytest.mark.slow
 
@@ -33,16 +32,8 @@ MILLISECONDS = 1000 * int(os.environ.get("INSTRUCTSEG_PAGE_SECONDS", "60"))
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(browser):
     """The address of a server of this process around nano."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
-    import uvicorn
-
-    from instructseg.serve.engine.engine import Engine
-    from instructseg.serve.options import Limits, ServerOptions
-    from instructseg.serve.server import Server, create_app
-
     engine = Engine(ServerOptions(limits=Limits(shutdown_seconds=2)), served.launcher(Segmenter.load("nano")))
     config = uvicorn.Config(create_app(engine), port=0, ws="none", log_level="warning", timeout_graceful_shutdown=1)
     server = Server(config, engine)
@@ -57,6 +48,9 @@ def address():
 
 @pytest.fixture(scope="module")
 def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
     with playwright.sync_playwright() as opened:
         running = opened.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield running
@@ -227,7 +221,8 @@ def test_a_phone_shows_everything(visit, pictures):
     page.tap(".examples button >> nth=4")
     wait_for_status(page, "Answered in")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert all(box["height"] >= 30 for box in map(lambda button: button.bounding_box(), page.locator("button:visible").all()))  # fmt: skip
+    boxes = [button.bounding_box() for button in page.locator("button:visible").all()]
+    assert boxes and all(box["height"] >= 30 for box in boxes)
     shoot(page, pictures / "page_phone.png", full=True)
 
 

@@ -56,7 +56,7 @@ def serve(
             shutdown_seconds=shutdown_seconds,
         )  # fmt: skip
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
-            raise InputError("expected a token of ASCII letters, digits and signs; leave --token out to serve without one")
+            raise InputError("expected a token of ASCII letters and digits; leave --token out to serve without one")
         say(f"loading {model}; then http://{host}:{port}/ ({'page, ' if page else ''}API, /docs)")
         run(ServerOptions(model, device, dtype, host, port, token and token.strip(), page, limits))
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import uvicorn
 
-from instructseg.errors import CheckpointError
 from instructseg.serve.engine.engine import Engine
 from instructseg.serve.engine.process import Launch, launch_process
 from instructseg.serve.http.app import create_api, protect
@@ -80,12 +79,11 @@ def serve(options: ServerOptions, launch: Launch = launch_process) -> None:
 
 async def _serve(options: ServerOptions, launch: Launch) -> None:
     engine = Engine(options, launch)
+    app = create_app(engine)
     config = uvicorn.Config(
-        create_app(engine), host=options.host, port=options.port, http=TimedProtocol, ws="none", access_log=False,
+        app, host=options.host, port=options.port, http=TimedProtocol, ws="none", access_log=False,
         log_config=None, timeout_keep_alive=KEEP_ALIVE, h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=round(options.limits.shutdown_seconds), server_header=False, lifespan="on",
     )  # fmt: skip
-    server = Server(config, engine)
-    await server.serve()
-    if engine.start_error is not None:
-        raise CheckpointError(engine.start_error)
+    await engine.start()  # before uvicorn, which would print the traceback of weights that cannot be loaded
+    await Server(config, engine).serve()

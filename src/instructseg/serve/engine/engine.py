@@ -55,7 +55,7 @@ class Engine:
         self.clips = ClipJobs(self.limits, self._folder, self._send, self._kill)
         self._link: WorkerLink | None = None
         self._loaded = asyncio.Event()
-        self.start_error: str | None = None
+        self._start_error: str | None = None
         self._computing: asyncio.Future[messages.BatchAnswer] | None = None
         self._in_work: list[Waiting] = []
         self._stopping = False
@@ -64,12 +64,14 @@ class Engine:
     # Starting and stopping
 
     async def start(self) -> None:
-        """Load the model. Raises CheckpointError when that fails."""
+        """Load the model, unless that was done before. Raises CheckpointError when it fails."""
+        if self._link is not None:
+            return
         self._open_link()
         await self._loaded.wait()
         if self.model is None:
             await self.stop()
-            raise CheckpointError(self.start_error or "the worker ended while it loaded the model")
+            raise CheckpointError(self._start_error or "the worker ended while it loaded the model")
         self._spawn(self._dispatch())
         self._spawn(self._sweep())
 
@@ -85,8 +87,8 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether everything that was accepted is answered, and the ends of clips were seen."""
-        clips = self.clips.active or [job for job in self.clips.jobs.values() if job.state == "done" and not job.fetched]
-        return not (len(self._queue) or self._in_work or clips)
+        unseen = [job for job in self.clips.jobs.values() if job.state == "done" and not job.fetched]
+        return not (len(self._queue) or self._in_work or self.clips.active or unseen)
 
     @property
     def waiting(self) -> int:
@@ -148,7 +150,7 @@ class Engine:
                 self.model = message
                 self._loaded.set()
             case messages.StartFailure(reason):
-                self.start_error = reason
+                self._start_error = reason
             case _:
                 self.clips.on_message(message)
 
