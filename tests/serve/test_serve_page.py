@@ -95,8 +95,9 @@ def clip(tmp_path_factory, examples) -> Path:
 
 
 def shoot(page, path: Path, full: bool = False) -> None:
+    """Without the seconds in the status line, which are those of the machine that made the picture."""
     page.mouse.move(2, 2)
-    page.evaluate("document.activeElement.blur()")
+    page.evaluate("document.activeElement.blur(); document.querySelector('.status').textContent = ''")
     page.screenshot(path=path, full_page=full)
 
 
@@ -138,6 +139,7 @@ def test_a_photo_from_upload_to_download(visit, examples, pictures):
 
     rows.nth(0).hover()
     assert "on" in rows.nth(0).get_attribute("class")
+    page.evaluate("document.querySelector('.status').textContent = ''")
     page.screenshot(path=pictures / "page_single.png")
     with page.expect_download() as download:
         page.click(".save-png")

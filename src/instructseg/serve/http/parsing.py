@@ -80,7 +80,8 @@ def check_length(fields: Any, limits: Limits) -> None:
         raise Refusal(f"expected at most {limits.texts} instructions, got {len(texts)}; send them in parts", 422)
     longest = max(map(len, texts), default=0)
     if longest > limits.text_length:
-        raise Refusal(f"expected instructions of at most {limits.text_length} characters, got {longest}", 422)
+        most = f"instructions of at most {limits.text_length} characters"
+        raise Refusal(f"expected {most}, got {longest}; shorten them", 422)
 
 
 def decode_base64(text: str) -> bytes:
