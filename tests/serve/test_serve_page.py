@@ -27,8 +27,8 @@ from instructseg.serve.server import Server, create_app
 pytestmark = pytest.mark.slow
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-MILLISECONDS = 1000 * int(os.environ.get("INSTRUCTSEG_PAGE_SECONDS", "60"))
-"""How long the page may take for one step; more on a busy machine."""
+MILLISECONDS = 1000 * int(os.environ.get("INSTRUCTSEG_TEST_PATIENCE", "60"))
+"""How long the page may take for a step; more on a busy machine."""
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ import served
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 240
-"""Seconds the program may take to start on a busy machine."""
+PATIENCE = int(os.environ.get("INSTRUCTSEG_TEST_PATIENCE", "120"))
+"""Seconds that a step may take; more on a busy machine."""
 
 
 class Program:
