@@ -8,9 +8,6 @@ export function chooseInput(root, onFile, onError) {
     if (usable.length) onFile(usable[0]);
   };
   input.addEventListener("change", () => { take(input.files); input.value = ""; });
-  drop.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); input.click(); }
-  });
   document.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   document.addEventListener("dragleave", () => drop.classList.remove("over"));
   document.addEventListener("drop", (event) => {
