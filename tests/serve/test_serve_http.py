@@ -1,8 +1,10 @@
 """The HTTP API through TestClient, with the tiny model in a thread: results, sessions, limits, errors in words."""
 
 import base64
+import re
 import time
 
+import httpx
 import numpy as np
 import pytest
 import served
@@ -264,6 +266,21 @@ def test_a_hung_worker_is_replaced(segmenter, monkeypatch):
     with served.client(segmenter, request_seconds=0.5) as own:
         monkeypatch.setattr(own.workers[0].worker.photos, "answer", lambda requests: time.sleep(3))
         assert_refused(ask(own), 500, "longer than 0.5 s")
+
+
+def test_the_client_of_the_documentation(client, clip, examples, tmp_path, monkeypatch, capsys):
+    """The Python of docs/serve.md runs as printed, in one namespace."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(examples)
+    (tmp_path / "clip.mp4").write_bytes(clip)
+    monkeypatch.setattr(httpx, "Client", lambda **_: client)
+    snippets = re.findall(r"```python\n(.*?)```", (examples.parent / "docs" / "serve.md").read_text(), flags=re.DOTALL)
+    names: dict = {}
+    for snippet in snippets:
+        exec(compile(snippet, "serve.md", "exec"), names)
+    assert len(snippets) == 2 and "the camera" in capsys.readouterr().out
+    assert names["mask"].dtype == bool and len(names["again"]) == 1
+    assert len(names["frames"]) == 6 and names["overlay"][4:8] == b"ftyp"
 
 
 def test_draining_refuses_new_work(segmenter):

@@ -18,9 +18,10 @@ from instructseg.serve.options import ServerOptions
 class Process(Protocol):
     """What the server needs of a worker's process."""
 
-    pid: int | None
-    exitcode: int | None
-
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def exitcode(self) -> int | None: ...
     def kill(self) -> None: ...
     def join(self, timeout: float | None = None) -> None: ...
 

@@ -13,6 +13,7 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from gradio.themes import Default
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from instructseg.serve.engine.engine import Engine
@@ -38,7 +39,7 @@ def mount_page(app: FastAPI, engine: Engine) -> None:
 
     app.add_middleware(ReadOnly)
     gr.mount_gradio_app(
-        app, build_page(engine), "/", theme=gr.themes.Default(font=FONTS, font_mono=("ui-monospace", "monospace")),
+        app, build_page(engine), "/", theme=Default(font=FONTS, font_mono=("ui-monospace", "monospace")),
         head=HEAD, footer_links=[], ssr_mode=False, enable_monitoring=False, run_history=False,
     )  # fmt: skip
 
