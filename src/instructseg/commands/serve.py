@@ -10,7 +10,7 @@ import typer
 from instructseg.commands.report import errors_in_one_line, say
 from instructseg.errors import InputError
 
-PACKAGES = ("fastapi", "uvicorn", "multipart", "prometheus_client", "gradio")
+PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "gradio")
 """What the extra `serve` installs."""
 MEBIBYTE = 2**20
 
