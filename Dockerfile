@@ -17,7 +17,7 @@ FROM python:3.11-slim
 COPY --from=build /opt/instructseg /opt/instructseg
 RUN useradd --create-home --uid 10001 instructseg
 USER 10001
-WORKDIR /home/instructseg
+WORKDIR /srv
 ENV PATH=/opt/instructseg/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8000
 # The model is loaded within the start period; afterwards three failures in a row make the container unhealthy.

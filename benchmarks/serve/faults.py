@@ -1,6 +1,6 @@
 """What a server meets in the open: after each, it must still answer, in words, with bounded memory.
 
-    python -m benchmarks.serve.faults [--model nano] [--sessions 10000] [--only NAME]
+    python -m benchmarks.serve.faults [--model nano] [--sessions 10000] [--only NAME ...]
 
 Traffic stays on 127.0.0.1, each loop is bounded, and the run ends by itself.
 """
@@ -28,12 +28,12 @@ FIELDS = {"instructions": "the cat"}
 def main() -> None:
     parser = make_parser(__doc__, output="serve_faults.json", model=True)
     parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--only", choices=[name for name, _ in CASES], help="one of the faults")
+    parser.add_argument("--only", nargs="*", choices=[name for name, _ in CASES], help="some of the faults")
     options = parser.parse_args()
     result = ResultFile(options.output, provenance("benchmarks.serve.faults", options, seed=0), digits=2)
     with Program(options.model, "--session-mb", "64") as program:
         for name, case in CASES:
-            if options.only not in (None, name):
+            if options.only and name not in options.only:
                 continue
             begin, before = time.monotonic(), program.use()
             outcome = case(program, options.sessions)

@@ -30,6 +30,8 @@ from instructseg.serve.options import ServerOptions
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
+STOP_SECONDS = 5.0
+"""How long the worker may take to end by itself; it has nothing to lose, so it is ended then."""
 RESTART_PAUSE = 1.0
 """Seconds before a worker that could not load the model, or ended while loading it, is started again."""
 CRASHED = (
@@ -81,7 +83,7 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         if self._link is not None:
-            await self._link.stop(self.limits.shutdown_seconds)
+            await self._link.stop(STOP_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
