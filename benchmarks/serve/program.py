@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
-START_SECONDS = 300
+START_SECONDS = 900
 EXAMPLES = {
     "camera.jpg": "the man", "coffee.jpg": "the cup", "chelsea.jpg": "the cat", "astronaut.jpg": "the woman",
     "raccoon.jpg": "the raccoon",
