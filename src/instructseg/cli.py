@@ -20,6 +20,7 @@ from instructseg.commands.merge import merge
 from instructseg.commands.report import prepare_streams, tracebacks, warn_in_one_line
 from instructseg.commands.reproduce import reproduce
 from instructseg.commands.segment import segment
+from instructseg.commands.serve import serve
 from instructseg.commands.train import train
 from instructseg.commands.verify import verify
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command(short_help="Segment objects in photos and clips by a description.")(segment)
 app.command(short_help="Segment many photos and clips into parquet files.")(batch)
 app.command(short_help="Talk about a photo.")(chat)
+app.command(short_help="Serve a model over HTTP, with a page.")(serve)
 app.command(short_help="Train or fine-tune a model.")(train)
 app.command(short_help="Score a model on the paper's benchmarks.")(evaluate)
 app.command(short_help="Run the ablations of Tables 6-9, or draw Figures 6-8.")(reproduce)

@@ -14,6 +14,7 @@ from instructseg.inference.arguments import choose_task, list_texts
 from instructseg.inference.chat import Conversation, PhotoContext, check_length, prefill_photo, warn_untrained
 from instructseg.inference.explanation import ExplainedPrediction, OnText, explain
 from instructseg.inference.prediction import Prediction
+from instructseg.inference.video.byte_cache import tensor_bytes
 from instructseg.model.checks import check_limits
 from instructseg.model.layout import Layout
 from instructseg.model.modeling import InstructSegModel
@@ -48,6 +49,14 @@ class ImageSession:
 
     def __repr__(self) -> str:
         return f"ImageSession(source={self.source!r}, size={self.image.shape[:2]}, model={self.model_name!r})"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the photo's pixels and of the tensors cached so far."""
+        chat = [self._chat_prefix.visual] if self._chat_prefix else []
+        prompts = [*self._prefix_caches.values(), *([self._chat_prefix.prefix] if self._chat_prefix else [])]
+        keys_and_values = [(layer.keys, layer.values) for cache in prompts for layer in cache.layers]
+        return self.image.nbytes + tensor_bytes([self._visual_features, *chat, *keys_and_values])
 
     @overload
     def segment(

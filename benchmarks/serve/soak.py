@@ -1,0 +1,131 @@
+"""The server at twice its capacity: only 200 and 503, flat memory, every accepted request answered once.
+
+    python -m benchmarks.serve.soak [--minutes 30] [--model nano]
+
+The capacity is measured first, by as many clients as a batch has places, each waiting for its answer. Then requests
+arrive at twice that rate, whether earlier ones are answered or not. Traffic stays on 127.0.0.1; the run ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+
+import httpx
+import numpy as np
+
+from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
+from benchmarks.serve.program import EXAMPLES, Program
+
+CAPACITY_SECONDS = 20
+SAMPLE_SECONDS = 5
+CLIENTS = 8
+
+
+def main() -> None:
+    parser = make_parser(__doc__, output="serve_soak.json", model=True)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    options = parser.parse_args()
+    result = ResultFile(
+        options.output, provenance("benchmarks.serve.soak", options, seed=0, minutes=options.minutes), digits=3
+    )
+    with Program(options.model) as program:
+        asyncio.run(run(program, 60 * options.minutes, result))
+        result.add(tracebacks=program.tracebacks())
+    content = result.content
+    print(f"{content['statuses']}, p50 {content['p50_s']:.2f} s, p95 {content['p95_s']:.2f} s, "
+          f"memory {content['server_mb_growth']:+.1f} and {content['worker_mb_growth']:+.1f} MB")  # fmt: skip
+
+
+async def run(program: Program, seconds: float, result: ResultFile) -> None:
+    photos = [((ROOT / "examples" / name).read_bytes(), text) for name, text in EXAMPLES.items()]
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    async with httpx.AsyncClient(base_url=program.address, timeout=120, limits=limits) as client:
+        capacity = await measure_capacity(client, photos)
+        result.add(capacity_per_s=capacity)
+        before = program.answered(200)
+        load = Load(client, photos)
+        samples = await load.run(2 * capacity, seconds, program)
+        counted = program.answered(200) - before
+    statuses = dict(Counter(status for status, _ in load.answers))
+    accepted = np.array([spent for status, spent in load.answers if status == 200])
+    refused = np.array([spent for status, spent in load.answers if status == 503])
+    result.add(
+        requests=load.sent, statuses={str(status): count for status, count in statuses.items()},
+        answers=len(load.answers), accepted_counted_by_the_server=counted,
+        p50_s=float(np.percentile(accepted, 50)), p95_s=float(np.percentile(accepted, 95)),
+        refusal_p95_s=float(np.percentile(refused, 95)) if len(refused) else None, **growth(samples), samples=samples,
+    )  # fmt: skip
+
+
+async def measure_capacity(client: httpx.AsyncClient, photos: list[tuple[bytes, str]]) -> float:
+    """Requests per second of clients that wait for their answers."""
+    end, done = time.monotonic() + CAPACITY_SECONDS, 0
+
+    async def one_client(number: int) -> None:
+        nonlocal done
+        for photo, text in itertools.islice(itertools.cycle(photos), number, None):
+            if time.monotonic() > end:
+                return
+            status, _ = await ask(client, photo, text)
+            done += status == 200
+
+    begin = time.monotonic()
+    await asyncio.gather(*(one_client(number) for number in range(CLIENTS)))
+    return done / (time.monotonic() - begin)
+
+
+class Load:
+    """Requests that arrive at random times at a given mean rate."""
+
+    def __init__(self, client: httpx.AsyncClient, photos: list[tuple[bytes, str]]):
+        self.client, self.photos, self.random = client, photos, random.Random(0)
+        self.sent = 0
+        self.answers: list[tuple[int | str, float]] = []
+
+    async def run(self, rate: float, seconds: float, program: Program) -> list[dict[str, float]]:
+        """Send for `seconds`, wait for all answers, and return samples of the server's memory and descriptors."""
+        samples, tasks = [], set()
+        begin = sampled = time.monotonic()
+        while time.monotonic() < begin + seconds:
+            task = asyncio.create_task(self._one())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            if time.monotonic() > sampled + SAMPLE_SECONDS:
+                sampled = time.monotonic()
+                samples.append({"second": sampled - begin, **program.use()})
+            await asyncio.sleep(self.random.expovariate(rate))
+        await asyncio.gather(*tasks)
+        samples.append({"second": time.monotonic() - begin, **program.use()})
+        return samples
+
+    async def _one(self) -> None:
+        self.sent += 1
+        self.answers.append(await ask(self.client, *self.random.choice(self.photos)))
+
+
+async def ask(client: httpx.AsyncClient, photo: bytes, text: str) -> tuple[int | str, float]:
+    """The status, or the name of the client's error, and the seconds it took."""
+    begin = time.monotonic()
+    try:
+        answer = await client.post("/v1/segment", files={"photo": photo}, data={"instructions": text})
+        status: int | str = answer.status_code
+    except httpx.HTTPError as error:
+        status = type(error).__name__
+    return status, time.monotonic() - begin
+
+
+def growth(samples: list[dict[str, float]]) -> dict[str, float]:
+    """How much the mean of the last quarter is above that of the second: the first has the warm-up in it."""
+    quarter = max(1, len(samples) // 4)
+    names = [name for name in samples[-1] if name != "second"]
+    mean = lambda part, name: float(np.mean([sample[name] for sample in part if name in sample]))  # noqa: E731
+    middle, last = samples[quarter : 2 * quarter] or samples[:1], samples[-quarter:]
+    return {f"{name}_growth": mean(last, name) - mean(middle, name) for name in names}
+
+
+if __name__ == "__main__":
+    main()

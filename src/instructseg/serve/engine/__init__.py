@@ -1,0 +1,1 @@
+"""The server side of the worker process: the bounded queue, batches, restarts, and the jobs of clips."""

@@ -1,0 +1,1 @@
+"""The HTTP layer: routes, request parsing, limits, access, errors in words."""

@@ -1,0 +1,1 @@
+"""The worker process: it holds the model and answers batches of requests."""
