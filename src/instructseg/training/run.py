@@ -276,7 +276,7 @@ class Run:
             self.average.swap()
         model = self.state_manager.export(self.recipe.lora)
         if model is not None and self.main:
-            if self.recipe.model.init:
+            if self.recipe.model.init and self.groups.get("lora"):
                 with new_folder(self.output / "adapters", replace=True) as folder:
                     save_adapters(model, folder, self.recipe.model.init, self.groups["trained"])
             merge_lora(model)
