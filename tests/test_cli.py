@@ -298,7 +298,7 @@ def program(*arguments: str, stdout: int | IO = subprocess.PIPE) -> subprocess.C
     source = str(Path(instructseg.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": source}
     command = [sys.executable, "-m", "instructseg.cli", *arguments]
-    return subprocess.run(command, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60)
+    return subprocess.run(command, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=300)
 
 
 def test_help_of_the_program():
