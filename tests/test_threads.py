@@ -89,7 +89,8 @@ print(os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_NUM_THREADS"), loade
     ("train", {"GOMP_SPINCOUNT": "7", "OMP_NUM_THREADS": "4"}, "7 4 False train"),
 ])  # fmt: skip
 def test_the_command_line_sets_them_before_torch(words, variables, expected):
-    own = {name: value for name, value in os.environ.items() if name not in (*threads.SPIN_VARIABLES, "OMP_NUM_THREADS")}
+    policy = (*threads.SPIN_VARIABLES, "OMP_NUM_THREADS")
+    own = {name: value for name, value in os.environ.items() if name not in policy}
     own |= {"PYTHONPATH": str(Path(instructseg.__file__).parents[1]), **variables}
     done = subprocess.run([sys.executable, "-c", PROGRAM, *words.split()], env=own, capture_output=True, text=True)
     assert done.stdout.strip() == expected, done.stderr

@@ -14,6 +14,7 @@ from instructseg._version import __version__
 from instructseg.commands import convert, data
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
+from instructseg.commands.lean_imports import lean_imports
 from instructseg.commands.merge import merge
 from instructseg.commands.report import prepare_streams, tracebacks, warn_in_one_line
 from instructseg.commands.reproduce import reproduce
@@ -75,6 +76,7 @@ def main() -> None:
     warn_in_one_line()
     sys.argv[1:], threads = _general_options_first(sys.argv[1:])
     set_thread_policy(threads)  # before a command imports torch
+    lean_imports.allowed = True
     app()
 
 

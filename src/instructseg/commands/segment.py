@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from instructseg.commands.lean_imports import import_transformers
 from instructseg.commands.report import FAILED, errors_in_one_line, one_line, say
 from instructseg.commands.segment_request import Outcome, SegmentRequest
 from instructseg.errors import InstructSegError
@@ -143,18 +144,23 @@ def _run(photo: str, request: SegmentRequest, outcome: Outcome, model: str, devi
         make_folder(request.output)
     with _progress_bar(single=len(sources.paths) == 1) as progress:
         bar = progress.add_task(f"loading {model}", total=len(sources.paths))
+        import_transformers()
         from instructseg.inference.segmenter import Segmenter
 
         segmenter = Segmenter.load(model, device=device, dtype=dtype)
-        for path in sources.paths:
-            progress.update(bar, description=path.name)
-            if sources.are_clips:
+        if sources.are_clips:
+            for path in sources.paths:
                 count = itertools.count(1)
                 show = lambda path=path, count=count: progress.update(bar, description=f"{path.name} {next(count)}")  # noqa: E731
                 request.segment_clip(segmenter, path, outcome, show)
-            else:
-                request.segment_photo(segmenter, path, outcome)
-            progress.advance(bar)
+                progress.advance(bar)
+        else:
+            size = request.photos_per_batch(segmenter)
+            for start in range(0, len(sources.paths), size):
+                photos = sources.paths[start : start + size]
+                progress.update(bar, description=photos[0].name)
+                request.segment_photos(segmenter, photos, outcome)
+                progress.advance(bar, len(photos))
         progress.update(bar, description="done")
 
 

@@ -14,9 +14,18 @@ from transformers import PreTrainedModel
 from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
 from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.exact_loading import load_exactly
 from instructseg.model.initialization import initialize, initialize_tokens
 from instructseg.model.legacy_names import modern_state_dict
 from instructseg.model.storage import load_int8, open_tensors
+
+EXACT_OPTIONS = {"dtype", "attn_implementation", "output_loading_info", "ignore_mismatched_sizes"}
+"""Options of `from_pretrained` that loading without conversions supports."""
+
+LOADED_EXACTLY: dict[str, Any] = {
+    "missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set(), "error_msgs": [],
+}  # fmt: skip
+"""What `output_loading_info` reports when every weight fits."""
 
 
 class InstructSegPreTrainedModel(PreTrainedModel):
@@ -54,11 +63,21 @@ class InstructSegPreTrainedModel(PreTrainedModel):
         if (folder / "config.json").is_file() and "state_dict" not in kwargs:
             stored = InstructSegConfig.from_pretrained(folder)
             if getattr(stored, "weight_storage", None) == "int8":
-                config = copy.deepcopy(kwargs.get("config") or stored)
+                config = copy.deepcopy(kwargs.pop("config", None) or stored)
                 vars(config).pop("weight_storage", None)  # loaded weights are uncompressed and are saved uncompressed
-                kwargs |= {"config": config, "state_dict": load_int8(folder)}
-                return super().from_pretrained(None, *args, **kwargs)
+                return cls._from_compact(folder, config, *args, **kwargs)
         return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    @classmethod
+    def _from_compact(cls, folder: Path, config: InstructSegConfig, *args: Any, **kwargs: Any) -> Any:
+        """A model with compact weights. Weights that fit need no conversion; transformers handles all other cases."""
+        tensors = modern_state_dict(load_int8(folder))
+        dtype, attention = kwargs.get("dtype", config.dtype), kwargs.get("attn_implementation")
+        if not args and kwargs.keys() <= EXACT_OPTIONS and isinstance(dtype, torch.dtype):
+            model = load_exactly(cls, copy.deepcopy(config), tensors, dtype, attention)
+            if model is not None:
+                return (model, LOADED_EXACTLY) if kwargs.get("output_loading_info") else model
+        return super().from_pretrained(None, *args, **kwargs | {"config": config, "state_dict": tensors})
 
     @staticmethod
     def _load_pretrained_model(
