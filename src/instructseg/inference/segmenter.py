@@ -213,9 +213,9 @@ class Segmenter:
         self.processor.layout([[text] for text in texts], tasks, [1] * len(texts))  # refuses what is too long
         answers: list[Prediction] = []
         for rows in split(zip(sessions, texts, tasks, strict=True), photos_per_batch(self.model, self.processor, 1)):
-            opened, instructions, kinds = [row[0] for row in rows], [[row[1]] for row in rows], [row[2] for row in rows]
+            opened, columns, kinds = [row[0] for row in rows], [[row[1]] for row in rows], [row[2] for row in rows]
             with torch.inference_mode():
                 visual = encode_photos(opened)
-                batch = segment_rows(opened, visual, instructions, kinds, max_masks, threshold)
+                batch = segment_rows(opened, visual, columns, kinds, max_masks, threshold)
             answers += [prediction for (prediction,) in batch]
         return answers
