@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 import torch
 
@@ -15,6 +16,8 @@ from instructseg.model.modeling import InstructSegModel
 from instructseg.model.outputs import VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Task
+
+Item = TypeVar("Item")
 
 MAX_PHOTOS = 8
 """Maximum number of photos in a batch; more give no more photos per second on a CPU."""
@@ -43,7 +46,7 @@ def photos_per_batch(
     return max(1, min(MAX_PHOTOS, batch_bytes // (4 * (masks + language + side**2 * CHANNELS))))
 
 
-def split(items: Iterable, size: int) -> Iterator[list]:
+def split(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Consecutive lists of `size` items; the last may be shorter. Items are read when they are needed."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
