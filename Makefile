@@ -9,6 +9,14 @@ TEXT ?= the man
 # and so it does with an empty TORCH_INDEX, which on Linux means a build for NVIDIA cards of several GB.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+# Tests run in one process per core, at most 8, each with one thread of torch; TEST_PROCESSES=0 runs them in one.
+TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+
+# An idle OpenMP thread sleeps soon instead of taking a core from the other processes (src/instructseg/threads.py).
+ifndef OMP_WAIT_POLICY
+export GOMP_SPINCOUNT ?= 3000
+endif
+
 PIP_INSTALL := .venv/bin/pip install --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test clean
@@ -19,9 +27,9 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	.venv/bin/ruff check
-	@echo ".venv/bin/pyright (at the same time as) .venv/bin/pytest"
+	@echo ".venv/bin/pyright (at the same time as) .venv/bin/pytest -n $(TEST_PROCESSES)"
 	@.venv/bin/pyright > .venv/pyright.log 2>&1 & checker=$$!; \
-	.venv/bin/pytest; tests=$$?; \
+	.venv/bin/pytest -n $(TEST_PROCESSES) --dist worksteal; tests=$$?; \
 	wait $$checker; types=$$?; cat .venv/pyright.log; exit $$((tests | types))
 
 clean:

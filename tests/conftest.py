@@ -9,6 +9,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # `make test` runs one process per core; torch reads this when it is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

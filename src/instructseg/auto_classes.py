@@ -1,4 +1,4 @@
-"""transformers' Auto classes know this package after `import instructseg`, which imports neither transformers nor torch.
+"""transformers' Auto classes know this package after `import instructseg`, which does not import transformers or torch.
 
 Our classes register themselves when their modules are imported. `register_when_needed` lets each of transformers'
 tables of registered classes import ours when something is looked up in it for the first time.

@@ -16,6 +16,7 @@ from instructseg.commands.batch import batch
 from instructseg.commands.chat import chat
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
+from instructseg.commands.lean_imports import lean_imports
 from instructseg.commands.merge import merge
 from instructseg.commands.report import prepare_streams, tracebacks, warn_in_one_line
 from instructseg.commands.reproduce import reproduce
@@ -23,6 +24,7 @@ from instructseg.commands.segment import segment
 from instructseg.commands.serve import serve
 from instructseg.commands.train import train
 from instructseg.commands.verify import verify
+from instructseg.threads import set_thread_policy
 
 app = typer.Typer(
     name="instructseg",
@@ -65,20 +67,41 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error, too.")] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, metavar="N", help="Number of CPU threads. [default: one per usable core]"),
+    ] = None,
 ) -> None:
     """Text-guided segmentation of photos and video clips."""
-    tracebacks.shown = debug
+    tracebacks.shown = debug  # `main` reads --threads: torch counts its threads when it is imported
 
 
 def main() -> None:
     """Run the console script `instructseg`."""
     prepare_streams()
     warn_in_one_line()
-    options = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
-    if "--debug" in options[1:]:  # also valid after the command
-        sys.argv.remove("--debug")
-        sys.argv.insert(1, "--debug")
+    sys.argv[1:], threads = _general_options_first(sys.argv[1:])
+    set_thread_policy(threads)  # before a command imports torch
+    lean_imports.allowed = True
     app()
+
+
+def _general_options_first(words: list[str]) -> tuple[list[str], int | None]:
+    """The words with `--debug` and `--threads N` before the command, and N; both may also follow the command."""
+    end = words.index("--") if "--" in words else len(words)
+    first: list[str] = []
+    rest: list[str] = []
+    threads = None
+    options = iter(words[:end])
+    for word in options:
+        name, _, value = word.partition("=")
+        if name == "--threads":
+            value = value or next(options, "")
+            first += [name, value] if value else [name]
+            threads = int(value) if value.isdecimal() and int(value) > 0 else threads
+        else:
+            (first if word == "--debug" else rest).append(word)
+    return [*first, *rest, *words[end:]], threads
 
 
 if __name__ == "__main__":

@@ -46,11 +46,11 @@ def test_damaged_files(tmp_path_factory, clip):
     name, data = clip
     path = tmp_path_factory.getbasetemp() / f"fuzz_{name}"
     path.write_bytes(data)
-    started = time.monotonic()
+    started = time.process_time()
     identify(path)
     assert read(path) <= FRAMES
     read(path, ReadOptions(start=0.2, every=2))
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 @quick

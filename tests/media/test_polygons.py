@@ -70,9 +70,9 @@ def test_values_that_are_no_finite_numbers(draw, place, value):
 @pytest.mark.parametrize("value", FAR)
 def test_far_corners_are_clipped(draw, value):
     """A triangle with one far corner: a pixel inside it by more than the outline is drawn, one outside is not."""
-    started = time.perf_counter()
+    started = time.process_time()
     mask = draw([value, 10, 30, 5, 30, 15], SIZE)
-    assert time.perf_counter() - started < 2 and mask.shape == SIZE and mask.dtype == bool
+    assert time.process_time() - started < 2 and mask.shape == SIZE and mask.dtype == bool
     inside, outside = (35, 25) if value > 0 else (25, 35)
     assert mask[10, inside] and not mask[10, outside] and not mask[:3].any() and not mask[18:].any()
 
@@ -136,12 +136,12 @@ def test_outlines_are_limited():
 
 @pytest.mark.parametrize("far", FAR)
 def test_far_rectangles_and_circles_of_labelme(far):
-    started = time.perf_counter()
+    started = time.process_time()
     rectangle = shape([[10, 5], [far, 15]], "rectangle")
     columns = slice(10, None) if far > 0 else slice(None, 11)
     assert rectangle[5:16, columns].all() and rectangle.sum() == rectangle[5:16, columns].size
     circle = shape([[30, 20], [far, 20]], "circle")
-    assert circle.all() and time.perf_counter() - started < 2
+    assert circle.all() and time.process_time() - started < 2
 
 
 def test_ordinary_circles_are_drawn_by_pillow():

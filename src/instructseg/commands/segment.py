@@ -14,6 +14,7 @@ import typer
 
 from instructseg.annotations.formats import Format
 from instructseg.commands.annotate import annotate, check_format, print_annotations
+from instructseg.commands.lean_imports import import_transformers
 from instructseg.commands.report import FAILED, errors_in_one_line, one_line, say
 from instructseg.commands.segment_request import Outcome, SegmentRequest
 from instructseg.errors import InstructSegError
@@ -163,21 +164,26 @@ def _run(
         make_folder(request.output)
     with _progress_bar(single=len(sources.paths) == 1) as progress:
         bar = progress.add_task(f"loading {model}", total=len(sources.paths))
+        import_transformers()
         from instructseg.inference.segmenter import Segmenter
 
         segmenter = Segmenter.load(model, device=device, dtype=dtype)
         if format_ is not None:
             show_photo = lambda path: progress.update(bar, description=path.name, advance=1)  # noqa: E731
             annotate(segmenter, sources.paths, request, outcome, format_, show_photo)
-        for path in sources.paths if format_ is None else ():
-            progress.update(bar, description=path.name)
-            if sources.are_clips:
+        elif sources.are_clips:
+            for path in sources.paths:
                 count = itertools.count(1)
                 show = lambda path=path, count=count: progress.update(bar, description=f"{path.name} {next(count)}")  # noqa: E731
                 request.segment_clip(segmenter, path, outcome, show)
-            else:
-                request.segment_photo(segmenter, path, outcome)
-            progress.advance(bar)
+                progress.advance(bar)
+        else:
+            size = request.photos_per_batch(segmenter)
+            for start in range(0, len(sources.paths), size):
+                photos = sources.paths[start : start + size]
+                progress.update(bar, description=photos[0].name)
+                request.segment_photos(segmenter, photos, outcome)
+                progress.advance(bar, len(photos))
         progress.update(bar, description="done")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from instructseg.media.sources import Sources, expand_sources, refuse_address
 from instructseg.types import Linking, Task
 
 if TYPE_CHECKING:
+    from instructseg.inference.image_session import ImageSession
     from instructseg.inference.prediction import Prediction
     from instructseg.inference.segmenter import Segmenter
     from instructseg.inference.video.options import VideoOptions
@@ -72,22 +74,56 @@ class SegmentRequest:
         refuse_address(source)
         return Sources([expand_user(source)], True, [])
 
-    def segment_photo(self, segmenter: Segmenter, photo: Path, outcome: Outcome) -> None:
-        """Segment one photo by each instruction; add every result or error to `outcome`."""
+    def photos_per_batch(self, segmenter: Segmenter) -> int:
+        """Number of photos that `segment_photos` should get at a time."""
+        from instructseg.inference.photo_batches import photos_per_batch
+
+        return photos_per_batch(segmenter.model, segmenter.processor, len(self.instructions))
+
+    def segment_photos(self, segmenter: Segmenter, photos: Sequence[Path], outcome: Outcome) -> None:
+        """Segment photos by all instructions in one pass; add every result or error to `outcome`, photo by photo."""
+        sessions = [self._open(segmenter, photo) for photo in photos]
+        answers = self._segment_together([each for each in sessions if not isinstance(each, InstructSegError)])
+        for photo, session in zip(photos, sessions, strict=True):
+            if isinstance(session, InstructSegError):
+                outcome.add_error(photo, None, session)
+            else:
+                self._add_photo(photo, session, next(answers), outcome)
+
+    def _open(self, segmenter: Segmenter, photo: Path) -> ImageSession | InstructSegError:
         try:
-            session = segmenter.open(photo)
+            return segmenter.open(photo)
         except InstructSegError as error:
-            outcome.add_error(photo, None, error)
-            return
-        for text in self.instructions:
+            return error
+
+    def _segment_together(self, sessions: list[ImageSession]) -> Iterator[list[Prediction] | None]:
+        """The predictions of each session; None if its instructions have to be segmented one by one."""
+        from instructseg.inference.photo_batches import segment_photos
+
+        if self.explain:  # the model writes about one instruction at a time
+            return itertools.repeat(None)
+        options = self.task, self.max_masks, self.threshold
+        try:
+            if len(sessions) == 1:  # its session keeps what the instructions share
+                return iter([sessions[0].segment(self.instructions, *options)])
+            return iter(segment_photos(sessions, self.instructions, *options) if sessions else [])
+        except InstructSegError:
+            return itertools.repeat(None)
+
+    def _add_photo(
+        self, photo: Path, session: ImageSession, predictions: list[Prediction] | None, outcome: Outcome
+    ) -> None:
+        """Save the predictions; without any, segment the photo by one instruction after the other."""
+        for index, text in enumerate(self.instructions):
             try:
-                options = {"task": self.task, "max_masks": self.max_masks, "threshold": self.threshold}
-                prediction = (
-                    session.segment(text, **options, explain=True) if self.explain else session.segment(text, **options)
-                )
+                prediction = self._segment_alone(session, text) if predictions is None else predictions[index]
                 outcome.add_photo(photo, prediction, self.output)
             except InstructSegError as error:
                 outcome.add_error(photo, text, error)
+
+    def _segment_alone(self, session: ImageSession, text: str) -> Prediction:
+        options = self.task, self.max_masks, self.threshold
+        return session.segment(text, *options, explain=True) if self.explain else session.segment(text, *options)
 
     def segment_clip(self, segmenter: Segmenter, clip: Path, outcome: Outcome, on_frame: Callable[[], None]) -> None:
         """Segment one clip by all instructions at once; add the result and an error, if any, to `outcome`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -16,6 +16,14 @@ from instructseg.inference.chat import Conversation
 from instructseg.inference.explanation import ExplainedPrediction, OnText
 from instructseg.inference.image_session import ImageSession
 from instructseg.inference.loading import load_pretrained
+from instructseg.inference.photo_batches import (
+    BATCH_BYTES,
+    encode_photos,
+    photos_per_batch,
+    segment_photos,
+    segment_rows,
+    split,
+)
 from instructseg.inference.prediction import Prediction
 from instructseg.inference.video.api import segment_video, track
 from instructseg.inference.video.frames import StreamedFramePrediction
@@ -117,7 +125,8 @@ class Segmenter:
         """Segment what the instruction describes in the photo.
 
         One photo and one instruction give one `Prediction`; one photo and a list of instructions give a list. A list of
-        photos, with one instruction for all or one per photo, is computed as one batch and gives a list.
+        photos, with one instruction for all or one per photo, is computed in batches of up to 8 photos and gives a
+        list. For photos that do not fit in memory together, or several instructions each, see `segment_many`.
 
         Args:
             photo: a path, the bytes of an image file, a PIL image or an array, see `media.image.load_image`.
@@ -145,6 +154,27 @@ class Segmenter:
             else session.segment(texts, task, max_masks, threshold)
         )  # fmt: skip
         return predictions[0] if isinstance(instruction, str) else predictions
+
+    def segment_many(
+        self, photos: Iterable[ImageInput], instructions: str | Sequence[str], task: Task | str | None = None,
+        max_masks: int | None = None, threshold: float | None = None, batch_bytes: int = BATCH_BYTES,
+    ) -> Iterator[list[Prediction]]:  # fmt: skip
+        """Segment every photo by all instructions; yields the predictions of each photo, one per instruction.
+
+        Photos are read, and computed in batches, as the result is iterated over. A batch has at most 8 photos, and as
+        many as fit into `batch_bytes` of memory by rough estimate, beside the photos themselves. The other arguments
+        and the errors are those of `segment`; an unreadable photo raises InputError before any of its batch.
+        """
+        texts = list_texts(instructions)
+        for text in texts:  # refuses what is wrong before a photo is read
+            self.processor.layout([[text]], [choose_task(task, text)], [1])
+        check_limits(max_masks, threshold)
+        size = photos_per_batch(self.model, self.processor, len(texts), batch_bytes)
+        return (
+            predictions
+            for batch in split(photos, size)
+            for predictions in segment_photos([self.open(photo) for photo in batch], texts, task, max_masks, threshold)
+        )
 
     def reason(
         self, photo: ImageInput, question: str, max_new_tokens: int = 128, task: Task | str | None = Task.REASON_SEG,
@@ -228,10 +258,12 @@ class Segmenter:
         if not photos:
             return []
         sessions = [self.open(photo) for photo in photos]
-        inputs = self.processor([(session.image,) for session in sessions], [[text] for text in texts], tasks)
-        with torch.inference_mode():
-            output = self.model(**inputs.to(self.model.device, self.model.dtype).model_kwargs)
-        return [
-            session.to_prediction(output, (row, 0), text, kind, max_masks, threshold)
-            for row, (session, text, kind) in enumerate(zip(sessions, texts, tasks, strict=True))
-        ]
+        self.processor.layout([[text] for text in texts], tasks, [1] * len(texts))  # refuses what is too long
+        answers: list[Prediction] = []
+        for rows in split(zip(sessions, texts, tasks, strict=True), photos_per_batch(self.model, self.processor, 1)):
+            opened, columns, kinds = [row[0] for row in rows], [[row[1]] for row in rows], [row[2] for row in rows]
+            with torch.inference_mode():
+                visual = encode_photos(opened)
+                batch = segment_rows(opened, visual, columns, kinds, max_masks, threshold)
+            answers += [prediction for (prediction,) in batch]
+        return answers

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 
@@ -83,6 +82,8 @@ def match(
     if valid.shape[1] == 1:  # one target: the assignment is an argmin
         sample = valid[:, 0].nonzero()[:, 0]
         return sample, cost[sample, :, 0].argmin(-1), torch.zeros_like(sample)
+    from scipy.optimize import linear_sum_assignment  # slow to import; only training gets here
+
     pairs = []
     for index in range(len(cost)):
         objects = valid[index].nonzero()[:, 0]

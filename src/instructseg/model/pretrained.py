@@ -14,12 +14,21 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
 from instructseg.model.configuration import InstructSegConfig
+from instructseg.model.exact_loading import load_exactly
 from instructseg.model.initialization import initialize, initialize_tokens
 from instructseg.model.legacy_names import modern_state_dict
 from instructseg.model.model_card import write_card
 from instructseg.model.snapshot import HUB_OPTIONS, local_folder
 from instructseg.model.storage import SCALE, load_int8, open_tensors
 from instructseg.model.stored_weights import check_keys, check_model_type
+
+EXACT_OPTIONS = {"config", "dtype", "attn_implementation", "output_loading_info", "ignore_mismatched_sizes"}
+"""Options of `from_pretrained` that loading without conversions supports."""
+
+LOADED_EXACTLY: dict[str, Any] = {
+    "missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set(), "error_msgs": [],
+}  # fmt: skip
+"""What `output_loading_info` reports when every weight fits."""
 
 
 class InstructSegPreTrainedModel(PreTrainedModel):
@@ -69,8 +78,12 @@ class InstructSegPreTrainedModel(PreTrainedModel):
         if stored is not None and getattr(stored, "weight_storage", None) == "int8":
             config = copy.deepcopy(kwargs.get("config") or stored)
             vars(config).pop("weight_storage", None)  # loaded weights are uncompressed and are saved uncompressed
-            kwargs |= {"config": config, "state_dict": load_int8(folder)}
+            tensors = modern_state_dict(load_int8(folder))
             kwargs.pop("subfolder", None)
+            exact = cls._load_exactly(config, tensors, args, kwargs)
+            if exact is not None:
+                return exact
+            kwargs |= {"config": config, "state_dict": tensors}
         report = kwargs.pop("output_loading_info", False)
         source = None if "state_dict" in kwargs else root
         model, loading_info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
@@ -84,6 +97,17 @@ class InstructSegPreTrainedModel(PreTrainedModel):
         super().save_pretrained(save_directory, *args, **kwargs)
         if kwargs.get("is_main_process", True) and Path(save_directory).is_dir():
             write_card(self.config, Path(save_directory))
+
+    @classmethod
+    def _load_exactly(
+        cls, config: InstructSegConfig, tensors: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A model with weights that need no conversion; None: transformers has to load them."""
+        dtype, attention = kwargs.get("dtype", config.dtype), kwargs.get("attn_implementation")
+        if args or kwargs.keys() - EXACT_OPTIONS or not isinstance(dtype, torch.dtype):
+            return None
+        model = load_exactly(cls, copy.deepcopy(config), tensors, dtype, attention)
+        return (model, LOADED_EXACTLY) if model is not None and kwargs.get("output_loading_info") else model
 
     @staticmethod
     def _load_pretrained_model(

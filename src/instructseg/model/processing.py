@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -21,6 +23,7 @@ from instructseg.model.layout import Layout, TokenCounts, build_layout
 from instructseg.model.outputs import InstructSegOutput
 from instructseg.model.prompt_builder import PromptBuilder
 from instructseg.model.proposals import score_proposals, select_proposals
+from instructseg.model.tokenizer_files import read_added_tokens
 from instructseg.types import Task
 
 PLURAL_SCORE = 0.5
@@ -76,6 +79,23 @@ class InstructSegProcessor(ProcessorMixin):
             image_options = {"resize": "stretch", "mean": (127.0,) * 3, "std": (128.0,) * 3} | image_options
         images = InstructSegImageProcessor(side=side, clip_side=clip_side, **image_options)
         return cls(images, tokenizer, **_options_of(config, side))
+
+    def __repr__(self) -> str:  # transformers' prints the whole tokenizer, and logs it on loading
+        counts = ", ".join(f"{name}={getattr(self, name)}" for name in ("image_tokens", "frame_tokens", "mask_tokens"))
+        return f"InstructSegProcessor({counts}, block_order={self.block_order!r}, prompt_set={self.prompt_set!r})"
+
+    @classmethod
+    def _load_tokenizer_from_pretrained(
+        cls, sub_processor_type: str, pretrained_model_name_or_path: str | os.PathLike, subfolder: str = "",
+        **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        """As in transformers, which parses the whole tokenizer.json to find its added tokens."""
+        added = None if subfolder else read_added_tokens(Path(pretrained_model_name_or_path))
+        if added is not None:
+            kwargs["added_tokens_decoder"] = added
+        return super()._load_tokenizer_from_pretrained(
+            sub_processor_type, pretrained_model_name_or_path, subfolder=subfolder, **kwargs
+        )
 
     def check_fits(self, config: InstructSegConfig) -> None:
         """Raises CheckpointError that lists every option that does not match the model."""

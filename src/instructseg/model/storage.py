@@ -69,17 +69,11 @@ def load_int8(directory: Path) -> dict[str, Tensor]:
     """The float32 state dict of a folder written by `save_int8`. Raises CheckpointError when it cannot be read."""
     try:
         files = sorted(set(json.loads((directory / INDEX).read_bytes())["weight_map"].values()))
-        stored: dict[str, Tensor] = {}
-        for file in files:
-            with safe_open(directory / file, "pt") as shard:
-                stored |= {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
+        with open_tensors([directory / file for file in files]) as stored:
+            names = [name for name in stored if not name.endswith(SCALE)]
+            return {name: _unpack(stored[name][...], stored.get(name + SCALE)) for name in names}
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"weights in {directory} cannot be read: {error}; download the folder again") from error
-    return {
-        name: tensor.float() * stored[name + SCALE] if name + SCALE in stored else _widen(tensor)
-        for name, tensor in stored.items()
-        if not name.endswith(SCALE)
-    }
 
 
 @contextmanager
@@ -97,7 +91,10 @@ def open_tensors(files: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
         yield tensors
 
 
-def _widen(tensor: Tensor) -> Tensor:
+def _unpack(tensor: Tensor, scale: Any | None) -> Tensor:
+    """A stored tensor in float32, or unchanged if it holds integers; `scale` is the slice of its row scales."""
+    if scale is not None:
+        return tensor * scale[...]
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
