@@ -23,7 +23,6 @@ from instructseg.model.processing import InstructSegProcessor
 from instructseg.prompts import SEG_TOKEN
 
 REPORT = "conversion.json"
-TOKENIZER_FILES = "tokenizer_config.json, special_tokens_map.json, added_tokens.json, and vocab.json with merges.txt or tokenizer.json"
 
 BASE_FRESH: tuple[Fresh, ...] = (
     *mask2former.SWIN_FRESH,
@@ -72,13 +71,13 @@ def convert_released(source: Path, destination: Path, config: InstructSegConfig 
     """Convert the authors' checkpoint into a model that reproduces its behaviour.
 
     Args:
-        source: a folder or a file; the tokenizer beside the weights is saved too, as part of a matching processor.
+        source: a folder or a file; if there is a tokenizer, it is saved too, as part of a matching processor.
         destination: the folder to write; must not exist or must be empty.
         config: the model sizes, by default the paper's; the vocabulary size is read from the file, and the released
             behaviour is enabled.
 
-    Raises CheckpointError if a file cannot be read or does not match the configuration, if there is no tokenizer, or if
-    `destination` is not empty, and InputError if it cannot be written.
+    Raises CheckpointError if a file cannot be read or does not match the configuration, or if `destination` is not
+    empty, and InputError if it cannot be written.
     """
     refuse_occupied(destination)
     weights = WeightFiles(source)
@@ -88,13 +87,7 @@ def convert_released(source: Path, destination: Path, config: InstructSegConfig 
     plan = make_plan("released", released.TABLE, shapes, target)
     fresh = check_complete([plan], target, released.FRESH)
     tokenizer = _tokenizer(source)
-    if tokenizer is None:
-        folder = source if source.is_dir() else source.parent
-        raise CheckpointError(
-            f"expected the tokenizer beside the weights in {folder}, got none; copy {TOKENIZER_FILES} of the authors' "
-            "model there"
-        )
-    if SEG_TOKEN not in tokenizer.get_vocab():
+    if tokenizer is not None and SEG_TOKEN not in tokenizer.get_vocab():
         raise CheckpointError(f"expected a tokenizer with {SEG_TOKEN} in {source}, got another; use the released one")
     return _write(destination, config, [(weights, plan)], fresh, tokenizer)
 
