@@ -13,8 +13,11 @@ from instructseg.model.seeds import (
     EMPTY,
     Boxes,
     InstructionWords,
+    PlaceMatching,
     SeedHead,
     box_iou,
+    compare,
+    geometry,
     mask_iou,
     sample_boxes,
     select_boxes,
@@ -83,6 +86,48 @@ def test_the_head_learns_masks_that_differ_only_by_their_box():
         loss.backward()
         optimizer.step()
     assert mask_iou(torch.cat([head.eval()(pyramid, boxes)[1], target - 0.5], 1))[0, 0, 2] > 0.9
+
+
+def test_seeds_are_compared_with_others_of_their_class():
+    boxes = boxes_of([[0.1, 0.4, 0.3, 0.6], [0.6, 0.4, 0.9, 0.7], [0.4, 0.1, 0.45, 0.2], [0.1, 0.4, 0.3, 0.6]])
+    probabilities = torch.zeros(1, 4, 5)
+    probabilities[0, [0, 1, 3], 2] = 0.6
+    probabilities[0, 2, 4] = 0.6
+    compared = compare(boxes, probabilities)[0]
+    larger_x, smaller_x = compared[:, 0], compared[:, 3]
+    assert larger_x[0] > 0.4 and smaller_x[0] < 1e-3  # the left one of two; its duplicate (the last) does not count
+    assert larger_x[1] < 1e-3 and smaller_x[1] > 0.4
+    assert compared[0, 2] > 0.4 and compared[1, 5] > 0.4  # the first is smaller than the second
+    assert (compared[2] == 0).all()  # alone of its class
+
+
+def test_place_matching_learns_left_and_right():
+    """One word says which side; boxes and their order are new in every step, so only the place can tell."""
+    torch.manual_seed(0)
+    matching, embedding = PlaceMatching(16, 8), torch.randn(4, 16)
+    optimizer = torch.optim.Adam(matching.parameters(), 1e-2)
+
+    def score() -> tuple[torch.Tensor, torch.Tensor]:
+        x = torch.rand(8, 2)
+        corner = torch.stack([x * 0.8, torch.full_like(x, 0.4)], -1)
+        boxes = Boxes(
+            torch.cat([corner, corner + 0.1], -1), torch.ones(8, 2), torch.zeros(8, 2, dtype=torch.long),
+            torch.ones(8, 2, dtype=torch.bool), torch.zeros(8, 2, dtype=torch.long),
+        )  # fmt: skip
+        places = torch.cat([geometry(boxes.boxes), compare(boxes, torch.ones(8, 2, 3))], -1)
+        texts = embedding[torch.tensor([[0, 1, 2], [0, 1, 3]])].expand(8, -1, -1, -1)  # "the dog left", "... right"
+        words = InstructionWords(texts, texts, torch.ones(8, 2, 3, dtype=torch.bool))
+        return matching(places, words)[1], torch.stack([x.argmin(1), x.argmax(1)], 1)
+
+    for _ in range(150):
+        scores, target = score()
+        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), target.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        right = torch.cat([scores.argmax(-1) == target for scores, target in (score() for _ in range(20))])
+    assert right.float().mean() > 0.9
 
 
 def words_of(instructions: int) -> InstructionWords:

@@ -305,7 +305,7 @@ class TestFindRecipe:
     @pytest.mark.parametrize(
         "name, message",
         [
-            ("nanoo", "there is no recipe 'nanoo' among finetune, nano, nano_base, paper, .*; did you mean nano"),
+            ("nanoo", "there is no recipe .nanoo. among finetune, nano, nano_base, nano_choice, .*; did you mean nano"),
             ("xyz", "there is no recipe 'xyz' among .*; choose one of them, or give the path of a .yaml file"),
             ("nano.yaml", "the recipe nano.yaml does not exist; did you mean the packaged recipe nano"),
             ("recipes/none.yaml", "the recipe recipes/none.yaml does not exist"),
@@ -348,7 +348,7 @@ class TestSchema:
             schema,
             *(schema["$defs"][kind.__name__] for kind in set(sections()) if kind not in (Recipe, LossWeights)),
         ]
-        assert len(described) == 6
+        assert len(described) == 7
         assert not [name for part in described for name, key in part["properties"].items() if "description" not in key]
 
     def test_the_command_without_a_recipe(self):

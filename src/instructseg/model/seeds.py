@@ -20,8 +20,12 @@ DYNAMIC_WIDTH = 8  # channels of the dynamic head's hidden layers
 OUTSIDE_SLOPE = 16.0  # how fast logits fall outside the enlarged box, per box size
 GEOMETRY_SIZE = 7
 MATCH_SIZE = 3
+COMPARISON_SIZE = 6
+PLACE_SIZE = 64
 SHARPNESS = 10.0  # of the weights of an instruction's words by their cosine with a seed's class words
 WORD_SCALE = 0.1  # approximate standard deviation of word embeddings
+CERTAIN = 0.3  # detector score at which a seed counts half in comparisons
+CLOSE_CENTRES, CLOSE_AREAS = 0.02, 0.1  # differences of centres (shares) and of log areas that hardly count
 EMPTY = -30.0  # mask logit and score logit of a padding seed
 
 
@@ -141,6 +145,10 @@ class SeedProposer(nn.Module):
         self.query_projection = nn.Linear(config.hidden_size + GEOMETRY_SIZE + text_size, decoder_size)
         self.query_position = nn.Linear(GEOMETRY_SIZE, decoder_size)
         self.text_projection = nn.Sequential(nn.LayerNorm(decoder_size), nn.Linear(decoder_size, decoder_size))
+        self.comparison_projection = nn.Sequential(
+            nn.Linear(GEOMETRY_SIZE + COMPARISON_SIZE, decoder_size), nn.ReLU(), nn.Linear(decoder_size, decoder_size)
+        )
+        self.place_matching = PlaceMatching(text_size, decoder_size)
         self.match_projection = nn.Linear(MATCH_SIZE, decoder_size)
         self.word_projection = nn.Sequential(nn.LayerNorm(text_size), nn.Linear(text_size, decoder_size))
         self.feature_norm = nn.LayerNorm(config.hidden_size)
@@ -190,16 +198,20 @@ class SeedProposer(nn.Module):
     def queries(self, seeds: Seeds, text: Tensor, words: InstructionWords) -> SeedQueries:
         """The decoder's queries of the seeds; text E_v (batch, instructions, decoder_size).
 
-        A query describes the seed (features, place, class words) and the instruction, and says how well the seed's
-        class fits a word of the instruction and what the language model made of that word. Self-attention then
-        compares the seeds under the instruction.
+        A query describes the seed (features, place, class words, comparison with its kind) and the instruction, and
+        says how well the seed's class fits a word of the instruction and what the language model made of that word.
+        Self-attention then compares the seeds under the instruction.
         """
         match, word = self.match(seeds, words)
         places = geometry(seeds.boxes.boxes).to(text.dtype)
         names = seeds.words.to(text.dtype) / WORD_SCALE
         described = self.query_projection(torch.cat([self.feature_norm(seeds.features), places, names], -1))
+        compared = torch.cat([places, compare(seeds.boxes, seeds.probabilities).to(text.dtype)], -1)
+        described = described + self.comparison_projection(compared)
+        placed, place_score = self.place_matching(compared, words)
         under = self.text_projection(text)[:, :, None] + self.match_projection(match) + self.word_projection(word)
-        return SeedQueries(described[:, None] + under, self.query_position(places), self.match_score(match)[..., 0])
+        score = self.match_score(match)[..., 0] + place_score
+        return SeedQueries(described[:, None] + under + placed, self.query_position(places), score)
 
     def match(self, seeds: Seeds, words: InstructionWords) -> tuple[Tensor, Tensor]:
         """How well each seed's class words fit the instruction, and the language model's state of the fitting words.
@@ -231,6 +243,34 @@ class SeedProposer(nn.Module):
         maps = [level.transpose(1, 2).unflatten(2, (side, side)) for level, side in zip(levels, sizes, strict=True)]
         pooled = torch.stack([nn.functional.adaptive_max_pool2d(level, cells) for level in maps]).amax(0)
         return self.name(pooled.flatten(2).transpose(1, 2))
+
+
+class PlaceMatching(nn.Module):
+    """How well each seed's place and size fit what the instruction says about them.
+
+    The instruction's words about place and size are found by attention over its words, and multiplied with each seed's
+    place, as in the location module of MAttNet (Yu et al. 2018).
+    """
+
+    def __init__(self, text_size: int, decoder_size: int):
+        super().__init__()
+        self.input_norm, self.state_norm = nn.LayerNorm(text_size), nn.LayerNorm(text_size)
+        self.attention = nn.Linear(2 * text_size, 1)
+        self.text = nn.Linear(2 * text_size, PLACE_SIZE)
+        self.place = nn.Sequential(
+            nn.Linear(GEOMETRY_SIZE + COMPARISON_SIZE, PLACE_SIZE), nn.ReLU(), nn.Linear(PLACE_SIZE, PLACE_SIZE)
+        )
+        self.output = nn.Linear(PLACE_SIZE, decoder_size)
+        self.score = nn.Linear(PLACE_SIZE, 1)
+
+    def forward(self, places: Tensor, words: InstructionWords) -> tuple[Tensor, Tensor]:
+        """Added to the seeds' queries (batch, instructions, seeds, decoder_size) and to their scores (batch,
+        instructions, seeds); places (batch, seeds, GEOMETRY_SIZE + COMPARISON_SIZE)."""
+        both = torch.cat([self.input_norm(words.inputs), self.state_norm(words.states)], -1)
+        weights = self.attention(both)[..., 0].masked_fill(~words.mask, torch.finfo(both.dtype).min).softmax(-1)
+        asked = self.text((weights[..., None] * both).sum(2))
+        fit = asked[:, :, None] * self.place(places)[:, None]
+        return self.output(fit), self.score(fit)[..., 0]
 
 
 class SeedHead(nn.Module):
@@ -327,6 +367,27 @@ def geometry(boxes: Tensor) -> Tensor:
     centre = (boxes[..., 2:] + boxes[..., :2]) / 2
     logs = size.log()
     return torch.cat([centre, size, logs, (logs[..., :1] - logs[..., 1:])], -1)
+
+
+def compare(boxes: Boxes, probabilities: Tensor) -> Tensor:
+    """Each seed's place and size among the other seeds of its class: (batch, n, COMPARISON_SIZE), each in 0..1.
+
+    For the centre's x and y and the logarithm of the area: the number of others with a larger value, then the number of
+    others with a smaller one, as count / (1 + count). The leftmost of the dogs therefore has no smaller x, wherever the
+    dogs are. The weight of another seed is the similarity of its class probabilities (batch, n, classes), times its
+    score, times 1 - IoU, because an overlapping seed is often the same object. MAttNet (Yu et al. 2018) also compares
+    an object with others of its class.
+    """
+    probabilities = nn.functional.normalize(probabilities.float(), dim=-1)
+    similar = (probabilities @ probabilities.transpose(1, 2)).square()
+    scores = boxes.scores.float().square()
+    weights = similar * (scores / (scores + CERTAIN**2))[:, None] * (1 - box_iou(boxes.boxes, boxes.boxes))
+    weights = weights * boxes.valid[:, None] * (1 - torch.eye(weights.shape[1], device=weights.device))
+    shape = geometry(boxes.boxes).float()
+    values = torch.cat([shape[..., :2] / CLOSE_CENTRES, shape[..., 4:6].sum(-1, keepdim=True) / CLOSE_AREAS], -1)
+    larger = (values[:, None] - values[:, :, None]).sigmoid()  # (batch, n, others, 3)
+    counts = torch.cat([(weights[..., None] * larger).sum(2), (weights[..., None] * (1 - larger)).sum(2)], -1)
+    return counts / (1 + counts)
 
 
 def relative_coordinates(boxes: Tensor, height: int, width: int) -> Tensor:

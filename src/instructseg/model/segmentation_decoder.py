@@ -213,13 +213,7 @@ class MaskedAttentionDecoder(nn.Module):
         their masks stay. Shapes: queries (batch, instructions, queries, hidden_size), text (batch, instructions,
         hidden_size).
         """
-        memories = [
-            level.flatten(2).transpose(1, 2) + embed
-            for level, embed in zip(pixels.levels, self.level_embed, strict=True)
-        ]
-        positions = [
-            sine_position(*_size(level), level.shape[1], level.device).to(level.dtype) for level in pixels.levels
-        ]
+        memories, positions = self._memories(pixels)
         position = self.query_embed
         if seed_queries is not None:
             queries = torch.cat([seed_queries.queries.to(queries.dtype), queries], 2)
@@ -232,6 +226,40 @@ class MaskedAttentionDecoder(nn.Module):
             queries = layer(queries, position, memories[level], positions[level], mask)
             predictions.append(self.predict(pixels.mask_features, queries, text, seeds, seed_queries))
         return predictions
+
+    def score_seeds(
+        self, pixels: PixelFeatures, text: Tensor, seeds: Seeds, seed_queries: SeedQueries
+    ) -> list[Tensor]:
+        """Scores of the seeds alone before the first layer and after each layer, without the learned queries.
+
+        The seeds' queries attend to each other as in `forward`, but to no learned query, so that the scores are an
+        approximation at a small part of its cost. Shapes: (batch, instructions, seeds) each.
+        """
+        memories, positions = self._memories(pixels)
+        queries, position = seed_queries.queries, seed_queries.position[:, None]
+        scores = [self._seed_scores(self.norm(queries), text, seed_queries)]
+        for index, layer in enumerate(self.layers):
+            level = index % len(memories)
+            mask = attention_mask(seeds.mask_logits[:, None], _size(pixels.levels[level]))
+            mask = mask.repeat(1, 1, queries.shape[1], 1)
+            queries = layer(queries, position, memories[level], positions[level], mask)
+            scores.append(self._seed_scores(self.norm(queries), text, seed_queries))
+        return [score.masked_fill(~seeds.boxes.valid[:, None], EMPTY) for score in scores]
+
+    def _memories(self, pixels: PixelFeatures) -> tuple[list[Tensor], list[Tensor]]:
+        """The tokens of each level (batch, cells, hidden_size) and their positions (cells, hidden_size)."""
+        levels = pixels.levels
+        tokens = [
+            level.flatten(2).transpose(1, 2) + embed for level, embed in zip(levels, self.level_embed, strict=True)
+        ]
+        return tokens, [sine_position(*_size(level), level.shape[1], level.device).to(level.dtype) for level in levels]
+
+    def _seed_scores(self, queries: Tensor, text: Tensor, seed_queries: SeedQueries) -> Tensor:
+        """Scores of the seeds' normalized queries: scaled similarity with the text, plus how well their class fits."""
+        assert self.seed_score_embed is not None and self.seed_text_embed is not None
+        embedded = self.seed_score_embed(queries).float()
+        similarity = (embedded * self.seed_text_embed(text)[:, :, None].float()).sum(-1)
+        return similarity / embedded.shape[-1] ** 0.5 + seed_queries.scores.float()
 
     def predict(
         self, mask_features: Tensor, queries: Tensor, text: Tensor, seeds: Seeds | None = None,
@@ -246,10 +274,7 @@ class MaskedAttentionDecoder(nn.Module):
         scores = (self.score_embed(learned).float() * text[:, :, None].float()).sum(-1)
         if seeds is None or seed_queries is None:
             return Proposals(masks, scores)
-        assert self.seed_score_embed is not None and self.seed_text_embed is not None
-        embedded = self.seed_score_embed(normed[:, :, : -learned.shape[2]]).float()
-        similarity = (embedded * self.seed_text_embed(text)[:, :, None].float()).sum(-1)
-        seed_scores = similarity / embedded.shape[-1] ** 0.5 + seed_queries.scores.float()
+        seed_scores = self._seed_scores(normed[:, :, : -learned.shape[2]], text, seed_queries)
         scores = torch.cat([seed_scores, scores], -1)
         seed_masks = seeds.mask_logits.float()[:, None].expand(-1, queries.shape[1], -1, -1, -1)
         padding = nn.functional.pad(~seeds.boxes.valid, (0, learned.shape[2]))[:, None]

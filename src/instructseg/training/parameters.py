@@ -83,6 +83,28 @@ def choose_seed_head(model: InstructSegModel) -> dict[str, list[str]]:
     return groups
 
 
+STORED = (
+    "mask_tokens", "vision_tokens", "perceiver", "pixel_decoder", "seed_proposer.head", "seed_proposer.token_projection"
+)  # fmt: skip
+"""Modules and parameters whose output is part of the stored states."""
+
+
+def choose_choice(model: InstructSegModel) -> dict[str, list[str]]:
+    """Set requires_grad of what `objective: choice` trains; returns group -> parameter names.
+
+    That is everything that reads stored states: text fusion, decoder and the seeds' queries. Raises RecipeError for a
+    model without seeds.
+    """
+    if model.seed_proposer is None:
+        raise RecipeError("objective: expected a model with seeds, got one without; set model.config.seed_config")
+    groups = choose_trainable(model)
+    stored = [name for name in groups["trained"] if name.startswith(STORED)]
+    for name in stored:
+        model.get_parameter(name).requires_grad_(False)
+    trained = [name for name in groups["trained"] if name not in stored]
+    return groups | {"trained": trained, "frozen by the recipe": groups["frozen by the recipe"] + stored}
+
+
 def _trainable_modules(model: InstructSegModel) -> list[str]:
     """The top-level modules and parameters other than encoders and language model."""
     names = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())

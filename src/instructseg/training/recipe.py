@@ -141,6 +141,19 @@ class LossRecipe:
 
 
 @dataclass(frozen=True, config=STRICT)
+class StatesRecipe:
+    """The stored states that `objective: choice` learns from; see `training.states`."""
+
+    folder: str = "states"
+    """Their folder, relative to `output`. States that it holds are used as they are: give another model or other data
+    another folder."""
+    samples: int = Field(default=4000, ge=1, le=100_000_000)
+    """Number of composed samples, about 4.5 MB each for nano."""
+    seeds_only: bool = True
+    """Learn to choose among the seeds alone, which is several times faster than with the learned mask tokens."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """A training run. Durations are in optimizer steps, one batch each."""
 
@@ -178,9 +191,12 @@ class Recipe:
     """Approximate number of validation samples per source. 0: all."""
     report: tuple[Tracker, ...] = ()
     """Experiment trackers to use besides log.jsonl, e.g. [tensorboard]."""
-    objective: Literal["instructions", "seeds"] = "instructions"
+    objective: Literal["instructions", "seeds", "choice"] = "instructions"
     """"instructions": the paper's losses (Eq. 4). "seeds": the base stage, which trains only the mask head of the seed
-    proposals, on every labelled object and without the language model."""
+    proposals, on every labelled object and without the language model. "choice": text fusion, decoder and seed queries
+    learn from stored states of all other parts, which stay as they are."""
+    states: StatesRecipe = field(default_factory=StatesRecipe)
+    """The stored states of `objective: choice`."""
     model: ModelRecipe = field(default_factory=ModelRecipe)
     """The model to start from."""
     lora: LoraRecipe = field(default_factory=LoraRecipe)

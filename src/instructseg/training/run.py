@@ -20,6 +20,7 @@ from instructseg.inference.loading import silence_transformers
 from instructseg.media.folders import new_folder
 from instructseg.training import checkpoint
 from instructseg.training.adapters import save_adapters
+from instructseg.training.choice_objective import ChoiceObjective
 from instructseg.training.data.batches import BatchShare, TrainingBatches, open_loader
 from instructseg.training.data.collate import Batch, Collator
 from instructseg.training.data.mixture import open_mixture
@@ -30,11 +31,19 @@ from instructseg.training.initial_model import build_model
 from instructseg.training.logging.progress import progress_bar, status
 from instructseg.training.logging.reporter import Reporter, Scores, console, print_groups, print_problems
 from instructseg.training.objective import Objective, use_loss
-from instructseg.training.parameters import MovingAverage, add_lora, choose_seed_head, choose_trainable, merge_lora
+from instructseg.training.parameters import (
+    MovingAverage,
+    add_lora,
+    choose_choice,
+    choose_seed_head,
+    choose_trainable,
+    merge_lora,
+)
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
 from instructseg.training.seed_objective import SeedObjective
 from instructseg.training.state import Progress, capture, changed_keys, is_valid, restore
+from instructseg.training.states import StateFolder, StoredStates
 from instructseg.training.training_step import TrainingStep
 from instructseg.training.validation import ShowPrediction, validate
 from instructseg.types import Sample
@@ -114,7 +123,8 @@ class Run:
             add_lora(self.model, recipe.lora)
             self.groups = choose_trainable(self.model, recipe.model.train, recipe.model.freeze)
         else:
-            self.groups = choose_seed_head(self.model)
+            choose = choose_seed_head if recipe.objective == "seeds" else choose_choice
+            self.groups = choose(self.model)
         use_loss(self.model, recipe.loss)
         if recipe.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -127,8 +137,7 @@ class Run:
         optimizer = torch.optim.AdamW(
             self._trained().values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
         )
-        objective = SeedObjective(self.model) if recipe.objective == "seeds" else Objective(self.model)
-        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.objective, self.optimizer = self.accelerator.prepare(self._make_objective(), optimizer)
         self.trained = self._trained()  # again: sharding replaces the parameters
         self.average = MovingAverage(list(self.trained.values()), recipe.ema_decay) if recipe.ema_decay else None
         self.training_step = TrainingStep(
@@ -137,6 +146,13 @@ class Run:
         self.state_manager = make_state_manager(
             self.accelerator, self.objective, self.optimizer, self.trained, self.average, self.output / "checkpoints"
         )
+
+    def _make_objective(self) -> torch.nn.Module:
+        if self.recipe.objective == "seeds":
+            return SeedObjective(self.model)
+        if self.recipe.objective == "choice":
+            return ChoiceObjective(self.model, self.recipe.states.seeds_only)
+        return Objective(self.model)
 
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
@@ -153,6 +169,8 @@ class Run:
     def _open_data(self) -> Iterator[Sequence[Batch]]:
         """The remaining batches; also opens the validation samples and the reporter if this process needs them."""
         recipe, references, problems = self.recipe, self.model.config.num_reference_frames, Problems()
+        if recipe.objective == "choice":
+            return self._open_states()
         try:
             mixture = open_mixture(recipe.data, references, recipe.batch_photos, recipe.steps, recipe.seed, problems)
             scored = recipe.objective == "instructions"  # the base stage does not train what validation scores
@@ -164,6 +182,22 @@ class Run:
         if self.main:
             self.reporter = Reporter(recipe, self.step, self.accelerator)
         batches = TrainingBatches(mixture, self.collate, self.share, self.step, recipe.steps)
+        return iter(open_loader(batches, recipe.data.workers))
+
+    def _open_states(self) -> Iterator[Sequence[Batch]]:
+        """The remaining batches of stored states; the first process writes those that are missing."""
+        recipe, folder = self.recipe, StateFolder(self.output / self.recipe.states.folder, self.recipe.states.samples)
+        if self.main and folder.missing():
+            references = self.model.config.num_reference_frames
+            mixture = open_mixture(recipe.data, references, 1, folder.count, recipe.seed)
+            with progress_bar(True) as bar:
+                line = bar.add_task("states", total=folder.count, status="")
+                folder.fill(self.model, mixture, self.collate, lambda done: bar.update(line, completed=done))
+        self.accelerator.wait_for_everyone()
+        if self.main:
+            self.reporter = Reporter(recipe, self.step, self.accelerator)
+        stored = StoredStates(folder, recipe.batch_photos, recipe.seed)
+        batches = TrainingBatches(stored, stored.collate, self.share, self.step, recipe.steps)
         return iter(open_loader(batches, recipe.data.workers))
 
     def _one_step(self, micro_batches: Sequence[Batch]) -> tuple[dict[str, float], int]:

@@ -56,7 +56,7 @@ class TrainingStep:
         targets = None if batch.targets is None else batch.targets.to(device)
         loss, terms = self.objective(batch.inputs.to(device), targets, normalizers, seed)
         if not torch.isfinite(loss):
-            names = ", ".join(sample.id for sample in batch.samples)
+            names = ", ".join(batch.names)
             raise InputError(
                 f"expected a finite loss, got {loss.item()} at step {step} on the samples {names}; check them, "
                 "or lower learning_rate"

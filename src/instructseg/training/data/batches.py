@@ -5,15 +5,14 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from instructseg.errors import RecipeError
-from instructseg.training.data.collate import Batch, Collator
-from instructseg.training.data.mixture import Mixture
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
@@ -53,17 +52,25 @@ class BatchShare:
         return [range(start, start + self.size) for start in starts]
 
 
+class StepSamples(Protocol):
+    """The samples of each step's batch, e.g. a `Mixture`."""
+
+    def sample(self, step: int, offset: int) -> Any: ...
+
+
 class TrainingBatches(Dataset):
     """Item i: this process's micro-batches of step first + i. The step alone determines the data, also on resuming."""
 
-    def __init__(self, mixture: Mixture, collate: Collator, share: BatchShare, first: int, steps: int) -> None:
+    def __init__(
+        self, mixture: StepSamples, collate: Callable[[Sequence[Any]], Any], share: BatchShare, first: int, steps: int
+    ) -> None:
         self.mixture, self.collate, self.share = mixture, collate, share
         self.first, self.steps = first, steps
 
     def __len__(self) -> int:
         return max(0, self.steps - self.first)
 
-    def __getitem__(self, index: int) -> tuple[Batch, ...]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         step = self.first + index
         return tuple(
             self.collate([self.mixture.sample(step, offset) for offset in offsets]) for offsets in self.share.offsets()

@@ -38,6 +38,11 @@ class Batch:
     samples: tuple[Sample, ...]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The samples' ids."""
+        return tuple(sample.id for sample in self.samples)
+
+    @property
     def normalizers(self) -> LossNormalizers:
         """Per-batch normalizers of the loss terms."""
         return LossNormalizers.of(self.targets, self.inputs.layout.expression_mask, self.inputs.layout.labels)
