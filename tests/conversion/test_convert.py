@@ -130,19 +130,6 @@ def test_a_foreign_model_is_refused(tmp_path):
         convert_released(file, tmp_path / "out")
 
 
-def test_without_a_tokenizer_it_stops_and_says_what_to_copy(source, tmp_path):
-    folder = tmp_path / "source"
-    folder.mkdir()
-    for file in source.iterdir():
-        if "token" not in file.name and file.name not in ("vocab.json", "merges.txt"):
-            (folder / file.name).symlink_to(file)
-    with pytest.raises(
-        CheckpointError, match=r"expected the tokenizer .* got none; copy tokenizer_config\.json, .* there"
-    ):
-        convert_released(folder, tmp_path / "out", tiny_sources.config())
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("part", ["perceiver_config", "text_fusion_config"])
 def test_a_configuration_without_a_released_part_is_refused(source, tmp_path, part):
     with pytest.raises(CheckpointError, match="expected perceiver_config and text_fusion_config for the released"):

@@ -54,7 +54,7 @@ def test_several_texts_of_one_image_are_told_apart_by_labels(segmenter):
 
 
 def test_without_sizes_masks_have_the_proposals_resolution(segmenter):
-    output = run(segmenter, images=tiny_model.photo(), text="the dog")
+    output = segmenter.model(**segmenter.processor(images=tiny_model.photo(), text="the dog"))  # with gradients, too
     (result,) = segmenter.processor.post_process_referring_segmentation(output)
     assert result["masks"].shape[1:] == output.mask_logits.shape[-2:]
     nothing = segmenter.processor.post_process_referring_segmentation(output, threshold=1.0)[0]
@@ -66,7 +66,8 @@ def test_tensors_are_photos(segmenter, kind):
     photo = tiny_model.photo()
     tensor = torch.from_numpy(photo).permute(2, 0, 1)
     tensor = {
-        "uint8": tensor, "float": tensor / 255, "channels last": torch.from_numpy(photo), "bfloat16": tensor.bfloat16() / 255,
+        "uint8": tensor, "float": tensor / 255, "channels last": torch.from_numpy(photo),
+        "bfloat16": tensor.bfloat16() / 255,
     }[kind]  # fmt: skip
     tolerance = 2 if kind == "bfloat16" else 0
     assert np.abs(load_image(tensor).astype(int) - photo).max() <= tolerance

@@ -13,7 +13,8 @@ from instructseg.inference.segmenter import Segmenter
 from instructseg.media.image import ImageInput
 
 Found = dict[str, Any]
-"""One mask: "score" (float in 0..1), "label" (the text), "mask" (PIL image of mode "L", 0 and 255, the photo's size)."""
+"""One mask: "score" (float in 0..1), "label" (the text), "mask" (PIL image of mode "L", 0 or 255, the photo's
+size)."""
 
 
 class ReferringSegmentationPipeline:

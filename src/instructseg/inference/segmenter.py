@@ -199,7 +199,8 @@ class Segmenter:
         """Answer one question in text, about the photo or without one (None).
 
         `open(photo).chat` is a conversation of several turns. Only models trained on conversations give sensible
-        answers; others, nano among them, give a warning. Raises InputError for an unreadable photo or an empty question.
+        answers; others, nano among them, give a warning. Raises InputError for an unreadable photo or an empty
+        question.
         """
         if photo is not None:
             return self.open(photo).chat(question, max_new_tokens)

@@ -22,7 +22,7 @@ from instructseg.media.files import abbreviate
 
 MANIFEST = "manifest.json"
 CARD = "README.md"
-"""The model card: people and the hub edit it, so the manifest does not list it, and a new model keeps an earlier one."""
+"""The model card: people and the hub edit it, so the manifest does not list it, and a new model keeps an older one."""
 UNFINISHED, REPLACED = ".unfinished", ".replaced"
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 """Files of an earlier model, which a new one in the same folder does not keep."""

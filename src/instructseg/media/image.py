@@ -58,9 +58,9 @@ def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         _check_sides(array.shape[:2][::-1], f"the image array of shape {array.shape}")
         return array_to_rgb(array)
     if is_tensor(source):
-        shape = tuple(source.shape)  # pyright: ignore[reportAttributeAccessIssue]
-        _check_sides(shape[-2:][::-1], f"the image tensor of shape {shape}")
-        return tensor_to_rgb(source)  # pyright: ignore[reportArgumentType]
+        shape = tuple(source.shape)
+        _check_sides(shape[-2:], f"the image tensor of shape {shape}")
+        return tensor_to_rgb(source)
     if isinstance(source, Image.Image):
         name = _picture_name(source)
         _decode(source, name, max_pixels)
@@ -69,8 +69,8 @@ def load_image(source: ImageInput, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         with opened_picture(source, max_pixels=max_pixels) as picture:
             return _to_rgb(picture, _source_name(source))
     raise InputError(
-        f"expected a path, the bytes of an image file, a PIL image, a NumPy array (height, width, 3) or a torch tensor, "
-        f"got {type(source).__name__}; pass one of these"
+        "expected a path, the bytes of an image file, a PIL image, a NumPy array (height, width, 3) or a torch "
+        f"tensor, got {type(source).__name__}; pass one of these"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
@@ -64,12 +64,13 @@ def array_to_rgb(array: np.ndarray) -> np.ndarray:
 class TorchTensor(Protocol):
     """What is read of a torch tensor; this package's `media` does not import torch."""
 
+    @property
+    def shape(self) -> Any: ...
+
     def detach(self) -> Any: ...
 
-    def cpu(self) -> Any: ...
 
-
-def is_tensor(source: object) -> bool:
+def is_tensor(source: object) -> TypeGuard[TorchTensor]:
     """Whether `source` is a torch tensor, told without importing torch."""
     return type(source).__module__.partition(".")[0] == "torch" and hasattr(source, "detach")
 
@@ -79,8 +80,8 @@ def tensor_to_rgb(tensor: TorchTensor) -> np.ndarray:
 
     Channels are first, as torch has them, whenever the first axis can be channels. Raises InputError as it does.
     """
-    tensor = tensor.detach().cpu()
-    array = np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())  # NumPy has no bfloat16
+    values = tensor.detach().cpu()
+    array = np.asarray((values.float() if values.is_floating_point() else values).numpy())  # NumPy has no bfloat16
     if array.ndim == 3 and array.shape[0] in (1, 3, 4):
         array = array.transpose(1, 2, 0)
     return array_to_rgb(array)

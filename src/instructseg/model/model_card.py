@@ -49,7 +49,8 @@ def model_card(config: InstructSegConfig) -> ModelCard:
     converted = bool(config.converted_from)
     source = "its source weights, see conversion.json" if converted else None
     header = ModelCardData(
-        license="other" if converted else "apache-2.0", license_name=source and "source-weights", library_name="instructseg",
+        license="other" if converted else "apache-2.0", license_name=source and "source-weights",
+        library_name="instructseg",
         pipeline_tag="image-segmentation", tags=["referring-segmentation", "reasoning-segmentation", "instructseg"],
     )  # fmt: skip
     text = TEXT.format(

@@ -86,7 +86,8 @@ class InstructSegPreTrainedModel(PreTrainedModel):
             kwargs |= {"config": config, "state_dict": tensors}
         report = kwargs.pop("output_loading_info", False)
         source = None if "state_dict" in kwargs else root
-        model, loading_info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        loaded: Any = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)  # makes it a pair
+        model, loading_info = loaded
         compact = [key for key in loading_info["unexpected_keys"] if key.endswith(SCALE)]
         if compact or (not report and stored is not None and _same(model.config, stored)):
             check_keys(loading_info)  # int8 read as if it were floats is never what anybody asked for

@@ -80,8 +80,8 @@ def post_process(
     `select` is `processor.post_process`, `place` the placement of a photo of some height and width in the input.
     """
     check_limits(max_masks, threshold)
-    logits, scores = outputs.mask_logits, outputs.score_logits
-    assert logits is not None and scores is not None  # forward always sets them
+    assert outputs.mask_logits is not None and outputs.score_logits is not None  # forward always sets them
+    logits, scores = outputs.mask_logits.detach(), outputs.score_logits.detach()
     sizes = _sizes(target_sizes, logits)
     minimum = threshold if threshold is not None else config.score_threshold if config else 0.0
     ranking = selection or (config.selection if config else "score")
@@ -98,7 +98,7 @@ def post_process(
         results.append({
             "masks": torch.from_numpy(np.concatenate([masks for masks, _ in found])),
             "scores": torch.from_numpy(np.concatenate([values for _, values in found])),
-            "labels": torch.tensor([column for column, (masks, _) in enumerate(found) for _ in masks], dtype=torch.long),
+            "labels": torch.tensor([row for row, (masks, _) in enumerate(found) for _ in masks], dtype=torch.long),
         })  # fmt: skip
     return results
 

@@ -68,7 +68,7 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
     if not isinstance(config, LoraConfig):
         raise CheckpointError(f"{directory}: expected LoRA adapters, got {config.peft_type}")
     adapters = {name: tensor for name, tensor in state.items() if LORA in name}
-    _copy_parameters(model, {name: state[name] for name in state.keys() - adapters.keys()}, directory)
+    _restore_parts(model, {name: state[name] for name in state.keys() - adapters.keys()}, directory)
     config.target_modules, config.modules_to_save = _adapted_modules(adapters), None  # exactly the stored ones
     config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
     try:
@@ -94,7 +94,7 @@ def load_trained_parts(model: InstructSegModel, directory: Path) -> None:
             parts = load_file(directory / PARTS)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{directory / PARTS} cannot be read: {error}; copy the folder again") from error
-        _copy_parameters(model, parts, directory)
+        _restore_parts(model, parts, directory)
 
 
 def _adapted(model: InstructSegModel) -> tuple[Any, str]:
@@ -114,17 +114,16 @@ def _adapted_modules(names: Mapping[str, Tensor]) -> list[str]:
 def _whole_model_names(state: Mapping[str, Tensor], model: InstructSegModel) -> dict[str, Tensor]:
     """Tensors by their names in the whole model; adapters of the language model alone lack its name."""
     plain = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
-    own = tuple(f"{name}." for name, _ in model.named_children()) + ("mask_tokens",)
+    own = (*(f"{name}." for name, _ in model.named_children()), "mask_tokens")
     whole = any(name.startswith(own) for name in plain)
     return plain if whole else {f"{LANGUAGE_MODEL}{name}": tensor for name, tensor in plain.items()}
 
 
-@torch.no_grad()
-def _copy_parameters(model: InstructSegModel, values: Mapping[str, Tensor], directory: Path) -> None:
+def _restore_parts(model: InstructSegModel, parts: dict[str, torch.Tensor], directory: Path) -> None:
     parameters = dict(model.named_parameters())
-    for name, value in values.items():
+    for name, value in parts.items():
         if restore_row(model, name, value):
             continue
         if name not in parameters or parameters[name].shape != value.shape:
             raise CheckpointError(f"the trained parts in {directory} do not fit this model, first at {name}")
-        parameters[name].copy_(value)
+        parameters[name].data.copy_(value)
