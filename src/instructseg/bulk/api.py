@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from instructseg.annotations.formats import check_format
+from instructseg.annotations.formats import Format, check_format
 from instructseg.bulk.engines.engine import Engine, Work
 from instructseg.bulk.export import write_formats
 from instructseg.bulk.inputs.listing import list_items, read_instructions
@@ -83,7 +83,7 @@ def run_batch(
     """
     _require_pyarrow()
     chosen, run = settings or Settings(), _choose(engine, workers)
-    annotation_formats = [check_format(name) for name in formats]
+    annotation_formats: list[Format] = [check_format(name) for name in formats]
     texts = None if instructions is None else read_instructions(instructions)
     job = JobFolder(Path(output))
     items = list_items(str(source), texts, job.folder)
