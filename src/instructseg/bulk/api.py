@@ -139,6 +139,7 @@ def _summarize(job: JobFolder, plan: dict[int, list[Item]]) -> BatchSummary:
         errors += [row for row in table.drop(["found"]).to_pylist() if row["error"] is not None]
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in errors]
     write_bytes(job.folder / ERRORS, "".join(lines).encode("utf-8", "backslashreplace"))
-    summary = BatchSummary(sum(map(len, plan.values())), len(job.shard_files()), rows, found, len(errors))
+    photos = {item.key for items in plan.values() for item in items}
+    summary = BatchSummary(len(photos), len(job.shard_files()), rows, found, len(errors))
     write_bytes(job.folder / SUMMARY, (json.dumps(asdict(summary), indent=1) + "\n").encode())
     return summary
