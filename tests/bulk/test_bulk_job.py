@@ -77,7 +77,7 @@ def test_new_photos_and_sentences_are_added(world):
     run(TEXTS[:1])
     before = read_rows(output)
     save_photo(inputs / "new.png", 7)
-    run(TEXTS)
+    assert run(TEXTS).items == 10
     rows = read_rows(output)
     assert rows[: len(before)] == before
     new = {(str(inputs / "new.png"), None, text, None) for text in TEXTS}

@@ -1,4 +1,4 @@
-"""Explanations with their masks and conversations of several turns: the cache changes nothing; prompts are training's."""
+"""Explanations with their masks and conversations of several turns: the cache changes nothing in them."""
 
 import json
 import warnings

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from instructseg.annotations.formats import check_format
+from instructseg.annotations.formats import Format, check_format
 from instructseg.bulk.engines.engine import Engine, Work
 from instructseg.bulk.export import write_formats
 from instructseg.bulk.inputs.listing import list_items, read_instructions
@@ -83,7 +83,7 @@ def run_batch(
     """
     _require_pyarrow()
     chosen, run = settings or Settings(), _choose(engine, workers)
-    annotation_formats = [check_format(name) for name in formats]
+    annotation_formats: list[Format] = [check_format(name) for name in formats]
     texts = None if instructions is None else read_instructions(instructions)
     job = JobFolder(Path(output))
     items = list_items(str(source), texts, job.folder)
@@ -139,6 +139,7 @@ def _summarize(job: JobFolder, plan: dict[int, list[Item]]) -> BatchSummary:
         errors += [row for row in table.drop(["found"]).to_pylist() if row["error"] is not None]
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in errors]
     write_bytes(job.folder / ERRORS, "".join(lines).encode("utf-8", "backslashreplace"))
-    summary = BatchSummary(sum(map(len, plan.values())), len(job.shard_files()), rows, found, len(errors))
+    photos = {item.key for items in plan.values() for item in items}
+    summary = BatchSummary(len(photos), len(job.shard_files()), rows, found, len(errors))
     write_bytes(job.folder / SUMMARY, (json.dumps(asdict(summary), indent=1) + "\n").encode())
     return summary

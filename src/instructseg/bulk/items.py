@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from instructseg.bulk.inputs.parquet_cells import read_cell
 from instructseg.errors import InputError
 from instructseg.media.sources import VIDEO_EXTENSIONS, identify
 
@@ -56,8 +57,6 @@ class Item:
         if self.member is None:
             return Path(self.source)
         if Path(self.source).suffix.lower() == PARQUET:
-            from instructseg.bulk.inputs.parquet import read_cell
-
             return read_cell(self.source, int(self.member))
         return self._read_range()
 

@@ -44,12 +44,12 @@ def annotate(
                 counts["objects"] += len(result.objects)
                 yield result
 
-    assert request.output is not None  # checked by `check_format`
+    assert request.output is not None  # checked by `check_request`
     path = writer(name)(labelled(), list(dict.fromkeys(request.instructions)), request.output)
     outcome.results.append({"format": name, "file": str(path), **counts})
 
 
-def check_format(request: SegmentRequest, are_clips: bool) -> None:
+def check_request(request: SegmentRequest, are_clips: bool) -> None:
     """Raises InputError for clips, which these formats do not hold, and without a folder for the files."""
     if are_clips:
         raise InputError("expected photos for --format, got clips; use `instructseg batch` for clips")

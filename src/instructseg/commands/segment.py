@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from instructseg.annotations.formats import Format
-from instructseg.commands.annotate import annotate, check_format, print_annotations
+from instructseg.commands.annotate import annotate, check_request, print_annotations
 from instructseg.commands.lean_imports import import_transformers
 from instructseg.commands.report import FAILED, errors_in_one_line, one_line, say
 from instructseg.commands.segment_request import Outcome, SegmentRequest
@@ -156,7 +156,7 @@ def _run(
     """Segment all photos or clips; arguments are checked before the model is loaded."""
     sources = request.expand(photo)
     if format_ is not None:
-        check_format(request, sources.are_clips)
+        check_request(request, sources.are_clips)
     if sources.skipped:
         names = f"{len(sources.skipped)}: {sources.skipped[0].name}{', ...' if len(sources.skipped) > 1 else ''}"
         say(f"note: {photo} has photos, so its clips are skipped ({names}); pass them by a pattern")

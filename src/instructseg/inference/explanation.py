@@ -32,8 +32,8 @@ class ExplainedPrediction(Prediction):
     explanation: str = ""
     """The assistant's text before its [SEG] token."""
     wrote_seg: bool = True
-    """Whether the model ended the text with [SEG] itself. Otherwise it wrote `max_new_tokens` tokens or the end token, and
-    [SEG] was appended."""
+    """Whether the model ended the text with [SEG] itself. Otherwise it wrote `max_new_tokens` tokens or the end token,
+    and [SEG] was appended."""
     trained_to_write: bool = True
     """Whether the weights were trained to write text. Otherwise the words mean nothing, and the masks follow them."""
 

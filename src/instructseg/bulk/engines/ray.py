@@ -46,7 +46,7 @@ def run_on_ray(work: Work, shards: Sequence[tuple[int, list[Item]]], workers: in
     Raises InputError when ray is not installed, and InstructSegError for what stops a worker.
     """
     with connected(workers):
-        import ray.data
+        import ray.data  # pyright: ignore[reportMissingImports]  # an optional extra
 
         rows = [
             {"shard": shard, "items": json.dumps([asdict(item) for item in items])} for shard, items in shards
@@ -77,7 +77,7 @@ def actor_options(device: str) -> dict[str, Any]:
 def connected(workers: int) -> Iterator[None]:
     """A connection to Ray for the block. Raises InputError when ray is not installed."""
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]  # an optional extra
     except ImportError as error:
         raise InputError(f"the engine ray needs Ray ({error}); run: pip install 'instructseg[ray]'") from error
     if ray.is_initialized():
@@ -91,8 +91,8 @@ def connected(workers: int) -> Iterator[None]:
 
 
 def _connect(workers: int) -> None:
-    import ray
-    from ray.data import DataContext
+    import ray  # pyright: ignore[reportMissingImports]  # an optional extra
+    from ray.data import DataContext  # pyright: ignore[reportMissingImports]
 
     DataContext.get_current().enable_progress_bars = False  # the command draws its own
     try:

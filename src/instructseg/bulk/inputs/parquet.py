@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instructseg.bulk.inputs.parquet_cells import open_parquet
 from instructseg.bulk.inputs.texts import SENTENCES, SOURCES, first_key, sentences_of
 from instructseg.bulk.items import Item
 from instructseg.errors import InputError
@@ -24,7 +24,7 @@ def list_parquet(path: Path) -> Iterator[Item]:
     A file that cannot be read, and a row that cannot be used, are items with a `problem`.
     """
     try:
-        with _opened(path) as file:
+        with open_parquet(path) as file:
             names = dict.fromkeys(file.schema_arrow.names)
             source, texts = first_key(names, SOURCES), first_key(names, SENTENCES)
             if source is None:
@@ -32,27 +32,6 @@ def list_parquet(path: Path) -> Iterator[Item]:
             yield from _rows(path, file, source, texts)
     except (InputError, OSError, ValueError) as error:  # pyarrow's errors are ValueErrors and OSErrors
         yield Item(str(path), problem=f"{path} cannot be read as a parquet file: {error}")
-
-
-def read_cell(path: str, row: int) -> bytes:
-    """The bytes of the photo in a row. Raises InputError if there are none, or if the file cannot be read."""
-    try:
-        values, first = _row_group(path, row)
-        value = values[row - first].as_py()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}, row {row} cannot be read: {error}; check the parquet file") from error
-    content = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(content, bytes):
-        raise InputError(f"{path}, row {row}: expected the bytes of a photo, got {content!r:.60}")
-    return content
-
-
-def _opened(path: Path | str) -> pq.ParquetFile:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise InputError(f"parquet files need pyarrow ({error}); run: pip install 'instructseg[data]'") from error
-    return pq.ParquetFile(path)
 
 
 def _rows(path: Path, file: pq.ParquetFile, source: str, texts: str | None) -> Iterator[Item]:
@@ -78,26 +57,3 @@ def _item(path: Path, row: int, value: str | None, texts: Any, has_path: bool) -
         return Item(str(path.parent / expand_user(value)), sentences)
     except ValueError as error:
         return Item(str(path), (), str(row), problem=f"{path}, row {row}: {error}")
-
-
-@functools.lru_cache(maxsize=1)  # the rows of a shard follow each other
-def _open_for_rows(path: str) -> pq.ParquetFile:
-    return _opened(path)
-
-
-def _row_group(path: str, row: int) -> tuple[Any, int]:
-    """The photos of the row group that holds a row, and the number of its first row."""
-    file, first = _open_for_rows(path), 0
-    for group in range(file.num_row_groups):
-        count = file.metadata.row_group(group).num_rows
-        if row < first + count:
-            return _photos(path, group), first
-        first += count
-    raise ValueError(f"the file has {first} rows")
-
-
-@functools.lru_cache(maxsize=1)
-def _photos(path: str, group: int) -> Any:
-    file = _open_for_rows(path)
-    source = first_key(dict.fromkeys(file.schema_arrow.names), SOURCES)
-    return file.read_row_group(group, columns=[source])[0]

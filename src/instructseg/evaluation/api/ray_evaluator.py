@@ -84,7 +84,7 @@ class RayEvaluator:
         if not indices:
             return
         with connected(self.workers):
-            import ray.data
+            import ray.data  # pyright: ignore[reportMissingImports]  # an optional extra
 
             parts = ray.data.from_items(
                 [{"index": index} for index in indices], override_num_blocks=min(len(indices), MAX_BLOCKS)
