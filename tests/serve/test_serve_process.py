@@ -93,9 +93,10 @@ def test_a_killed_worker_is_replaced(program):
         b"POST /v1/segment HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
         b"POST /v1/segment HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n{",
         b"POST /v1/segment HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/segment HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nContent-Type: application/json\r\n\r\n{",
         b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
-    ids=["tls", "version", "long path", "negative length", "1 GB", "bad chunk", "half-closed"],
+    ids=["tls", "version", "long path", "negative length", "1 GB", "bad chunk", "cut off", "half-closed"],
 )
 def test_odd_clients_get_words_or_nothing(program, sent):
     with socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) as connection:
