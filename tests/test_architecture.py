@@ -217,6 +217,7 @@ LIGHT = {
     "import instructseg.cli": 250,
     "from instructseg.cli import app; app(['--help'])": 250,
 }
+SERVER = "import instructseg.serve.server, sys; print(sorted({'torch', 'transformers', 'gradio'} & sys.modules.keys()))"
 SECONDS = 10
 
 
@@ -236,6 +237,13 @@ def test_import_is_light(statement, most):
     assert loaded == []
     assert int(count) < most
     assert float(seconds) < SECONDS
+
+
+def test_the_server_holds_no_model():
+    """The model, and what it is made of, are in the worker's process only."""
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", SERVER], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_front_door_names():

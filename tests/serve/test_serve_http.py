@@ -283,6 +283,26 @@ def test_the_client_of_the_documentation(client, clip, examples, tmp_path, monke
     assert len(names["frames"]) == 6 and names["overlay"][4:8] == b"ftyp"
 
 
+def test_a_client_that_leaves_is_no_error(client, caplog):
+    sent = []
+
+    async def exchange():
+        async def receive():
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"100")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/segment", "raw_path": b"/", "headers": headers,
+                 "query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("a", 80)}  # fmt: skip
+        await client.app(scope, receive, send)
+
+    client.portal.call(exchange)
+    assert sent[0]["status"] == 499
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_draining_refuses_new_work(segmenter):
     with served.client(segmenter) as own:
         own.engine.draining = True

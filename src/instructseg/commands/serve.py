@@ -36,6 +36,7 @@ def serve(
     photo_mb: Annotated[int, typer.Option(min=1, help="Maximum size of a request with a photo, MiB.")] = 20,
     clip_mb: Annotated[int, typer.Option(min=1, help="Maximum size of a request with a clip, MiB.")] = 200,
     frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames of a clip.")] = 1000,
+    clips: Annotated[int, typer.Option(min=1, help="Maximum number of clips that wait or run; above it: 503.")] = 4,
     seconds: Annotated[float, typer.Option(min=1, help="Maximum time of a request, waiting included.")] = 60,
     session_mb: Annotated[int, typer.Option(min=1, help="Memory for photos of sessions, MiB.")] = 1024,
     session_seconds: Annotated[float, typer.Option(min=1, help="Seconds without use that a session is kept.")] = 600,
@@ -51,8 +52,8 @@ def serve(
         from instructseg.serve.server import serve as run
 
         limits = Limits(
-            photo_bytes=photo_mb * MEBIBYTE, clip_bytes=clip_mb * MEBIBYTE, frames=frames, request_seconds=seconds,
-            queue=queue, batch=batch, session_bytes=session_mb * MEBIBYTE, session_seconds=session_seconds,
+            photo_bytes=photo_mb * MEBIBYTE, clip_bytes=clip_mb * MEBIBYTE, frames=frames, clips=clips,
+            request_seconds=seconds, queue=queue, batch=batch, session_bytes=session_mb * MEBIBYTE, session_seconds=session_seconds,
             shutdown_seconds=shutdown_seconds,
         )  # fmt: skip
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):

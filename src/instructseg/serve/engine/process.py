@@ -32,14 +32,19 @@ Launch = Callable[[ServerOptions], tuple[Process, Connection]]
 
 def launch_process(options: ServerOptions) -> tuple[Process, Connection]:
     """Start a worker in a fresh interpreter: a fork of a process with threads can hang."""
-    from instructseg.serve.worker.main import run_worker
-
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=run_worker, args=(theirs, options), name="instructseg-worker", daemon=True)
+    process = context.Process(target=_run_worker, args=(theirs, options), name="instructseg-worker", daemon=True)
     process.start()
     theirs.close()
     return process, ours
+
+
+def _run_worker(connection: Connection, options: ServerOptions) -> None:
+    """In the new process; the server itself never imports torch."""
+    from instructseg.serve.worker.main import run_worker
+
+    run_worker(connection, options)
 
 
 class WorkerLink:

@@ -10,12 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from instructseg.serve.errors import Overloaded, Refusal
 from instructseg.serve.http.gate import error_response
 from instructseg.serve.http.schemas import ErrorBody
 
 logger = logging.getLogger(__name__)
+
+CLIENT_LEFT = 499
+"""nginx's status for it, for the log and the metrics."""
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request cannot be parsed."},
@@ -40,6 +44,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(ValidationError, _on_invalid)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
 def _on_refusal(request: Request, error: Exception) -> Response:
@@ -63,6 +68,11 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
 def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError | ValidationError)
     return error_response(422, None, describe(error), _id(request))
+
+
+def _on_disconnect(request: Request, error: Exception) -> Response:
+    """The client left in the middle of its request: nobody reads the answer, and nothing is wrong here."""
+    return Response(status_code=CLIENT_LEFT)
 
 
 def describe(error: RequestValidationError | ValidationError) -> str:

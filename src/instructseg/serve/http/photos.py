@@ -61,8 +61,6 @@ def photo_routes(engine: Engine) -> APIRouter:
     return router
 
 
-
-
 def to_request(fields: schemas.Instructions, photo: bytes | None, session: str | None = None) -> PhotoRequest:
     """The request as the engine takes it."""
     return PhotoRequest(
