@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from instructseg.errors import CheckpointError
+from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.model_card import write_card
 
 SCALE = ".row_scale"
@@ -51,7 +52,7 @@ def save_int8(model: PreTrainedModel, directory: Path, shard_bytes: int = SHARD_
     total = sum(map(_bytes, shards))
     content = {"metadata": {"total_size": total}, "weight_map": index}
     (directory / INDEX).write_text(json.dumps(content, indent=1), encoding="utf-8")
-    write_card(config, directory)
+    write_card(cast(InstructSegConfig, config), directory)
 
 
 def pack(name: str, tensor: Tensor) -> dict[str, Tensor]:

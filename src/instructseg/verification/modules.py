@@ -69,6 +69,7 @@ def check_vmtf(recording: Recording, result: Comparison) -> None:
 def _set_identity(vmtf: VisionGuidedMultiGranularityTextFusion) -> None:
     """Set the projections so that the module takes the recorded latents and returns the fused token."""
     identity = torch.eye(vmtf.text_projection.in_features)
+    assert vmtf.pooled_projection is not None and vmtf.output_projection is not None  # the released form has both
     for projection in (vmtf.text_projection, vmtf.pooled_projection, vmtf.visual_projection, vmtf.output_projection):
         projection.get_parameter("bias").zero_()
     vmtf.text_projection.weight.copy_(identity)

@@ -7,6 +7,7 @@ All machines must see the input and the output under the same paths. `RAY_ADDRES
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ def _connect(workers: int) -> None:
 
     DataContext.get_current().enable_progress_bars = False  # the command draws its own
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level="warning")
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError:  # no Ray runs here
         count = max(workers, os.cpu_count() or 1)
-        ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level="warning")
+        ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
