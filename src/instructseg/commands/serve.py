@@ -53,8 +53,8 @@ def serve(
 
         limits = Limits(
             photo_bytes=photo_mb * MEBIBYTE, clip_bytes=clip_mb * MEBIBYTE, frames=frames, clips=clips,
-            request_seconds=seconds, queue=queue, batch=batch, session_bytes=session_mb * MEBIBYTE, session_seconds=session_seconds,
-            shutdown_seconds=shutdown_seconds,
+            request_seconds=seconds, queue=queue, batch=batch, session_bytes=session_mb * MEBIBYTE,
+            session_seconds=session_seconds, shutdown_seconds=shutdown_seconds,
         )  # fmt: skip
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
             raise InputError("expected a token of ASCII letters and digits; leave --token out to serve without one")
