@@ -52,7 +52,7 @@ class ImageSession:
         """Bytes of the photo's pixels and of the tensors cached so far."""
         chat = [self._chat_prefix.visual] if self._chat_prefix else []
         prompts = [*self._prefix_caches.values(), *([self._chat_prefix.prefix] if self._chat_prefix else [])]
-        keys_and_values = [(layer.keys, layer.values) for cache in prompts for layer in cache.layers]
+        keys_and_values = [list(vars(layer).values()) for cache in prompts for layer in cache.layers]
         return self.image.nbytes + tensor_bytes([self._visual_features, *chat, *keys_and_values])
 
     @overload
