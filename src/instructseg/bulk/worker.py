@@ -107,19 +107,23 @@ class ShardWorker:
                 yield from rows.get(item.number) or self._segment_photo(item, photo)
 
     def _segment_together(self, photos: Sequence[tuple[Item, np.ndarray]]) -> dict[int, list[Row]]:
-        """The rows of photos with one instruction each, in one pass; none if that is not possible."""
-        if len(photos) < 2 or any(len(item.instructions) > 1 for item, _ in photos):
+        """The rows of photos with the same instructions, or with one each, computed in batches; else none."""
+        if len(photos) < 2:
             return {}
-        texts = [item.instructions[0] for item, _ in photos]
-        settings = self.settings
+        settings, texts = self.settings, [item.instructions for item, _ in photos]
+        arguments, arrays = (settings.task, settings.max_masks, settings.threshold), [photo for _, photo in photos]
         try:
-            predictions = self.segmenter.segment(
-                [photo for _, photo in photos], texts, settings.task, settings.max_masks, settings.threshold
-            )
+            if all(each == texts[0] for each in texts):
+                predictions = list(self.segmenter.segment_many(arrays, texts[0], *arguments))
+            elif all(len(each) == 1 for each in texts):
+                single = self.segmenter.segment(arrays, [each[0] for each in texts], *arguments)
+                predictions = [[prediction] for prediction in single]
+            else:
+                return {}
         except Exception:  # one photo or instruction of the batch; each is tried alone
             return {}
         pairs = zip(photos, predictions, strict=True)
-        return {item.number: [photo_row(item, prediction)] for (item, _), prediction in pairs}
+        return {item.number: [photo_row(item, each) for each in answers] for (item, _), answers in pairs}
 
     def _segment_photo(self, item: Item, photo: np.ndarray) -> list[Row]:
         """All instructions of a photo in one pass; one by one if that fails."""

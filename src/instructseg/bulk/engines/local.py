@@ -16,6 +16,7 @@ from instructseg.bulk.engines.engine import Work
 from instructseg.bulk.items import Item
 from instructseg.bulk.worker import ShardResult, ShardWorker
 from instructseg.errors import InstructSegError
+from instructseg.threads import usable_cpus
 
 Shard = tuple[int, list[Item]]
 
@@ -53,7 +54,7 @@ def run_in_processes(work: Work, shards: Sequence[Shard], workers: int) -> Itera
 
 
 def _run_pool(work: Work, shards: Sequence[Shard], workers: int) -> Iterator[ShardResult]:
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, usable_cpus() // workers)
     context, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
     pool = ProcessPoolExecutor(min(workers, len(shards)), context, _start_worker, (work, threads))
     try:
