@@ -45,13 +45,13 @@ class Calls:
 
     def __init__(self, monkeypatch, segmenter):
         self.shapes: list[tuple[int, int]] = []
-        build = segmenter.processor.layout
+        reason = segmenter.model.reason
 
-        def layout(texts, *rest):
-            self.shapes.append((len(texts), len(texts[0])))
-            return build(texts, *rest)
+        def counted(layout, *rest):
+            self.shapes.append(tuple(layout.expression_mask.shape))
+            return reason(layout, *rest)
 
-        monkeypatch.setattr(segmenter.processor, "layout", layout)
+        monkeypatch.setattr(segmenter.model, "reason", counted)
 
 
 def test_a_batch_takes_few_passes(answerer, segmenter, monkeypatch):
