@@ -25,7 +25,7 @@ QUESTION, TASK = "what can fly ?", Task.REASON_SEG
 
 @pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS)
 def segmenter(request):
-    """Random weights mostly write tokens that the small tokenizer has no words for: texts are told by their ids."""
+    """Random weights mostly write tokens that the small tokenizer has no words for: texts are compared by their ids."""
     model, processor = tiny_model.build(**request.param)
     processor.tokenizer.decode = lambda words, **_: " ".join(map(str, words))
     return Segmenter(model, processor)

@@ -8,7 +8,6 @@ Everything is imported once, before the forks. Prints one JSON object: what each
 import json
 import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -16,35 +15,12 @@ from pathlib import Path
 
 import torch
 from bulk_world import TEXTS, settings
+from forked_jobs import begin, finish
 
 from instructseg.bulk.api import run_batch
-from instructseg.errors import InstructSegError
 from instructseg.inference.segmenter import Segmenter
 
 SHARDS, KILLS = 4, 8
-
-
-def begin(job, output, limit=None):
-    """A child that runs the job to its end, with files no longer than `limit` bytes; returns its process id."""
-    child = os.fork()
-    if child:
-        return child
-    os.dup2(os.open(f"{output}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-    if limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    try:
-        job(output)
-    except InstructSegError as error:
-        os.write(2, f"\n{type(error).__name__}: {error}".encode())
-        os._exit(3)
-    except BaseException as error:
-        os.write(2, f"\nunexpected {error!r}".encode())
-        os._exit(4)
-    os._exit(0)
-
-
-def finish(child):
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main(model, inputs, folder):

@@ -60,7 +60,7 @@ def run_batch(
 ) -> BatchSummary:
     """Segment all photos and clips of `source` and write parquet files to `output`/data (columns: `rows.schema`).
 
-    A killed job goes on when it is called again with the same arguments: each photo, clip and instruction has its rows
+    A killed job continues when called again with the same arguments: each photo, clip and instruction has its rows
     exactly once. Photos and instructions that are new since the last call are added.
 
     Args:

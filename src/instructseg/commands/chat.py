@@ -68,7 +68,7 @@ def chat(
 
 @dataclass
 class Talk:
-    """Answers lines on stdout; a line that cannot be answered is reported on stderr, and the talk goes on."""
+    """Answers lines on stdout; a line that cannot be answered is reported on stderr, and the conversation continues."""
 
     session: ImageSession
     output: Path

@@ -1,7 +1,7 @@
 """Import transformers without what segmenting never uses: a third of the start-up time of `instructseg segment`.
 
 transformers imports its losses (with SciPy), its distributed training (with sympy and torch's compiler) and accelerate
-together with the base class of models. It works without these packages, so it is told that they are missing.
+together with the base class of models. It works without these packages, so they are reported to it as missing.
 
 This changes transformers for the rest of the process, so only the program `instructseg` does it, never the library,
 and only for a command that just segments.

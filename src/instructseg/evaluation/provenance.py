@@ -42,14 +42,9 @@ def hash_model(folder: Path) -> str:
 
 def hash_checkpoint(model: str) -> str:
     """`hash_model` of a model by its shipped name, folder or hub id. Raises CheckpointError if there is none."""
-    from huggingface_hub import snapshot_download
-
     from instructseg.inference.checkpoints import find_checkpoint
 
-    located = Path(find_checkpoint(model))
-    if not located.is_dir():
-        located = Path(snapshot_download(str(located), allow_patterns=[*MODEL_FILES]))
-    return hash_model(located)
+    return hash_model(Path(find_checkpoint(model)))
 
 
 def hash_data(records: Iterable[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Run the server until it is told to stop; a stop finishes what was accepted."""
+"""Run the server until a signal stops it; accepted requests are finished first."""
 
 from __future__ import annotations
 

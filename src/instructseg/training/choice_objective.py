@@ -37,10 +37,10 @@ class ChoiceObjective(nn.Module):
         text = one_embedding(fused)
         proposer = self.model.seed_proposer
         assert proposer is not None and visual.seeds is not None and hidden.words is not None
-        plural = proposer.plural_head(one_embedding(text))[..., 0].float()
+        plural = proposer.plural_head(text)[..., 0].float()
         if self.seeds_only:
             assert visual.pixels is not None
-            queries = proposer.queries(visual.seeds, one_embedding(text), hidden.words)
+            queries = proposer.queries(visual.seeds, text, hidden.words)
             scores = self.model.mask_decoder.score_seeds(visual.pixels, text, visual.seeds, queries)
             terms = _seed_terms(scores, visual.seeds.mask_logits, plural, targets, normalizers)
         else:

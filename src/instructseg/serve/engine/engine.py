@@ -1,7 +1,7 @@
 """Engine: everything between the HTTP layer and the worker process.
 
     answer = await engine.ask(PhotoRequest(...))   # waits for its turn, is computed in a batch
-    job = engine.clips.start(ClipRequest(...))     # goes on in the background
+    job = engine.clips.start(ClipRequest(...))     # runs in the background
 
 One batch is with the worker at a time; requests that arrive meanwhile are the next batch. When the worker ends
 unexpectedly it is started again. A batch of one then fails; those of a larger batch are computed once more, each alone,
