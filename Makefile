@@ -1,5 +1,5 @@
 # `make demo` shows the program at work on a photo, `make test` runs every check.
-# Both set up .venv on the first call and whenever pyproject.toml or constraints.txt has changed.
+# `make package` builds and checks what is published. All set up .venv on the first call and whenever pyproject.toml or constraints.txt has changed.
 
 PYTHON ?= python3
 PHOTO ?= examples/camera.jpg
@@ -19,7 +19,7 @@ endif
 
 PIP_INSTALL := .venv/bin/pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test package clean
 
 # The last line says where the overlay is. Another photo: make demo PHOTO=my.jpg TEXT="the dog on the left"
 demo: .venv/installed
@@ -32,8 +32,20 @@ test: .venv/installed-dev
 	.venv/bin/pytest -n $(TEST_PROCESSES) --dist worksteal; tests=$$?; \
 	wait $$checker; types=$$?; cat .venv/pyright.log; exit $$((tests | types))
 
+# The wheel is built from the sdist, installed into an empty environment, and tried outside the checkout.
+# INSTRUCTSEG_REPOSITORY=https://github.com/OWNER/NAME makes the links of the index's description (hatch_build.py).
+package: .venv/installed-dev
+	$(PIP_INSTALL) --editable '.[release]'
+	rm -rf dist .venv-wheel
+	.venv/bin/python -m build
+	.venv/bin/twine check --strict dist/*
+	$(PYTHON) -m venv .venv-wheel
+	$(subst .venv/,.venv-wheel/,$(PIP_INSTALL)) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$$(echo dist/*.whl)[serve]"
+	.venv-wheel/bin/python tools/try_wheel.py
+	.venv/bin/python tools/check_distribution.py dist
+
 clean:
-	rm -rf .venv demo-output
+	rm -rf .venv .venv-wheel dist demo-output
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -7,8 +7,11 @@
 
 The names below are imported on first use (PEP 562): `import instructseg` alone loads neither torch nor NumPy. It also
 makes transformers' AutoModel, AutoConfig, AutoProcessor and AutoImageProcessor find this package's classes.
+
+The logger `instructseg` tells what the library does: INFO for models and clips, DEBUG for photos and texts.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +97,7 @@ _HOMES = {
 
 
 register_when_needed()
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # the program that uses the library decides what is shown
 
 
 def __getattr__(name: str) -> Any:

@@ -23,14 +23,16 @@ from instructseg.commands.reproduce import reproduce
 from instructseg.commands.segment import segment
 from instructseg.commands.serve import serve
 from instructseg.commands.train import train
+from instructseg.commands.verbosity import set_verbosity
 from instructseg.commands.verify import verify
 from instructseg.threads import set_thread_policy
+
+GENERAL_FLAGS = frozenset({"--debug", "--verbose", "-v", "-vv", "--quiet", "-q"})
 
 app = typer.Typer(
     name="instructseg",
     help="Text-guided segmentation of photos and video clips.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -71,8 +73,23 @@ def options(
         int | None,
         typer.Option("--threads", min=1, metavar="N", help="Number of CPU threads. [default: one per usable core]"),
     ] = None,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            metavar="",
+            show_default=False,
+            help="Log what is done; -vv: also each photo and text.",
+        ),
+    ] = 0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress bars, notes or warnings: only results and errors.")
+    ] = False,
 ) -> None:
     """Text-guided segmentation of photos and video clips."""
+    set_verbosity(verbose, quiet)
     tracebacks.shown = debug  # `main` reads --threads: torch counts its threads when it is imported
 
 
@@ -83,11 +100,14 @@ def main() -> None:
     sys.argv[1:], threads = _general_options_first(sys.argv[1:])
     set_thread_policy(threads)  # before a command imports torch
     lean_imports.allowed = True
-    app()
+    app(prog_name="instructseg")  # also as `python -m instructseg`
 
 
 def _general_options_first(words: list[str]) -> tuple[list[str], int | None]:
-    """The words with `--debug` and `--threads N` before the command, and N; both may also follow the command."""
+    """The words with the general options before the command, and N of `--threads N`.
+
+    So the general options may also follow the command.
+    """
     end = words.index("--") if "--" in words else len(words)
     first: list[str] = []
     rest: list[str] = []
@@ -100,7 +120,7 @@ def _general_options_first(words: list[str]) -> tuple[list[str], int | None]:
             first += [name, value] if value else [name]
             threads = int(value) if value.isdecimal() and int(value) > 0 else threads
         else:
-            (first if word == "--debug" else rest).append(word)
+            (first if word in GENERAL_FLAGS else rest).append(word)
     return [*first, *rest, *words[end:]], threads
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from instructseg.annotations.formats import FORMATS
-from instructseg.commands.report import errors_in_one_line, say
+from instructseg.commands.options import DeviceOption, DtypeOption, ModelOption
+from instructseg.commands.report import errors_in_one_line, note, say
+from instructseg.commands.verbosity import is_quiet
 from instructseg.types import Linking, Task
 
 if TYPE_CHECKING:
@@ -64,11 +66,9 @@ def batch(
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score. [default: the model's]")
     ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of a shipped model, folder with weights, or Hugging Face hub id.")
-    ] = "nano",
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="auto, float32, bfloat16 or float16.")] = "auto",
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Photos in one pass of the model.")] = 4,
     every: Annotated[int, typer.Option(min=1, metavar="N", help="Clips: read every N-th frame.")] = 1,
     max_side: Annotated[
@@ -109,8 +109,8 @@ def _show_progress(results: Iterator[ShardResult], todo: int, total: int) -> Ite
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if todo < total:
-        say(f"{total - todo} of {total} photos and clips are done; continuing with {todo}")
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        note(f"{total - todo} of {total} photos and clips are done; continuing with {todo}")
+    with Progress(*columns, console=console, disable=is_quiet() or not console.is_terminal) as progress:
         bar = progress.add_task("photos and clips", total=todo)
         for result in results:
             progress.advance(bar, result.items)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from instructseg.commands.report import FAILED, errors_in_one_line, one_line, say
+from instructseg.commands.options import DeviceOption, DtypeOption, ModelOption
+from instructseg.commands.report import FAILED, errors_in_one_line, note, one_line, say
 from instructseg.errors import InstructSegError
 
 if TYPE_CHECKING:
@@ -30,16 +31,9 @@ def chat(
         str, typer.Option("--output", "-o", metavar="DIR", help=f"Folder for the results of {MASK}.")
     ] = "instructseg-output",
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of tokens of an answer.")] = 128,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of a shipped model, folder with weights, or Hugging Face hub id.")
-    ] = "nano",
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(metavar="DTYPE", help="Number format: auto (bfloat16 on a GPU), float32, bfloat16 or float16."),
-    ] = "auto",
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
 ) -> None:
     """Talk about PHOTO. Each question is asked after the earlier ones; without QUESTIONs they are read line by line.
 
@@ -57,7 +51,7 @@ def chat(
         talk = Talk(session, Path(output), max_tokens)
         interactive = not questions and sys.stdin.isatty()
         if interactive:
-            say(HELP)
+            note(HELP)
         for line in _typed() if interactive else questions or _piped():
             if line.strip() == QUIT:
                 break
@@ -104,7 +98,9 @@ class Talk:
         found = f"mask with score {answer.scores[0]:.2f}" if answer.found else "no target"
         typer.echo(one_line(f"{found} -> {files.overlay}"))
         if not answer.wrote_seg:
-            say(f"note: the text ended without [SEG] (--max-tokens {self.max_tokens}); the mask is of what was written")
+            note(
+                f"note: the text ended without [SEG] (--max-tokens {self.max_tokens}); the mask is of what was written"
+            )
 
 
 def _print(pieces: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from instructseg.commands.report import FAILED, errors_in_one_line, one_line, say
+from instructseg.commands.report import FAILED, errors_in_one_line, note, one_line
 
 if TYPE_CHECKING:
     from instructseg.data.catalogue.entry import Entry
@@ -101,12 +101,14 @@ def prepare(
             except DataError as error:
                 if split:
                     raise
-                say(f"skipped {name} {part}: {error}")
+                note(f"skipped {name} {part}: {error}")
                 continue
             paths = write(reader, destination, name, part, progress=_progress(f"{name} {part}"))
             written += 1
             size = sum(path.stat().st_size for path in paths) / 1e6
-            say(f"{name} {part}: {len(reader)} samples in {len(paths)} files, {size:.1f} MB, in {destination / 'data'}")
+            note(
+                f"{name} {part}: {len(reader)} samples in {len(paths)} files, {size:.1f} MB, in {destination / 'data'}"
+            )
         if not written:
             raise DataError(
                 f"expected a split of {name} in {root}, found none; run `instructseg data check {name} {root}`"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from instructseg.commands.options import DeviceOption, DtypeOption
 from instructseg.commands.report import FAILED, errors_in_one_line, say
+from instructseg.commands.verbosity import is_quiet
 from instructseg.errors import InputError
 from instructseg.evaluation.benchmarks import Benchmark, catalogue
 from instructseg.evaluation.options import SaveMasks
@@ -53,8 +55,8 @@ def evaluate(
             help="The recipe that defines the held-out photos of templated/val and composed_clips/val.",
         ),
     ] = "nano",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="ray: evaluate on Ray actors, on one machine or a cluster.")
     ] = "local",
@@ -110,7 +112,7 @@ def _show_progress(
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    hidden = processes.rank > 0 or not console.is_terminal
+    hidden = processes.rank > 0 or is_quiet() or not console.is_terminal
     with Progress(console=console, disable=hidden) as progress:
         for record in progress.track(records, total=count, description=benchmark.name):
             if "error" in record:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from instructseg.commands.report import errors_in_one_line, say
+from instructseg.commands.report import errors_in_one_line, note
 
 
 def export(
@@ -33,4 +33,4 @@ def export(
             save_int8(segmenter.model, folder)
             segmenter.processor.save_pretrained(folder)
         size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
-        say(f"{target}: {size / 1e6:.1f} MB of weights")
+        note(f"{target}: {size / 1e6:.1f} MB of weights")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from instructseg.commands.report import errors_in_one_line, say
+from instructseg.commands.report import errors_in_one_line, note
 
 if TYPE_CHECKING:
     from instructseg.model.processing import InstructSegProcessor
@@ -35,7 +35,7 @@ def merge(
         tied = set(merged.all_tied_weights_keys) if config.tie_word_embeddings else set()
         tensors = ((name, tensor) for name, tensor in merged.state_dict().items() if name not in tied)
         write_folder(destination, config, tensors, lambda folder: _save_processor(segmenter.processor, folder))
-        say(f"{destination}: {model} with {adapters} merged in")
+        note(f"{destination}: {model} with {adapters} merged in")
 
 
 def _save_processor(processor: InstructSegProcessor, folder: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 from instructseg._version import __version__
+from instructseg.commands.verbosity import is_quiet
 from instructseg.errors import InstructSegError
 
 FAILED, INTERRUPTED = 1, 130
@@ -100,10 +101,15 @@ def prepare_streams() -> None:
 
 
 def warn_in_one_line() -> None:
-    """Print this package's warnings as one line "warning: ..." on stderr; others keep Python's form."""
+    """Print this package's warnings as one line "warning: ..." on stderr; others keep Python's form.
+
+    With --quiet, none is printed.
+    """
     shown_by_python = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
+        if is_quiet():
+            return
         if category is UserWarning and Path(filename).is_relative_to(PACKAGE):
             say(f"warning: {message}")
         else:
@@ -115,6 +121,12 @@ def warn_in_one_line() -> None:
 def say(message: str) -> None:
     """Print one line on stderr."""
     typer.echo(one_line(message), err=True)
+
+
+def note(message: str) -> None:
+    """Print one line on stderr, unless --quiet is given: progress, hints, and where something was written."""
+    if not is_quiet():
+        say(message)
 
 
 def one_line(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from instructseg.commands.report import FAILED, errors_in_one_line, say
+from instructseg.commands.options import MODEL_VARIABLE, shipped_models
+from instructseg.commands.report import FAILED, errors_in_one_line, note, say
 
 TABLES = ("table6", "table7", "table8", "table9")
 FIGURES = "figures"
@@ -52,7 +53,13 @@ def reproduce(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="figures: name of a shipped model, folder with weights, or hub id.")
+        str,
+        typer.Option(
+            envvar=MODEL_VARIABLE,
+            autocompletion=shipped_models,
+            metavar="NAME",
+            help="figures: name of a shipped model, folder with weights, or hub id.",
+        ),
     ] = "nano",
 ) -> None:
     """Train and score every row of one of the paper's ablations; TABLE.md compares our figures with the paper's.
@@ -72,7 +79,7 @@ def reproduce(
         output = output or Path("runs/ablations")
         written = reproduce_table(
             table, data, output, results or output / "results", scale=scale.value, seeds=seeds, steps=steps,
-            rows=rows or (), say=typer.echo if scale is ScaleName.PAPER else say,
+            rows=rows or (), say=typer.echo if scale is ScaleName.PAPER else note,
         )  # fmt: skip
         typer.echo(written.read_text(encoding="utf-8"))
 

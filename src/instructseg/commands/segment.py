@@ -15,8 +15,11 @@ import typer
 from instructseg.annotations.formats import Format
 from instructseg.commands.annotate import annotate, check_request, print_annotations
 from instructseg.commands.lean_imports import import_transformers
-from instructseg.commands.report import FAILED, errors_in_one_line, one_line, say
+from instructseg.commands.options import DeviceOption, DtypeOption, ModelOption
+from instructseg.commands.report import FAILED, errors_in_one_line, note, one_line, say
 from instructseg.commands.segment_request import Outcome, SegmentRequest
+from instructseg.commands.stdin import NAME, piped_file
+from instructseg.commands.verbosity import is_quiet
 from instructseg.errors import InstructSegError
 from instructseg.media.files import make_folder
 from instructseg.media.sources import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
@@ -30,7 +33,8 @@ def segment(
         str,
         typer.Argument(
             metavar="PHOTO",
-            help="A photo, a clip, a folder of photos or of clips, or a quoted pattern ('photos/*.jpg').",
+            help="A photo, a clip, a folder of photos or of clips, a quoted pattern ('photos/*.jpg'), or - for a photo "
+            "or a clip on stdin.",
         ),
     ],
     instructions: Annotated[
@@ -62,16 +66,12 @@ def segment(
     explain: Annotated[
         bool, typer.Option("--explain", help="Photos: write an explanation, too, and show the mask that belongs to it.")
     ] = False,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of a shipped model, folder with weights, or Hugging Face hub id.")
-    ] = "nano",
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(metavar="DTYPE", help="Number format: auto (bfloat16 on a GPU), float32, bfloat16 or float16."),
-    ] = "auto",
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Folders: with all their subfolders, except the results'.")
+    ] = False,
     frames: Annotated[
         bool, typer.Option("--frames", help="Treat the folder PHOTO as one clip; each image is a frame.")
     ] = False,
@@ -110,7 +110,7 @@ def segment(
     request = SegmentRequest(
         instructions, None if task is None else Task(task), max_masks, threshold, Path(folder) if folder else None,
         frames, {"every": every, "start": start, "end": end, "max_side": max_side}, linking,
-        explain,
+        explain, recursive,
     )  # fmt: skip
     with errors_in_one_line():
         outcome = _collect(photo, request, model, device, dtype, format_)
@@ -143,8 +143,11 @@ def _collect(
     """Run the command; return all results and errors, including one that stopped it."""
     outcome = Outcome()
     try:
-        with redirect_stdout(sys.stderr):  # keeps library output out of the results on stdout
-            _run(photo, request, outcome, model, device, dtype, format_)
+        with piped_file(photo) as piped, redirect_stdout(sys.stderr):  # library output stays out of the results
+            if piped is not None:
+                request.check_piped(format_)
+                outcome.names[piped] = NAME
+            _run(str(piped or photo), request, outcome, model, device, dtype, format_)
     except InstructSegError as error:
         outcome.add_error(None, None, error)
     return outcome
@@ -159,7 +162,7 @@ def _run(
         check_request(request, sources.are_clips)
     if sources.skipped:
         names = f"{len(sources.skipped)}: {sources.skipped[0].name}{', ...' if len(sources.skipped) > 1 else ''}"
-        say(f"note: {photo} has photos, so its clips are skipped ({names}); pass them by a pattern")
+        note(f"note: {photo} has photos, so its clips are skipped ({names}); pass them by a pattern")
     if request.output is not None:
         make_folder(request.output)
     with _progress_bar(single=len(sources.paths) == 1) as progress:
@@ -197,7 +200,8 @@ def _progress_bar(single: bool) -> Any:
     columns = [SpinnerColumn(), name]
     if not single:
         columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    return Progress(*columns, console=console, transient=single, disable=single and not console.is_terminal)
+    hidden = is_quiet() or (single and not console.is_terminal)
+    return Progress(*columns, console=console, transient=single, disable=hidden)
 
 
 def _print_results(outcome: Outcome) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,13 +45,19 @@ class SegmentRequest:
     linking: Linking | None
     explain: bool = False
     """Whether to write an explanation; for photos only."""
+    recursive: bool = False
+    """Whether a folder includes its subfolders."""
 
     def expand(self, source: str) -> Sources:
         """The files that `source` refers to.
 
         Raises InputError when there is none, or for options that do not apply or are wrong.
         """
-        sources = self._single_clip(source) if self.frames else expand_sources(source)
+        if self.frames and self.recursive:
+            raise InputError("--recursive is for folders of photos or clips, and --frames makes one clip of a folder; "
+                             "leave one of them out")  # fmt: skip
+        recursive, results = self.recursive, self.output
+        sources = self._single_clip(source) if self.frames else expand_sources(source, recursive, results)
         if not sources.are_clips:
             self._refuse_read_options(source)
         elif (self.max_masks or 1) > 1:
@@ -60,6 +67,12 @@ class SegmentRequest:
         else:
             _ = self.video_options  # checks them before the model is loaded
         return sources
+
+    def check_piped(self, format_: str | None) -> None:
+        """Raises InputError for an option that needs files or a folder, not what is piped in."""
+        given = "--frames" if self.frames else "--format" if format_ is not None else None
+        if given is not None:
+            raise InputError(f"expected files for {given}, got stdin; save the photos in a folder and pass the folder")
 
     @cached_property
     def video_options(self) -> VideoOptions:
@@ -148,20 +161,42 @@ class Outcome:
 
     results: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str | None]] = field(default_factory=list)
+    names: dict[Path, str] = field(default_factory=dict)
+    """What results and messages call a file, where that is not its path: a temporary file with what was piped in."""
 
     def add_photo(self, photo: Path, prediction: Prediction, output: Path | None) -> None:
         """Save a prediction if there is an output folder, and add it."""
+        if photo in self.names:
+            prediction = replace(prediction, source=self.names[photo])
         files = None if output is None else prediction.save(output).to_dict()
-        self.results.append({"photo": str(photo), **prediction.to_dict(), "files": files})
+        self.results.append({"photo": self._name(photo), **prediction.to_dict(), "files": files})
 
     def add_clip(self, clip: Path, prediction: VideoPrediction, output: Path | None) -> None:
         """Save a prediction if there is an output folder, and add it; for a damaged clip, also add the error."""
-        files = None if output is None else prediction.save(output).to_dict()
-        self.results.append({"clip": str(clip), **prediction.to_dict(), "files": files})
+        if clip in self.names:
+            error = prediction.error and self._shown(prediction.error)
+            source = f"{self.names[clip]}-{_digest(clip)}"  # results of two clips that are piped in are two results
+            prediction = replace(prediction, source=source, error=error)
+        files = None if output is None else prediction.save(output, source=clip).to_dict()
+        self.results.append({"clip": self._name(clip), **prediction.to_dict(), "files": files})
         if prediction.error is not None:
             self.add_error(clip, None, InputError(prediction.error))
 
     def add_error(self, photo: Path | None, instruction: str | None, error: InstructSegError) -> None:
         """Add an error; `photo` is None for one that stopped the command."""
-        source = None if photo is None else str(photo)
-        self.errors.append({"photo": source, "instruction": instruction, "message": one_line(str(error))})
+        source = None if photo is None else self._name(photo)
+        message = one_line(self._shown(str(error)))
+        self.errors.append({"photo": source, "instruction": instruction, "message": message})
+
+    def _name(self, path: Path) -> str:
+        return self.names.get(path, str(path))
+
+    def _shown(self, message: str) -> str:
+        for path, name in self.names.items():
+            message = message.replace(str(path), name)
+        return message
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:8]

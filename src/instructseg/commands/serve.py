@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from instructseg.commands.report import errors_in_one_line, say
+from instructseg.commands.options import MODEL_VARIABLE, DeviceOption, DtypeOption, shipped_models
+from instructseg.commands.report import errors_in_one_line, note
 from instructseg.errors import InputError
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "gradio")
@@ -17,12 +18,16 @@ MEBIBYTE = 2**20
 
 def serve(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Name of a shipped model, folder with weights, or hub id.")
+        str,
+        typer.Argument(
+            metavar="MODEL", envvar=MODEL_VARIABLE, autocompletion=shipped_models,
+            help="Name of a shipped model, folder with weights, or hub id.",
+        ),
     ] = "nano",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 8000,
-    device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto (bfloat16 on a GPU), float32, bfloat16 or float16.")] = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
     token: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +63,7 @@ def serve(
         )  # fmt: skip
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
             raise InputError("expected a token of ASCII letters and digits; leave --token out to serve without one")
-        say(f"loading {model}; then http://{host}:{port}/ ({'page, ' if page else ''}API, /docs)")
+        note(f"loading {model}; then http://{host}:{port}/ ({'page, ' if page else ''}API, /docs)")
         run(ServerOptions(model, device, dtype, host, port, token and token.strip(), page, limits))
 
 

@@ -22,7 +22,8 @@ def find_checkpoint(
     """The folder of a shipped model, of a path, or of a hub id, which is downloaded on first use.
 
     The authors' model is converted, too. `revision` (a branch, a tag or a commit), `token` (None: the one of
-    `hf auth login`) and `cache_dir` (None: the hub's own) apply to hub ids.
+    `hf auth login`) and `cache_dir` (None: what the environment variable INSTRUCTSEG_CACHE names, else the hub's own)
+    apply to hub ids.
 
     Raises CheckpointError, listing the known names, when `name` is none of these, when the hub does not provide it, and
     for a revision of something that is not on the hub.
@@ -34,7 +35,7 @@ def find_checkpoint(
         raise CheckpointError(f"expected revision=None for {name}, which is not on the hub, got {revision!r:.100}")
     if folder:
         return str(folder)
-    options = {"revision": revision, "token": token, "cache_dir": cache_dir}
+    options = {"revision": revision, "token": token, "cache_dir": cache_dir or hub.cache_folder()}
     if str(name) in hub.RELEASED:
         return str(hub.released_folder(str(name), options))
     if _is_hub_id(str(name)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,12 @@ from huggingface_hub.errors import (
 )
 
 from instructseg.errors import CheckpointError
+from instructseg.media.files import expand_user
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "INSTRUCTSEG_CACHE"
+"""The environment variable with the folder for downloaded and converted models; unset or empty: the hub's own cache."""
 
 RELEASED = {"weic22/InstructSeg": "d5375970"}
 """Hub ids, each with the prefix of the pinned commit: files on the hub may change, a commit cannot."""
@@ -37,13 +45,19 @@ def released_folder(name: str, options: Mapping[str, Any] | None = None) -> Path
     if not (target / "config.json").is_file():
         from instructseg.conversion.convert import convert_released  # imported here: most loads convert nothing
 
+        logger.info("converting %s, once, into %s", name, target)
         convert_released(_snapshot(name, target, options), target)
     return target
 
 
 def converted_folder(name: str) -> Path:
-    """Where the converted model is stored, beside the hub's own cache."""
-    return Path(constants.HF_HOME) / "instructseg" / f"{name.replace('/', '--')}-{RELEASED[name]}"
+    """Where the converted model is stored: in `cache_folder()`, else beside the hub's own cache."""
+    return (cache_folder() or Path(constants.HF_HOME) / "instructseg") / f"{name.replace('/', '--')}-{RELEASED[name]}"
+
+
+def cache_folder() -> Path | None:
+    """The folder that INSTRUCTSEG_CACHE names; None: the hub's own cache."""
+    return expand_user(os.environ[CACHE_VARIABLE]) if os.environ.get(CACHE_VARIABLE) else None
 
 
 def _snapshot(name: str, target: Path, options: Mapping[str, Any]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, overload
 
@@ -21,6 +22,8 @@ from instructseg.model.modeling import InstructSegModel
 from instructseg.model.outputs import InstructSegOutput, VisualFeatures
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Task
+
+logger = logging.getLogger(__name__)
 
 MAX_PACKED = 16
 """Maximum number of instructions in one pass of the language model."""
@@ -194,4 +197,5 @@ class ImageSession:
             self.model.config.score_threshold if threshold is None else threshold,
             output.plural_logits is not None and bool(output.plural_logits[place] > 0),
         )
+        logger.debug("%s: %r: %s masks, scores %s", self.source or "photo", instruction, len(masks), scores)
         return Prediction(self.image, instruction, task, masks, scores, self.source, self.model_name)

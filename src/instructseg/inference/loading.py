@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from instructseg.errors import CheckpointError, InstructSegError
 from instructseg.inference.checkpoints import find_checkpoint
@@ -16,6 +18,8 @@ from instructseg.media.folders import check_manifest
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.stored_weights import check_keys, check_model_type
+
+logger = logging.getLogger(__name__)
 
 
 def load_pretrained(
@@ -29,6 +33,7 @@ def load_pretrained(
     Raises CheckpointError when a file cannot be read or differs from the folder's manifest, when the weights are not
     exactly those of the configuration, or when the processor does not fit the model.
     """
+    start = time.perf_counter()
     folder = find_checkpoint(name, **hub_options)
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     try:
@@ -47,18 +52,19 @@ def load_pretrained(
         if not isinstance(error, InstructSegError | OSError):
             reason = f"a file in it is damaged or has the wrong format ({type(error).__name__}: {reason})"
         raise CheckpointError(f"cannot load {name}: {reason}") from error
+    logger.info("loaded %s from %s in %.2f s", name, folder, time.perf_counter() - start)
     return model, processor
 
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
     """Hide progress bars and warnings: loading takes a second, and every problem becomes one error."""
-    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
         if shown:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()

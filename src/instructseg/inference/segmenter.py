@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ from instructseg.model.checks import check_limits
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.types import Task
+
+logger = logging.getLogger(__name__)
 
 LARGE_MODEL = 500_000_000
 """Minimum number of parameters of a model whose activations are tens of megabytes each."""
@@ -72,7 +75,7 @@ class Segmenter:
             attention: attention implementation of transformers, "sdpa" or "eager"; None: the default.
             revision: branch, tag or commit of a hub id; None: its default branch.
             token: access token for a private or gated hub id; None: the one that `hf auth login` stored.
-            cache_dir: folder of the hub's cache; None: its default.
+            cache_dir: folder of the hub's cache; None: the environment variable INSTRUCTSEG_CACHE, else its default.
 
         Raises CheckpointError when the weights are missing or inconsistent, and InputError for an option that is
         unknown or not available on this machine.
@@ -85,6 +88,7 @@ class Segmenter:
         )
         if target.type == "cpu" and loaded.num_parameters() >= LARGE_MODEL:
             keep_freed_memory()
+        logger.info("%s runs on %s in %s", model, target, str(number_format).removeprefix("torch."))
         try:
             # transformers wraps `to` in a decorator that hides its signature.
             return cls(loaded.to(target), processor, str(model))  # pyright: ignore[reportArgumentType]

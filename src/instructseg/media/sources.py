@@ -97,16 +97,19 @@ def refuse_address(source: str | os.PathLike) -> None:
     raise InputError(f"{name} is a URL, and nothing is downloaded; download it and pass the file")
 
 
-def expand_sources(source: str) -> Sources:
+def expand_sources(source: str, recursive: bool = False, exclude: Path | None = None) -> Sources:
     """The files of PHOTO: one file, those of a folder (not of its subfolders), or of a pattern ("**" is recursive).
 
-    A single file may have any extension. In a folder or pattern, files with the extension of an image or video count;
+    With `recursive`, folders include their subfolders, except the folder `exclude` and hidden ones. A single file may
+    have any extension. In a folder or pattern, files with the extension of an image or video count;
     hidden files and results of this package are left out. If there are photos, the clips beside them are skipped.
     Raises InputError when there is none.
     """
     paths, where = _list_files(source)
     if where is None:
         return Sources(paths, identify(paths[0]).is_clip, [])
+    if recursive:
+        paths = find_files(source, IMAGE_EXTENSIONS | VIDEO_EXTENSIONS, exclude)
     files = [path for path in paths if path.is_file()]
     known = [(path, identify(path)) for path in sorted(files) if _is_visible(path.name) and not _is_script(path)]
     photos = [path for path, kind in known if not kind.is_clip]

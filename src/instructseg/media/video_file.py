@@ -80,7 +80,7 @@ class _Clock:
             if joins > self._joins:
                 self.origin, self._joins = float(frame.pts * self._base) - self.end, joins
             time = float(frame.pts * self._base) - self.origin
-            duration = float(frame.duration * self._base) or duration
+            duration = float((frame.duration or 0) * self._base) or duration  # PyAV 15 gives None
         self._count, self.end = self._count + 1, max(self.end, time + duration)
         return time
 

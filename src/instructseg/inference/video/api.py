@@ -8,6 +8,8 @@ Both are also methods of `Segmenter`. Live video: `session.VideoSession`.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from instructseg.errors import InputError
@@ -17,6 +19,8 @@ from instructseg.inference.video.recording import OfflineRecording, OnlineRecord
 from instructseg.inference.video.results import VideoPrediction
 from instructseg.inference.video.tracker import LoadedModel, Tracker
 from instructseg.media.video import VideoInput, open_clip
+
+logger = logging.getLogger(__name__)
 
 
 def track(
@@ -47,7 +51,7 @@ def segment_video(
     clip = open_clip(source, options.read_options)
     is_offline = options.resolve_linking(whole_clip=True) == "offline"
     recording = OfflineRecording(tracker) if is_offline else OnlineRecording(tracker)
-    reading_error = None
+    reading_error, start = None, time.perf_counter()
     try:
         for frame, candidates in tracker.run(clip):
             recording.add(frame, candidates)
@@ -57,6 +61,7 @@ def segment_video(
         if not len(recording):
             raise
         reading_error = str(error)
+    logger.info("%s: %s frames in %.2f s", clip.name, len(recording), time.perf_counter() - start)
     return VideoPrediction(
         tracker.engine.instructions, tracker.engine.tasks, recording.results(),
         None if clip.path is None else clip.name, loaded.name, reading_error, options.read_options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -77,6 +78,8 @@ def memory() -> int:
 
 
 def progress_bar(shown: bool = True) -> Progress:
+    """A bar on stdout; hidden if the level of the logger `instructseg` is ERROR, which --quiet sets."""
+    shown = shown and logging.getLogger("instructseg").isEnabledFor(logging.WARNING)
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[status]}"), disable=not shown,
