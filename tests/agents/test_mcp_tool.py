@@ -55,6 +55,12 @@ def session():
     return asyncio.run(asyncio.wait_for(talk(), 120))
 
 
+@pytest.fixture(scope="module")
+def nano():
+    return Segmenter.load("nano")
+
+
+@pytest.mark.slow
 def test_the_tool_is_described(session):
     (tool,), _ = session
     assert tool.name == "segment"
@@ -64,11 +70,12 @@ def test_the_tool_is_described(session):
     assert tool.annotations.read_only_hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, image, instruction", [("found", "camera.jpg", "the man"),
                                                       ("absolute", "coffee.jpg", "the cup")])  # fmt: skip
-def test_numbers_words_and_overlay_are_those_of_the_library(session, name, image, instruction):
+def test_numbers_words_and_overlay_are_those_of_the_library(session, nano, name, image, instruction):
     result = session[1][name]
-    expected = Segmenter.load("nano").segment(EXAMPLES / image, instruction)
+    expected = nano.segment(EXAMPLES / image, instruction)
     assert not result.is_error and expected.found
     answer = result.structured_content
     assert answer["image"] == image and answer["instruction"] == instruction and answer["found"]
@@ -88,10 +95,12 @@ def test_numbers_words_and_overlay_are_those_of_the_library(session, name, image
     assert change[inside].mean() > 5 * change[~inside].mean()
 
 
+@pytest.mark.slow
 def test_the_same_question_gives_the_same_answer(session):
     assert session[1]["again"].structured_content == session[1]["found"].structured_content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, message",
     [

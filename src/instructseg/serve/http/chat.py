@@ -13,7 +13,9 @@ from instructseg.serve.http.failures import RESPONSES
 from instructseg.serve.http.parsing import check_length, read_json, read_photo
 from instructseg.serve.messages import ChatRequest
 
-CANNOT = {409: {"model": schemas.ErrorBody, "description": "The model was not trained to write text."}}
+CANNOT: dict[int | str, dict[str, Any]] = {
+    409: {"model": schemas.ErrorBody, "description": "The model was not trained to write text."}
+}
 
 
 def chat_routes(engine: Engine) -> APIRouter:
