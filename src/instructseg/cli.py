@@ -17,6 +17,7 @@ from instructseg.commands.chat import chat
 from instructseg.commands.evaluate import evaluate
 from instructseg.commands.export import export
 from instructseg.commands.lean_imports import lean_imports
+from instructseg.commands.mcp import mcp
 from instructseg.commands.merge import merge
 from instructseg.commands.report import prepare_streams, tracebacks, warn_in_one_line
 from instructseg.commands.reproduce import reproduce
@@ -41,6 +42,7 @@ app.command(short_help="Segment objects in photos and clips by a description.")(
 app.command(short_help="Segment many photos and clips into parquet files.")(batch)
 app.command(short_help="Talk about a photo.")(chat)
 app.command(short_help="Serve a model over HTTP, with a page.")(serve)
+app.command(short_help="Give agents a tool that segments photos (MCP).")(mcp)
 app.command(short_help="Train or fine-tune a model.")(train)
 app.command(short_help="Score a model on the paper's benchmarks.")(evaluate)
 app.command(short_help="Run the ablations of Tables 6-9, or draw Figures 6-8.")(reproduce)

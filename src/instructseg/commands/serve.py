@@ -47,7 +47,9 @@ def serve(
     session_seconds: Annotated[float, typer.Option(min=1, help="Seconds without use that a session is kept.")] = 600,
     shutdown_seconds: Annotated[float, typer.Option(min=1, help="Maximum time to finish what was accepted.")] = 30,
 ) -> None:
-    """Serve MODEL over HTTP: POST /v1/segment, /v1/sessions, /v1/videos; GET /health, /metrics, /docs; a page at /.
+    """Serve MODEL over HTTP, with a page at /.
+
+    POST /v1/segment, /v1/sessions, /v1/videos and /v1/chat; GET /health, /metrics and /docs.
 
     SIGTERM and Ctrl-C finish what was accepted; a second one stops at once.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -55,11 +55,17 @@ class Conversation:
         self._row = GrowingRow(model, photo and photo.prefix)
         self.turns: list[tuple[str, str]] = []
 
+    @property
+    def cache(self) -> Cache | None:
+        """Keys and values of all that the language model has read so far; None before the first question without a
+        photo."""
+        return self._row.cache
+
     def ask(self, question: str, max_new_tokens: int = 128) -> str:
         """The answer by greedy decoding, at most `max_new_tokens` tokens. Raises InputError as `stream` does."""
         return "".join(self.stream(question, max_new_tokens))
 
-    def stream(self, question: str, max_new_tokens: int = 128) -> Iterator[str]:
+    def stream(self, question: str, max_new_tokens: int = 128) -> Generator[str, None, None]:
         """The answer in pieces, as it is written.
 
         Raises InputError, before anything is computed, for an empty question, one of more than 512 tokens, or one that
@@ -82,7 +88,9 @@ class Conversation:
         return self._answer(question, ids, visible, max_new_tokens)
 
     @torch.inference_mode()
-    def _answer(self, question: str, ids: torch.Tensor, visible: torch.Tensor, max_new_tokens: int) -> Iterator[str]:
+    def _answer(
+        self, question: str, ids: torch.Tensor, visible: torch.Tensor, max_new_tokens: int
+    ) -> Generator[str, None, None]:
         length, unread = self._row.length, self._row.unread
         answer = ""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -56,8 +56,9 @@ class ImageSession:
     @property
     def nbytes(self) -> int:
         """Bytes of the photo's pixels and of the tensors cached so far."""
-        prompts = [*self._prefix_caches.values(), *([self._chat_prefix.prefix] if self._chat_prefix else [])]
-        keys_and_values = [list(vars(layer).values()) for cache in prompts for layer in cache.layers]
+        chat = [self._chat_prefix and self._chat_prefix.prefix, self._conversation and self._conversation.cache]
+        caches = [cache for cache in [*self._prefix_caches.values(), *chat] if cache is not None]
+        keys_and_values = [list(vars(layer).values()) for cache in caches for layer in cache.layers]
         return self.image.nbytes + tensor_bytes([self._visual_features, *keys_and_values])
 
     @overload
@@ -132,8 +133,10 @@ class ImageSession:
         """
         return "".join(self.stream_chat(question, max_new_tokens, new_conversation))
 
-    def stream_chat(self, question: str, max_new_tokens: int = 128, new_conversation: bool = False) -> Iterator[str]:
-        """`chat`, but yields the answer in pieces as it is written.
+    def stream_chat(
+        self, question: str, max_new_tokens: int = 128, new_conversation: bool = False
+    ) -> Generator[str, None, None]:
+        """`chat`, but yields the answer in pieces as it is written; closed before its end, it is as if not asked.
 
         Raises InputError for an empty question, one of more than 512 tokens, or when the conversation is longer than
         the language model can read.

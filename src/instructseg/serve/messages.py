@@ -29,11 +29,32 @@ class PhotoRequest:
 
 
 @dataclass(frozen=True)
+class ChatRequest:
+    """A question that is answered in words. `photo`: about it, and forgotten. `session`: about the photo kept under
+    that name, after the earlier questions and answers. One of the two is given."""
+
+    photo: bytes | None
+    session: str | None
+    question: str
+    max_tokens: int = 128
+    new_conversation: bool = False
+    """Forget the session's earlier questions and answers first."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """The results of a request in the order of its texts, JSON-serializable, and the photo's (height, width)."""
 
     results: tuple[dict[str, Any], ...]
     size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """The answer to a question, and the number of questions of its conversation so far."""
+
+    text: str
+    turns: int
 
 
 @dataclass(frozen=True)
@@ -53,6 +74,14 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """A question, which is answered alone; the reply is a BatchAnswer."""
+
+    number: int
+    request: ChatRequest
+
+
+@dataclass(frozen=True)
 class SessionUse:
     """How many sessions the worker keeps, and the bytes they hold."""
 
@@ -65,7 +94,7 @@ class BatchAnswer:
     """One answer or failure for each request of a batch."""
 
     number: int
-    answers: tuple[Answer | Failure, ...]
+    answers: tuple[Answer | ChatAnswer | Failure, ...]
     sessions: SessionUse
 
 
@@ -136,6 +165,8 @@ class ModelInfo:
     dtype: str
     score_threshold: float
     """The model's own minimum score of a mask."""
+    writes_text: bool
+    """Whether the model was trained to write text, which `/v1/chat` needs."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import logging
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ CRASHED = (
     "if the same request fails again, it is the cause: send a smaller photo or fewer instructions"
 )
 HUNG = "the request took longer than {:g} s, which is this server's limit; the worker was restarted"
+CANNOT_CHAT = (
+    "expected a model that was trained to write text, but this server's model, {}, was not; serve another one, such as "
+    "the paper's 3B model, or ask /v1/segment for masks"
+)
 DRAINING = "the server is shutting down and takes no new requests; repeat the request later"
 
 
@@ -106,6 +111,24 @@ class Engine:
 
     async def ask(self, request: messages.PhotoRequest) -> messages.Answer:
         """The answer to a request. Raises Overloaded when there is no room or it waited too long, else Refusal."""
+        answer = await self._ask(request)
+        assert isinstance(answer, messages.Answer)
+        return answer
+
+    async def chat(self, request: messages.ChatRequest) -> messages.ChatAnswer:
+        """The answer to a question in words. Raises Refusal as `ask` does."""
+        answer = await self._ask(request)
+        assert isinstance(answer, messages.ChatAnswer)
+        return answer
+
+    def refuse_chat(self) -> None:
+        """Raises Refusal (409) when the model was not trained to write text."""
+        if self.model is not None and not self.model.writes_text:
+            raise Refusal(CANNOT_CHAT.format(self.model.model), 409, "model_cannot_chat")
+
+    async def _ask(
+        self, request: messages.PhotoRequest | messages.ChatRequest
+    ) -> messages.Answer | messages.ChatAnswer:
         self.refuse_when_draining()
         entry = self._queue.put(request)
         try:
@@ -193,7 +216,7 @@ class Engine:
     async def _compute(self, number: int, batch: list[Waiting]) -> None:
         start = time.monotonic()
         self._computing = asyncio.get_running_loop().create_future()
-        self._send(messages.Batch(number, tuple(entry.request for entry in batch)))
+        self._send(_to_message(number, [entry.request for entry in batch]))
         try:
             reply = await asyncio.wait_for(self._computing, self.limits.request_seconds)
         except TimeoutError:
@@ -226,3 +249,12 @@ class Engine:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _to_message(
+    number: int, requests: Sequence[messages.PhotoRequest | messages.ChatRequest]
+) -> messages.Batch | messages.Chat:
+    """What the worker is sent; the queue gives a question alone."""
+    if isinstance(requests[0], messages.ChatRequest):
+        return messages.Chat(number, requests[0])
+    return messages.Batch(number, tuple(entry for entry in requests if isinstance(entry, messages.PhotoRequest)))

@@ -1,4 +1,4 @@
-"""The bounded queue of photo requests."""
+"""The bounded queue of requests about photos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from instructseg.serve.errors import Overloaded
-from instructseg.serve.messages import Answer, Failure, PhotoRequest
+from instructseg.serve.messages import Answer, ChatAnswer, ChatRequest, Failure, PhotoRequest
 
 MAX_RETRY_AFTER = 60
 FIRST_GUESS = 0.5
@@ -20,10 +20,11 @@ FIRST_GUESS = 0.5
 class Waiting:
     """A request and the future that gets its answer."""
 
-    request: PhotoRequest
-    future: asyncio.Future[Answer | Failure]
+    request: PhotoRequest | ChatRequest
+    future: asyncio.Future[Answer | ChatAnswer | Failure]
     alone: bool = False
-    """Compute it in a batch of its own: the worker ended while it computed this request with others."""
+    """Compute it in a batch of its own: it is a question to be answered in words, or the worker ended while it computed
+    this request with others."""
     since: float = field(default_factory=time.monotonic)
     started: bool = False
 
@@ -41,14 +42,15 @@ class PhotoQueue:
         """The number of waiting requests."""
         return len(self._waiting)
 
-    def put(self, request: PhotoRequest) -> Waiting:
+    def put(self, request: PhotoRequest | ChatRequest) -> Waiting:
         """Accept a request. Raises Overloaded when the queue is full."""
         if len(self._waiting) >= self.capacity:
             raise Overloaded(
                 f"{len(self._waiting)} requests are waiting, which is this server's limit; repeat the request later",
                 self.retry_after,
             )
-        waiting = Waiting(request, asyncio.get_running_loop().create_future())
+        alone = isinstance(request, ChatRequest)
+        waiting = Waiting(request, asyncio.get_running_loop().create_future(), alone)
         self._waiting.append(waiting)
         self._arrived.set()
         return waiting

@@ -12,6 +12,7 @@ from instructseg._version import __version__
 from instructseg.serve.engine.engine import Engine
 from instructseg.serve.http import failures
 from instructseg.serve.http.access import scheme, token_check
+from instructseg.serve.http.chat import chat_routes
 from instructseg.serve.http.clips import clip_routes
 from instructseg.serve.http.gate import Gate
 from instructseg.serve.http.monitoring import monitoring_routes
@@ -42,6 +43,7 @@ def create_api(engine: Engine) -> FastAPI:
     check = token_check(engine.options.token)
     guarded = [Security(scheme), Depends(check)]
     app.include_router(photo_routes(engine), dependencies=guarded)
+    app.include_router(chat_routes(engine), dependencies=guarded)
     app.include_router(clip_routes(engine), dependencies=guarded)
     app.include_router(monitoring_routes(engine, check))
     return app

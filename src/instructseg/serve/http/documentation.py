@@ -9,7 +9,8 @@ from pydantic import BaseModel
 TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAD0lEQVR4nGNoQAMMI1sAAAUMgAFaSOXNAAAAAElFTkSuQmCC"
 """A gray image of 16 x 16 pixels, the photo of the examples."""
 
-SENTENCES = ["the man", "the camera"]
+TEXTS = {"instructions": ["the man", "the camera"], "question": "What is the man holding?"}
+"""Fields of the examples."""
 
 
 def json_only(schema: type[BaseModel], example: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -29,14 +30,16 @@ def multipart_only(schema: type[BaseModel], file: str) -> dict[str, Any]:
 
 
 def _json(schema: type[BaseModel], example: dict[str, Any] | None) -> dict[str, Any]:
-    return {"schema": _flat(schema), "example": {**(example or {}), "instructions": SENTENCES}}
+    texts = {name: value for name, value in TEXTS.items() if name in schema.model_fields}
+    return {"schema": _flat(schema), "example": {**(example or {}), **texts}}
 
 
 def _form(schema: type[BaseModel], file: str) -> dict[str, Any]:
     flat = _flat(schema)
     flat["properties"][file] = {"type": "string", "format": "binary", "description": "the file"}
     flat["required"] = sorted({*flat.get("required", []), file})
-    return {"schema": flat, "encoding": {"instructions": {"style": "form", "explode": True}}}
+    lists = {"instructions": {"style": "form", "explode": True}}
+    return {"schema": flat, "encoding": {name: value for name, value in lists.items() if name in schema.model_fields}}
 
 
 def _flat(schema: type[BaseModel]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def monitoring_routes(engine: Engine, check_token: Any) -> APIRouter:
             "model": model and model.model,
             "device": model and model.device,
             "score_threshold": model and model.score_threshold,
+            "writes_text": model and model.writes_text,
             "waiting_requests": engine.waiting,
             "sessions": engine.sessions.count,
             "active_clips": len(engine.clips.active),

@@ -17,10 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
 from instructseg.serve.errors import Refusal
-from instructseg.serve.http.schemas import Instructions, PhotoInstructions
+from instructseg.serve.http.schemas import PhotoInstructions, PhotoQuestion, Question
 from instructseg.serve.options import Limits
 
 Fields = TypeVar("Fields", bound=BaseModel)
+PhotoFields = TypeVar("PhotoFields", bound=PhotoInstructions | PhotoQuestion)
 
 DATA_PREFIX = re.compile(r"data:[\w/+.-]*;base64,", re.ASCII)
 PART_BYTES = 64 * 1024
@@ -28,7 +29,7 @@ PART_BYTES = 64 * 1024
 CHUNK = 2**20
 
 
-async def read_photo(request: Request, schema: type[PhotoInstructions], limits: Limits) -> tuple[bytes, Instructions]:
+async def read_photo(request: Request, schema: type[PhotoFields], limits: Limits) -> tuple[bytes, PhotoFields]:
     """The photo's bytes and the other fields. Raises Refusal for a body that cannot be parsed."""
     if is_multipart(request):
         fields, file = await _read_form(request, "photo", limits)
@@ -74,14 +75,17 @@ async def read_json(request: Request, schema: type[Fields]) -> Fields:
 
 
 def check_length(fields: Any, limits: Limits) -> None:
-    """Raises Refusal for too many or too long instructions."""
-    texts = fields.instructions
+    """Raises Refusal for too many or too long instructions, or a too long question."""
+    if isinstance(fields, Question):
+        texts, name, advice = [fields.question], "a question", "shorten it"
+    else:
+        texts, name, advice = fields.instructions, "instructions", "shorten them"
     if len(texts) > limits.texts:
         raise Refusal(f"expected at most {limits.texts} instructions, got {len(texts)}; send them in parts", 422)
     longest = max(map(len, texts), default=0)
     if longest > limits.text_length:
-        most = f"instructions of at most {limits.text_length} characters"
-        raise Refusal(f"expected {most}, got {longest}; shorten them", 422)
+        most = f"{name} of at most {limits.text_length} characters"
+        raise Refusal(f"expected {most}, got {longest}; {advice}", 422)
 
 
 def decode_base64(text: str) -> bytes:

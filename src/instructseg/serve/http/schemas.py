@@ -34,6 +34,12 @@ Threshold = Annotated[float | None, BeforeValidator(_none_if_empty)]
 THRESHOLD = Field(None, ge=0, le=1, description="Minimum score of a mask; default: the model's. 0 keeps the best.")
 
 
+PHOTO = Field(
+    description="An image file (JPEG, PNG, WebP, ...) in base64, with or without a `data:` prefix.",
+    json_schema_extra={"contentEncoding": "base64"},
+)
+
+
 class Body(BaseModel):
     """Base of request bodies: unknown fields are refused."""
 
@@ -57,16 +63,35 @@ class Instructions(Body):
 class PhotoInstructions(Instructions):
     """A photo (base64) and instructions about it."""
 
-    photo: str = Field(
-        description="An image file (JPEG, PNG, WebP, ...) in base64, with or without a `data:` prefix.",
-        json_schema_extra={"contentEncoding": "base64"},
-    )
+    photo: str = PHOTO
 
 
 class NewSession(PhotoInstructions):
     """A photo (base64) to keep; instructions may follow later."""
 
     instructions: Texts = []
+
+
+class Question(Body):
+    """A question about a photo that is known already."""
+
+    question: str = Field(
+        description="Answered in words.", examples=["What is the man holding?"], min_length=1,
+        json_schema_extra={"pattern": r"\S"},
+    )  # fmt: skip
+    max_tokens: int = Field(128, ge=1, le=512, description="Maximum number of tokens of the answer.")
+
+
+class PhotoQuestion(Question):
+    """A photo (base64) and a question about it."""
+
+    photo: str = PHOTO
+
+
+class NextQuestion(Question):
+    """A question after the earlier ones about the photo of a session."""
+
+    new_conversation: bool = Field(False, description="Forget the earlier questions and answers first.")
 
 
 class ClipInstructions(Body):
@@ -121,6 +146,15 @@ class Results(BaseModel):
     results: list[TextResult]
 
 
+class ChatAnswer(BaseModel):
+    """The answer to a question."""
+
+    question: str
+    answer: str
+    turns: int = Field(description="questions of the conversation so far, this one included")
+    model: str | None
+
+
 class SessionResults(Results):
     """A kept photo and the results of its first instructions."""
 
@@ -161,6 +195,7 @@ class Health(BaseModel):
     model: str | None
     device: str | None
     score_threshold: float | None
+    writes_text: bool | None = Field(description="whether the model was trained to write text, which /v1/chat needs")
     waiting_requests: int
     sessions: int
     active_clips: int

@@ -14,12 +14,15 @@ from instructseg.errors import InstructSegError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.serve import messages
 from instructseg.serve.options import Limits, ServerOptions
+from instructseg.serve.worker.chat import ChatAnswerer
 from instructseg.serve.worker.clips import Cancelled, ClipRun
 from instructseg.serve.worker.photos import PhotoAnswerer
 from instructseg.serve.worker.sessions import SessionStore
 
 logger = logging.getLogger(__name__)
 
+CHAT_SHARE = 0.75
+"""Share of a request's time after which an answer in words is given up; the rest is for what it waits for."""
 SWEEP_SECONDS = 1.0
 """How often sessions are checked for their age while nothing happens."""
 
@@ -45,6 +48,7 @@ class Worker:
         self.segmenter, self.connection, self.limits = segmenter, connection, limits
         self.store = SessionStore(limits.session_bytes, limits.session_seconds)
         self.photos = PhotoAnswerer(segmenter, self.store, limits.pixels)
+        self.chat = ChatAnswerer(segmenter, self.store, limits.pixels, CHAT_SHARE * limits.request_seconds)
         self.clips: deque[messages.ClipRequest] = deque()
         self.cancelled: set[str] = set()
         self.stopping = False
@@ -67,6 +71,9 @@ class Worker:
             case messages.Batch(number, requests):
                 answers = self.photos.answer(requests)
                 self._send(messages.BatchAnswer(number, answers, self.store.use))
+            case messages.Chat(number, request):
+                answer = self.chat.answer(request)
+                self._send(messages.BatchAnswer(number, (answer,), self.store.use))
             case messages.CloseSession(name):
                 self.store.drop(name)
             case messages.ClipRequest():
@@ -106,4 +113,5 @@ class Worker:
 def _describe(segmenter: Segmenter) -> messages.ModelInfo:
     model = segmenter.model
     name, number_format = str(segmenter.name), str(model.dtype).removeprefix("torch.")
-    return messages.ModelInfo(name, str(model.device), number_format, float(model.config.score_threshold))
+    threshold, writes = float(model.config.score_threshold), model.config.was_trained_to_write
+    return messages.ModelInfo(name, str(model.device), number_format, threshold, writes)

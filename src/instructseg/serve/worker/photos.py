@@ -56,7 +56,7 @@ class PhotoAnswerer:
 
     def answer(self, requests: Sequence[PhotoRequest]) -> tuple[Answer | Failure, ...]:
         """One answer or failure for each request, in their order."""
-        opened = list(self._decoders.map(self._decode, requests))
+        opened = list(self._decoders.map(lambda request: decode_photo(request.photo, self.max_pixels), requests))
         answers: dict[int, Answer | Failure] = {}
         works, sessions = [], {}
         for place, (request, photo) in enumerate(zip(requests, opened, strict=True)):
@@ -78,19 +78,6 @@ class PhotoAnswerer:
                 self.store.keep(work.request.session, work.session)
         return tuple(answers[place] for place in range(len(requests)))
 
-    def _decode(self, request: PhotoRequest) -> np.ndarray | Failure | None:
-        """The photo's pixels, None for a request about a session's photo."""
-        if request.photo is None:
-            return None
-        pixels = _declared_pixels(request.photo)
-        if pixels > self.max_pixels:
-            sizes = f"{self.max_pixels / 1e6:.4g} megapixels, got {pixels / 1e6:.4g}"
-            return Failure(413, f"expected a photo of at most {sizes}; shrink it")
-        try:
-            return load_image(request.photo, self.max_pixels)
-        except InputError as error:
-            return Failure(422, str(error))
-
     def _answer_group(self, group: Sequence[_Work]) -> dict[int, Answer | Failure]:
         """The answers by place. If the group fails, each request is computed on its own."""
         compute = _segment_texts if len({work.photo for work in group}) == 1 else self._segment_photos
@@ -98,7 +85,7 @@ class PhotoAnswerer:
             return compute(group)
         except Exception as error:
             if len(group) == 1:
-                return {group[0].place: _failure(error)}
+                return {group[0].place: to_failure(error)}
         return {place: answer for work in group for place, answer in self._answer_group([work]).items()}
 
     def _segment_photos(self, group: Sequence[_Work]) -> dict[int, Answer | Failure]:
@@ -106,6 +93,20 @@ class PhotoAnswerer:
         photos, texts = [work.session.image for work in group], [work.request.texts[0] for work in group]
         predictions = self.segmenter.segment(photos, texts, *group[0].request.options)
         return {work.place: _to_answer(work, [entry]) for work, entry in zip(group, predictions, strict=True)}
+
+
+def decode_photo(photo: bytes | None, max_pixels: int) -> np.ndarray | Failure | None:
+    """The photo's pixels, None for a request about a session's photo."""
+    if photo is None:
+        return None
+    pixels = _declared_pixels(photo)
+    if pixels > max_pixels:
+        sizes = f"{max_pixels / 1e6:.4g} megapixels, got {pixels / 1e6:.4g}"
+        return Failure(413, f"expected a photo of at most {sizes}; shrink it")
+    try:
+        return load_image(photo, max_pixels)
+    except InputError as error:
+        return Failure(422, str(error))
 
 
 def _declared_pixels(data: bytes) -> int:
@@ -164,7 +165,7 @@ def to_result(prediction: Prediction, masks: MaskForm) -> dict[str, Any]:
     return result
 
 
-def _failure(error: Exception) -> Failure:
+def to_failure(error: Exception) -> Failure:
     """What the client reads; unexpected errors are logged with their traceback here, in the worker."""
     if isinstance(error, InputError):
         return Failure(422, str(error))
