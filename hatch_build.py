@@ -26,7 +26,7 @@ class IndexReadme(MetadataHookInterface):
 
 def index_readme(text: str, environment: Mapping[str, str]) -> str:
     """`text` for a package index. Raises ValueError for an address that is not one of GitHub's."""
-    address, revision = _repository(environment)
+    address, revision = find_repository(environment)
     if not address:
         return LINK.sub(r"\1", PICTURE.sub("", text))
     match = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)/?", address)
@@ -37,7 +37,7 @@ def index_readme(text: str, environment: Mapping[str, str]) -> str:
     return LINK.sub(rf"[\1](https://github.com/{name}/blob/{revision}/\2)", text)
 
 
-def _repository(environment: Mapping[str, str]) -> tuple[str, str]:
+def find_repository(environment: Mapping[str, str]) -> tuple[str, str]:
     """The repository's address, empty if it is not known, and the revision that links lead to."""
     address, revision = environment.get("INSTRUCTSEG_REPOSITORY", ""), environment.get("INSTRUCTSEG_REVISION", "")
     if not address and environment.get("GITHUB_REPOSITORY"):
