@@ -1,5 +1,6 @@
 # `make demo` shows the program at work on a photo, `make test` runs every check.
-# `make package` builds and checks what is published. All set up .venv on the first call and whenever pyproject.toml or constraints.txt has changed.
+# `make package` builds and checks what is published, `make docs` builds the documentation site into site/,
+# `make pictures` draws its pictures and runs the notebook with the weights in weights/nano. All set up .venv on the first call and whenever pyproject.toml or constraints.txt has changed.
 
 PYTHON ?= python3
 PHOTO ?= examples/camera.jpg
@@ -19,7 +20,7 @@ endif
 
 PIP_INSTALL := .venv/bin/pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test package clean
+.PHONY: demo test package docs pictures clean
 
 # The last line says where the overlay is. Another photo: make demo PHOTO=my.jpg TEXT="the dog on the left"
 demo: .venv/installed
@@ -44,8 +45,19 @@ package: .venv/installed-dev
 	.venv-wheel/bin/python tools/try_wheel.py
 	.venv/bin/python tools/check_distribution.py dist
 
+# Warnings are errors. While writing: .venv/bin/mkdocs serve
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
+
+# After the weights have changed; look at each picture.
+pictures: .venv/installed-docs
+	.venv/bin/python -m tools.example_pictures
+	.venv/bin/python -m tools.clip_strip
+	.venv/bin/python -m tools.site_pictures
+	.venv/bin/python -m tools.run_notebook examples/quickstart.ipynb
+
 clean:
-	rm -rf .venv .venv-wheel dist demo-output
+	rm -rf .venv .venv-wheel dist demo-output site
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -55,4 +67,8 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(PIP_INSTALL) --editable '.[dev]'
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(PIP_INSTALL) --editable '.[docs]'
 	touch $@
