@@ -47,9 +47,9 @@ LARGE_MODEL = 500_000_000
 class Segmenter:
     """A loaded model with its processor.
 
-    segmenter = Segmenter.load("nano")
-    result = segmenter.segment("photo.jpg", "the dog on the left")
-    result.masks  # bool (masks, height, width) at the photo's original size, best first; may be empty
+        segmenter = Segmenter.load("nano")
+        result = segmenter.segment("photo.jpg", "the dog on the left")
+        result.masks  # bool (masks, height, width) at the photo's original size, best first; may be empty
 
     Attributes: `model`, `processor`, and `name`, the name under which the weights were loaded.
     """

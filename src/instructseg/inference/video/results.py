@@ -25,7 +25,7 @@ _IDENTITY = ("instructions", "tasks", "source", "model")
 class VideoPrediction:
     """The masks of one or more instructions in all frames of a clip, compressed to fit hours of video in memory.
 
-    result.frames[i].masks  # bool (instructions, height, width), decoded on access
+        result.frames[i].masks  # bool (instructions, height, width), decoded on access
     """
 
     instructions: tuple[str, ...]
