@@ -29,6 +29,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def photograph(browser: Browser, address: str, path: Path, scheme: str, width: int = 1280, whole: bool = False) -> None:
     context = browser.new_context(viewport={"width": width, "height": 860}, color_scheme=scheme)  # pyright: ignore[reportArgumentType]
     page = context.new_page()
+    page.set_default_timeout(180_000)  # a busy machine
     page.route(lambda url: not url.startswith("http://127.0.0.1"), lambda route: route.abort())
     page.goto(address, wait_until="load")
     page.wait_for_timeout(400)
