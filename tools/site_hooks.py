@@ -1,8 +1,8 @@
 """Hooks of the documentation site (mkdocs.yml): the repository's address, and links that leave docs/.
 
-Pages link to files of the repository by relative paths, which lead somewhere on GitHub but not on the site. Here they
-become absolute addresses of the repository, and plain text where its address is not known; see hatch_build.py, which does
-the same for the description on a package index.
+Pages link to files of the repository by relative paths, which work on GitHub but not on the site. Here they become
+absolute addresses, or plain text where the repository's address is not known; hatch_build.py does the same for the
+description on a package index.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def program():
 
 
 def check_command(words):
-    """Raises UsageError where the program would; nothing is run. Options that act while they are parsed are looked up."""
+    """Raises UsageError where the program would. Nothing runs: options that act while parsed are only looked up."""
     command = program()
     acting = {name for option in command.params if option.callback for name in option.opts}
     if acting & set(words):
@@ -155,7 +155,8 @@ def prepare_scale(folder, tiny, monkeypatch):
     run_batch("photo.jpg", "results", ["the dog"], workers=0)
     if importlib.util.find_spec("datasets") is None:
         stand_in = types.ModuleType("datasets")
-        stand_in.load_dataset = lambda kind, data_dir, split: dataset.dataset(data_dir, format=kind).to_table().to_pylist()
+        read = lambda kind, data_dir, split: dataset.dataset(data_dir, format=kind).to_table().to_pylist()  # noqa: E731
+        stand_in.load_dataset = read
         monkeypatch.setitem(sys.modules, "datasets", stand_in)
 
 
