@@ -82,7 +82,7 @@ def test_links_of_the_index_are_absolute(index_readme, environment, revision):
 def test_without_an_address_nothing_is_broken(index_readme):
     text = index_readme((ROOT / "README.md").read_text(encoding="utf-8"), {})
     assert "![" not in text and re.findall(r"\]\((?!https?:|#)[^)]*\)", text) == []
-    assert "Architecture · Command line · Fine-tuning" in text and "](https://arxiv.org/abs/2412.14006)" in text
+    assert "Command line · Fine-tuning · Server and page" in text and "](https://arxiv.org/abs/2412.14006)" in text
 
 
 def test_an_address_elsewhere_is_refused(index_readme):
