@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     model, processor = tiny_model.build()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(storage, "SMALLEST", 256)
-        storage.save_int8(model, path)
+        storage.save_compact(model, path)
     processor.save_pretrained(path)
     return path
 

@@ -58,7 +58,7 @@ def test_an_interrupted_export_leaves_the_older_one(exported, models, monkeypatc
         save(*arguments, **options)
 
     monkeypatch.setattr(storage, "save_file", until_interrupted)
-    monkeypatch.setattr(storage.save_int8, "__defaults__", (100_000,))
+    monkeypatch.setattr(storage.save_compact, "__defaults__", ("int8", 100_000))
     assert export(models / "1", exported).exit_code == 130
     assert len(calls) == 2 and files(exported) == before
     assert [path.name for path in exported.parent.iterdir()] == ["compact"]

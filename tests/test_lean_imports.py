@@ -13,7 +13,7 @@ from PIL import Image
 import instructseg
 from instructseg.commands import lean_imports
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model.storage import save_int8
+from instructseg.model.storage import save_compact
 
 UNUSED = (
     "accelerate", "matplotlib", "peft", "scipy", "sympy", "torch._dynamo", "torch.distributed.tensor", "torch.onnx",
@@ -32,7 +32,7 @@ print(torch.compiler.disable is not None and torch._dynamo.allow_in_graph.__modu
 @pytest.mark.parametrize("compact", [True, False])
 def test_segment(tmp_path, compact):
     model, processor = tiny_model.build(**tiny_model.LIKE_NANO)
-    save_int8(model, tmp_path / "tiny") if compact else model.save_pretrained(tmp_path / "tiny")
+    save_compact(model, tmp_path / "tiny") if compact else model.save_pretrained(tmp_path / "tiny")
     processor.save_pretrained(tmp_path / "tiny")
     Image.fromarray(tiny_model.photo(60, 80)).save(tmp_path / "photo.png")
     words = ["segment", "photo.png", "dog", "--model", "tiny", "--json", "--threshold", "0"]

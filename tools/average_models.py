@@ -15,7 +15,7 @@ import torch
 from benchmarks.harness import make_parser
 from instructseg.inference.segmenter import Segmenter
 from instructseg.model.modeling import InstructSegModel
-from instructseg.model.storage import save_int8
+from instructseg.model.storage import save_compact
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def main() -> None:
     given = parser.parse_args()
     before, after = (Segmenter.load(folder, device="cpu", dtype="float32") for folder in (given.before, given.after))
     average(before.model, after.model, given.share, tuple(given.kept))
-    save_int8(after.model, given.output)
+    save_compact(after.model, given.output)
     after.processor.save_pretrained(given.output)
     print(f"written to {given.output}")
 

@@ -26,7 +26,7 @@ from instructseg.media.folders import MANIFEST, check_manifest, new_folder
 from instructseg.media.image import load_image
 from instructseg.media.video import open_clip
 from instructseg.media.video_writer import VideoWriter
-from instructseg.model.storage import save_int8
+from instructseg.model.storage import save_compact
 from instructseg.training import checkpoint
 from instructseg.training.logging.run_log import read_log
 from instructseg.training.state import is_valid
@@ -139,7 +139,7 @@ def write_older(folder: Path) -> Path:
         for parameter in segmenter.model.parameters():
             parameter.mul_(0.5)
     with new_folder(folder) as unfinished:
-        save_int8(segmenter.model, unfinished)
+        save_compact(segmenter.model, unfinished)
         segmenter.processor.save_pretrained(unfinished)
     return folder
 

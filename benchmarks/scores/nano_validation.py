@@ -42,7 +42,7 @@ def centre_box(session: ImageSession) -> np.ndarray:
 
 def concept_heat_map(session: ImageSession, text: str, cells: torch.Tensor) -> np.ndarray:
     """Cells whose named concepts (height, width, dim) are close to the content words; nothing here is trained by us."""
-    tokenizer, model = session.segmenter.processor.tokenizer, session.segmenter.model
+    tokenizer, model = session.processor.tokenizer, session.model
     words = [word for word in text.lower().strip(".?!").split() if word not in STOP_WORDS] or text.split()
     ids = [token for word in words for token in tokenizer(f" {word}", add_special_tokens=False).input_ids]
     with torch.inference_mode():
@@ -56,9 +56,8 @@ def concept_heat_map(session: ImageSession, text: str, cells: torch.Tensor) -> n
 @torch.inference_mode()
 def named_cells(session: ImageSession) -> torch.Tensor:
     """The classifier's classes of each grid cell as words: (height, width, dim)."""
-    segmenter = session.segmenter
-    model = segmenter.model
-    last = model.backbone(segmenter.processor.prepare_images([session.image]).pixel_values).feature_maps[-1]
+    model = session.model
+    last = model.backbone(session.processor.prepare_images([session.image]).pixel_values).feature_maps[-1]
     return (model.backbone.classify_cells(last)[1][0] @ model.vision_tokens.class_words).unflatten(0, last.shape[-2:])
 
 

@@ -101,11 +101,11 @@ def write_photos(folder: Path) -> None:
 def export(scratch: Path) -> dict[str, Any]:
     """The weights as int8; loads the model in float32."""
     from instructseg.inference.segmenter import Segmenter
-    from instructseg.model.storage import save_int8
+    from instructseg.model.storage import save_compact
 
     def run() -> None:
         segmenter = Segmenter.load(scratch / "converted", device="cpu", dtype="float32")
-        save_int8(segmenter.model, scratch / "int8")
+        save_compact(segmenter.model, scratch / "int8")
         segmenter.processor.save_pretrained(scratch / "int8")
 
     _, figures = measure(run, "cpu")

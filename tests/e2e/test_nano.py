@@ -12,6 +12,7 @@ from PIL import Image
 from instructseg import InputError, Segmenter
 from instructseg.inference.checkpoints import SHIPPED, find_checkpoint
 from instructseg.metrics import intersection_and_union
+from instructseg.types import Expression, Sample, Task
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXPECTED = [entry for entry in json.loads((EXAMPLES / "expected.json").read_text()) if "least_iou" in entry]
@@ -114,3 +115,15 @@ def test_command_prints_one_json_object_and_lists_errors(tmp_path):
     assert run.returncode == 1 and "Traceback" not in run.stderr
     assert [Path(result["photo"]).name for result in answer["results"]] == ["good.jpg"]
     assert sorted(Path(error["photo"]).name for error in answer["errors"]) == ["broken.jpg", "empty.png"]
+
+
+def test_the_validation_benchmark_scores_a_model_beside_its_baselines(nano):
+    """`benchmarks.scores.nano_validation` on one photo, with an object and with an absent one."""
+    benchmark = pytest.importorskip("benchmarks.scores.nano_validation", reason="needs the repository's root")
+    mask, image = read_mask("chelsea.cat.mask.png"), np.array(Image.open(EXAMPLES / "chelsea.jpg").convert("RGB"))
+    asked = (Expression("the cat", mask, "unique"), Expression("the train", None, "absent"))
+    records = benchmark.gather(nano, [Sample("coco/chelsea", Task.RES, (image,), asked, dataset="coco")])
+    scores = benchmark.tables(records, nano.model.config.score_threshold)
+    assert scores["model"]["coco"]["unique"]["miou"] > scores["centre box"]["coco"]["unique"]["miou"]
+    assert scores["centre box"]["coco"]["absent"]["no_target_accuracy"] == 0
+    assert 0 <= benchmark.best_threshold(records)["threshold"] < 1

@@ -12,7 +12,7 @@ from instructseg.errors import CheckpointError
 from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.inference.loading import load_pretrained
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model.storage import save_int8
+from instructseg.model.storage import save_compact
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def saved(tmp_path_factory):
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("full", "sharded", "int8")}
     model.save_pretrained(folders["full"])
     model.save_pretrained(folders["sharded"], max_shard_size="300KB")
-    save_int8(model, folders["int8"])
+    save_compact(model, folders["int8"], shard_bytes=60_000)
     for folder in folders.values():
         processor.save_pretrained(folder)
     return folders

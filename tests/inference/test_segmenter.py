@@ -15,7 +15,7 @@ from instructseg.inference import checkpoints
 from instructseg.inference import segmenter as segmenter_module
 from instructseg.inference.arguments import choose_task
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model.storage import save_int8
+from instructseg.model.storage import save_compact
 from instructseg.types import Task
 
 TEXTS = ["the dog", "the big red cup left of the cat", "zebra"]
@@ -280,7 +280,7 @@ def test_half_precision_and_attention(folder, segmenter):
 
 
 def test_compact_weights_load_by_the_same_call(segmenter, tmp_path):
-    save_int8(segmenter.model, tmp_path)
+    save_compact(segmenter.model, tmp_path)
     segmenter.processor.save_pretrained(tmp_path)
     photo = tiny_model.photo()
     compact = Segmenter.load(tmp_path).segment(photo, TEXTS[0])

@@ -9,13 +9,13 @@ import torch
 from instructseg.model import pretrained, processing
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.model.storage import save_int8
+from instructseg.model.storage import save_compact
 from instructseg.model.tokenizer_files import read_added_tokens
 
 
 def save(path, **changes):
     model, processor = tiny_model.build(**changes)
-    save_int8(model, path)
+    save_compact(model, path)
     processor.save_pretrained(path)
     return path
 

@@ -197,3 +197,6 @@ def test_a_plural_gets_every_mask_that_is_more_likely_right_than_wrong(stretched
     assert starts(several) == [3, 9, 0] and scores.min() > 0.5
     assert starts(stretched.post_process(DISTINCT, SCORES, WHOLE, max_masks=1, plural=True)[0]) == [3]
     assert len(stretched.post_process(DISTINCT, SCORES, WHOLE, threshold=0.8, plural=True)[0]) == 1
+    unlikely = SCORES - SCORES.max() - 1  # all below one half
+    assert starts(stretched.post_process(DISTINCT, unlikely, WHOLE, threshold=0.1, plural=True)[0]) == [3]
+    assert not len(stretched.post_process(DISTINCT, unlikely, WHOLE, threshold=0.4, plural=True)[0])

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from instructseg.errors import CheckpointError
 from instructseg.model import storage
+from instructseg.model.four_bits import pack_groups, unpack_groups
 from instructseg.model.modeling import InstructSegModel
 
 
@@ -27,7 +28,7 @@ def test_each_row_is_rounded_by_half_a_step_at_most():
     torch.manual_seed(0)
     matrix = torch.randn(40, 30) * torch.logspace(-6, 3, 40)[:, None]
     matrix[3] = 0
-    packed = storage.pack("w", matrix)
+    packed = storage.pack("w", matrix, "int8")
     assert packed["w"].dtype == torch.int8 and packed["w" + storage.SCALE].shape == (40, 1)
     back = packed["w"].float() * packed["w" + storage.SCALE]
     steps = matrix.abs().amax(1, keepdim=True) / 127
@@ -35,21 +36,71 @@ def test_each_row_is_rounded_by_half_a_step_at_most():
 
 
 def test_the_rest_is_bfloat16_or_as_it_is():
-    vector, image, counts = torch.randn(300), torch.randn(4, 4, 4, 8), torch.arange(3)
-    assert storage.pack("v", vector)["v"].dtype == storage.pack("i", image)["i"].dtype == torch.bfloat16
-    assert torch.equal(storage.pack("c", counts)["c"], counts)
+    vector, narrow, counts = torch.randn(300), torch.randn(256, 1, 3, 3), torch.arange(3)
+    assert storage.pack("v", vector, "int8")["v"].dtype == torch.bfloat16
+    assert storage.pack("i", narrow, "int4")["i"].dtype == torch.bfloat16
+    assert torch.equal(storage.pack("c", counts, "int8")["c"], counts)
+
+
+def test_each_channel_of_a_convolution_is_rounded_by_half_a_step_at_most():
+    torch.manual_seed(1)
+    kernel = torch.randn(8, 4, 3, 3) * torch.logspace(-3, 3, 8)[:, None, None, None]
+    packed = storage.pack("w", kernel, "int4")
+    assert packed["w"].dtype == torch.int8 and packed["w" + storage.SCALE].shape == (8, 1, 1, 1)
+    back = packed["w"].float() * packed["w" + storage.SCALE]
+    assert ((back - kernel).abs() <= 0.5001 * kernel.abs().amax((1, 2, 3), keepdim=True) / 127).all()
+
+
+def test_four_bits_are_for_the_language_model_and_the_perceiver():
+    matrix = torch.randn(20, 64)
+    kinds = {name: storage.pack(name, matrix, "int4")[name].dtype for name in
+             ("language_model.a", "perceiver.b", "mask_decoder.c")}  # fmt: skip
+    assert list(kinds.values()) == [torch.uint8, torch.uint8, torch.int8]
+    assert storage.pack("language_model.a", matrix, "int8")["language_model.a"].dtype == torch.int8
+    odd = storage.pack("language_model.a", torch.randn(20, 50), "int4")
+    assert odd["language_model.a"].dtype == torch.int8
+
+
+def test_four_bit_matrices_take_an_eighth_and_keep_their_values():
+    torch.manual_seed(2)
+    matrix = torch.randn(5000, 96) * torch.logspace(-3, 2, 5000)[:, None]
+    matrix[7] = 0
+    codes, scales = pack_groups(matrix)
+    assert codes.numel() + 2 * scales.numel() == matrix.numel() * 4.5 / 8
+    back = unpack_groups(codes, scales)
+    groups, error = matrix.reshape(-1, 32), (back - matrix).reshape(-1, 32)
+    relative = error.norm(dim=1) / groups.norm(dim=1).clamp(min=1e-12)
+    assert relative.max() < 0.14 and relative.mean() < 0.085 and not back[7].any()
+    assert torch.equal(unpack_groups(*pack_groups(back)), back)
+
+
+def test_scales_of_another_matrix_are_refused():
+    codes, scales = pack_groups(torch.randn(4, 64))
+    with pytest.raises(ValueError, match=r"expected scales of shape \(4, 2\), got \(3, 2\)"):
+        unpack_groups(codes, scales[:3])
+
+
+def test_a_four_bit_model_is_one_file_and_near_the_full_one(tiny, tmp_path):
+    storage.save_compact(tiny[0], tmp_path, "int4")
+    assert [file.name for file in tmp_path.glob("model*")] == [storage.SINGLE]
+    loaded, info = InstructSegModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values()) and not hasattr(loaded.config, "weight_storage")
+    for name, value in loaded.state_dict().items():
+        saved = tiny[0].state_dict()[name]
+        assert (value - saved).norm() <= 0.1 * saved.norm() + 1e-6, name
 
 
 @pytest.mark.parametrize("changes", [{}, tiny_model.LIKE_NANO], ids=["tiny", "like_nano"])
 def test_round_trip(changes, tmp_path):
     model, processor = tiny_model.build(**changes)
-    storage.save_int8(model, tmp_path / "new" / "folder")
+    storage.save_compact(model, tmp_path / "new" / "folder")
     loaded, info = InstructSegModel.from_pretrained(tmp_path / "new" / "folder", output_loading_info=True)
     assert not any(info.values()), info
     saved = model.state_dict()
     for name, value in loaded.state_dict().items():
-        error = (value - saved[name]).abs()
-        assert (error <= saved[name].abs().amax(-1, keepdim=True) / 127).all() if value.ndim else error < 0.01, name
+        rest = tuple(range(1, value.ndim))
+        largest = saved[name].abs().amax(rest, keepdim=True) if rest else saved[name].abs()
+        assert ((value - saved[name]).abs() <= largest / 127 + 1e-6).all(), name
         assert value.dtype == saved[name].dtype
     inputs = tiny_model.prepare(processor, ([tiny_model.photo()], ["the dog", "a red cup"]))
     with torch.no_grad():
@@ -67,7 +118,7 @@ def test_round_trip(changes, tmp_path):
 
 
 def test_no_file_is_larger_than_asked(tiny, tmp_path):
-    storage.save_int8(tiny[0], tmp_path, shard_bytes=60_000)
+    storage.save_compact(tiny[0], tmp_path, shard_bytes=60_000)
     files = list(tmp_path.glob("*.safetensors"))
     header = 20_000
     assert len(files) > 3 and all(file.stat().st_size < 60_000 + header for file in files)
@@ -77,7 +128,7 @@ def test_no_file_is_larger_than_asked(tiny, tmp_path):
 
 
 def test_what_was_compact_is_saved_in_full(tiny, tmp_path):
-    storage.save_int8(tiny[0], tmp_path / "compact")
+    storage.save_compact(tiny[0], tmp_path / "compact")
     loaded = InstructSegModel.from_pretrained(tmp_path / "compact")
     for model in (loaded, tiny[0]):
         model.save_pretrained(tmp_path / "full")
@@ -86,7 +137,7 @@ def test_what_was_compact_is_saved_in_full(tiny, tmp_path):
 
 
 def test_a_configuration_of_ones_own_does_not_hide_how_weights_are_stored(tiny, tmp_path):
-    storage.save_int8(tiny[0], tmp_path)
+    storage.save_compact(tiny[0], tmp_path)
     plain = InstructSegModel.from_pretrained(tmp_path)
     config = tiny_model.config(score_threshold=0.5)
     loaded = InstructSegModel.from_pretrained(tmp_path, config=config)
@@ -96,13 +147,13 @@ def test_a_configuration_of_ones_own_does_not_hide_how_weights_are_stored(tiny, 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_precision_is_chosen_at_loading(tiny, dtype, tmp_path):
-    storage.save_int8(tiny[0], tmp_path)
+    storage.save_compact(tiny[0], tmp_path)
     assert InstructSegModel.from_pretrained(tmp_path, dtype=dtype).dtype == dtype
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "gone", "no index", "index of something else"])
 def test_damaged_folders_are_named(tiny, damage, tmp_path):
-    storage.save_int8(tiny[0], tmp_path, shard_bytes=100_000)
+    storage.save_compact(tiny[0], tmp_path, shard_bytes=100_000)
     file, index = sorted(tmp_path.glob("*.safetensors"))[1], tmp_path / storage.INDEX
     if damage == "truncated":
         file.write_bytes(file.read_bytes()[:-100])

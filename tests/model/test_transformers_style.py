@@ -115,7 +115,7 @@ def test_the_pipeline(segmenter):
 
 def test_saved_models_have_a_card_for_the_hub(segmenter, tmp_path):
     segmenter.model.save_pretrained(tmp_path / "full")
-    storage.save_int8(segmenter.model, tmp_path / "compact")
+    storage.save_compact(segmenter.model, tmp_path / "compact")
     for name in ("full", "compact"):
         data = ModelCard.load(tmp_path / name / "README.md").data
         assert (data.license, data.library_name, data.pipeline_tag) == (

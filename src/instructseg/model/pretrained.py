@@ -19,7 +19,7 @@ from instructseg.model.initialization import initialize, initialize_tokens
 from instructseg.model.legacy_names import modern_state_dict
 from instructseg.model.model_card import write_card
 from instructseg.model.snapshot import HUB_OPTIONS, local_folder
-from instructseg.model.storage import SCALE, load_int8, open_tensors
+from instructseg.model.storage import COMPACT, is_scale, load_compact, open_tensors
 from instructseg.model.stored_weights import check_keys, check_model_type
 
 EXACT_OPTIONS = {"config", "dtype", "attn_implementation", "output_loading_info", "ignore_mismatched_sizes"}
@@ -61,7 +61,7 @@ class InstructSegPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; also loads compact weights (`storage.save_int8`) and old parameter names.
+        """As in transformers; also loads compact weights (`storage.save_compact`) and old parameter names.
 
         A hub id is fetched completely first; `revision`, `cache_dir`, `token`, `local_files_only` and `force_download`
         have their meaning in transformers. Raises CheckpointError when it cannot be fetched, for another model's files,
@@ -75,10 +75,10 @@ class InstructSegPreTrainedModel(PreTrainedModel):
         folder = root / (kwargs.get("subfolder") or "")
         kwargs = {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
         stored = _stored_config(folder)
-        if stored is not None and getattr(stored, "weight_storage", None) == "int8":
+        if stored is not None and getattr(stored, "weight_storage", None) in COMPACT:
             config = copy.deepcopy(kwargs.get("config") or stored)
             vars(config).pop("weight_storage", None)  # loaded weights are uncompressed and are saved uncompressed
-            tensors = modern_state_dict(load_int8(folder))
+            tensors = modern_state_dict(load_compact(folder))
             kwargs.pop("subfolder", None)
             exact = cls._load_exactly(config, tensors, args, kwargs)
             if exact is not None:
@@ -88,9 +88,9 @@ class InstructSegPreTrainedModel(PreTrainedModel):
         source = None if "state_dict" in kwargs else root
         loaded: Any = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)  # makes it a pair
         model, loading_info = loaded
-        compact = [key for key in loading_info["unexpected_keys"] if key.endswith(SCALE)]
+        compact = [key for key in loading_info["unexpected_keys"] if is_scale(key)]
         if compact or (not report and stored is not None and _same(model.config, stored)):
-            check_keys(loading_info)  # int8 read as if it were floats is never what anybody asked for
+            check_keys(loading_info)  # codes read as if they were floats are never what anybody asked for
         return (model, loading_info) if report else model
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:

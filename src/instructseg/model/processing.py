@@ -268,7 +268,7 @@ class InstructSegProcessor(ProcessorMixin):
             geometry: placement of the photo in the square input.
             selection: "score", or "score_x_quality" (times the mean foreground probability; released evaluators).
             max_masks: maximum number of masks, >= 1; near-duplicates of a better mask (IoU above 0.7) are skipped.
-                None: 1, or for a plural instruction every proposal that is more likely right than wrong.
+                None: 1, or for a plural instruction every proposal that is more likely right than wrong, at least 1.
             threshold: minimum score of a mask, 0..1; nothing is returned if no score reaches it.
             plural: whether the instruction asks for several objects.
 
@@ -278,7 +278,10 @@ class InstructSegProcessor(ProcessorMixin):
         check_limits(max_masks, threshold)
         limit = max_masks or (len(score_logits) if plural else 1)
         min_score = max(threshold, PLURAL_SCORE) if limit > 1 and max_masks is None else threshold
-        selected, scores = self.rank_proposals(mask_logits, score_logits, geometry, selection, limit, min_score)
+        rank = partial(self.rank_proposals, mask_logits, score_logits, geometry, selection)
+        selected, scores = rank(limit, min_score)
+        if not selected and min_score > threshold:
+            selected, scores = rank(1, threshold)
         masks = self.image_processor.restore(mask_logits[selected].float(), geometry) > 0
         not_empty = masks.flatten(1).any(1)
         return masks[not_empty].cpu().numpy(), scores[not_empty].float().cpu().numpy()
