@@ -74,6 +74,7 @@ def measure_stages(
 ) -> dict[str, Any]:
     """A row for each stage: seconds, FLOPs, bytes, the least seconds, and the share of the limit that is reached."""
     device = segmenter.model.device
+    segmenter.model.requires_grad_(False)  # the counter of FLOPs would follow gradients
     rows: dict[str, Any] = {}
     for name, stage in stages_of(segmenter, image, texts).items():
         output = stage.call()
