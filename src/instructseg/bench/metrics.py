@@ -115,6 +115,4 @@ def paired(cases: Sequence[tuple], usual: Callable, ours: Callable, repeats: int
         for name, seconds in best.items():
             times[name].append(seconds)
     spreads = {name: spread(values) for name, values in times.items()}
-    return spreads | {
-        "usual / ours": spread(ratios), "cases": len(cases), "largest difference of values": largest
-    }
+    return spreads | {"usual / ours": spread(ratios), "cases": len(cases), "largest difference of values": largest}

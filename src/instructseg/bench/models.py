@@ -40,9 +40,7 @@ def open_model(
     return random_model(scale, target, number_format, seed)
 
 
-def random_model(
-    scale: Literal["paper", "tiny"], device: torch.device, dtype: torch.dtype, seed: int = 0
-) -> Segmenter:
+def random_model(scale: Literal["paper", "tiny"], device: torch.device, dtype: torch.dtype, seed: int = 0) -> Segmenter:
     """Random weights, made where they are used, with nano's tokenizer: the words' number matters, not their ids.
 
     The same seed gives other weights on another kind of device.

@@ -57,7 +57,8 @@ def stages_of(segmenter: Segmenter, image: np.ndarray, texts: Sequence[str]) -> 
         "perceiver": Stage(lambda: model.perceive(shown, layout, index), (model.perceiver,), (tokens,)),
         "language model": Stage(lambda: model.reason(layout, shown, references), (_layers(model.language_model),),
                                 (tokens, references)),
-        "text fusion": Stage(lambda: model.fuse(hidden, shown), (model.text_fusion,), (hidden.word_embeddings, maps[-1])),
+        "text fusion": Stage(lambda: model.fuse(hidden, shown), (model.text_fusion,),
+                             (hidden.word_embeddings, maps[-1])),
         "mask decoder": Stage(lambda: model.decode(shown, hidden.mask_embeddings, text, hidden.words)[-1],
                               (model.mask_decoder,), (replace(shown, tokens=None),)),
     }  # fmt: skip

@@ -87,7 +87,11 @@ def run_cold(source: Path, words: Sequence[str]) -> dict[str, float]:
     if usage is None:
         return {"seconds": seconds, "megabytes": peak / 1e6}
     unit = 1 if sys.platform == "darwin" else 1024  # bytes, or kibibytes
-    return {"seconds": seconds, "cpu_seconds": usage.ru_utime + usage.ru_stime, "megabytes": usage.ru_maxrss * unit / 1e6}
+    return {
+        "seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "megabytes": usage.ru_maxrss * unit / 1e6,
+    }
 
 
 def summarize(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
@@ -103,5 +107,7 @@ def summarize(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
         pairs = list(zip(done[which], now, strict=False))
         if pairs:
             table[f"{which} / now, seconds"] = spread([other["seconds"] / ours["seconds"] for other, ours in pairs])
-            table[f"{which} / now, megabytes"] = spread([other["megabytes"] / ours["megabytes"] for other, ours in pairs])
+            table[f"{which} / now, megabytes"] = spread(
+                [other["megabytes"] / ours["megabytes"] for other, ours in pairs]
+            )
     return table | {"runs": min(map(len, done.values()))}

@@ -37,7 +37,9 @@ def run(options: Options) -> Report:
     for texts in TEXT_COUNTS:
         name = f"frames per second, {texts} texts"
         with failures_recorded(report, name):
-            calls = [seconds_of(partial(track, segmenter, frames, texts), segmenter.model.device) for _ in range(rounds)]
+            calls = [
+                seconds_of(partial(track, segmenter, frames, texts), segmenter.model.device) for _ in range(rounds)
+            ]
             report.section(name, spread([len(frames) / seconds for seconds in calls]) | {"runs": rounds})
     with failures_recorded(report, "memory"):
         report.section("memory", peak_memory(partial(track, segmenter, frames, TEXTS), segmenter.model.device))

@@ -131,3 +131,77 @@ def gpu(
 
         choose_device(device)
         _finished(bench.run(_options(scale, device, "auto", output, runs, seed, model), budget))
+
+
+@app.command()
+def curves(
+    scale: ScaleOption = "nano", device: DeviceOption = "auto", dtype: DtypeOption = "auto",
+    output: OutputOption = RESULTS, runs: RunsOption = None, seed: SeedOption = 0, model: ModelOption = "nano",
+) -> None:  # fmt: skip
+    """How time grows with the image side, texts, reference frames, frames and photos; 5 minutes for nano."""
+    with errors_in_one_line():
+        from instructseg.bench import curves as bench
+
+        _finished(bench.run(_options(scale, device, dtype, output, runs, seed, model)))
+
+
+@app.command()
+def quantize(
+    scale: ScaleOption = "nano", device: DeviceOption = "auto", output: OutputOption = RESULTS,
+    runs: RunsOption = None, seed: SeedOption = 0, model: ModelOption = "nano",
+) -> None:  # fmt: skip
+    """float32, bfloat16, int8 and int4 weights: memory, seconds, and how far masks drift; needs torchao.
+
+    nano takes 5 minutes on two cores, the paper's size 30.
+    """
+    with errors_in_one_line():
+        from instructseg.bench import quantize as bench
+
+        _finished(bench.run(_options(scale, device, "auto", output, runs, seed, model)))
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of result files.")] = RESULTS,
+    into: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also replace what stands between the markers of a Markdown file."),
+    ] = None,
+) -> None:
+    """Write report.md with every table, and the plots, beside the result files in RESULTS."""
+    with errors_in_one_line():
+        from instructseg.bench.report import write_report
+
+        for path in write_report(results, into):
+            note(f"wrote {path}")
+
+
+EVERYTHING = {
+    "nano": ("startup", "photo", "video", "train", "metrics", "curves", "quantize"),
+    "paper": ("photo", "video", "quantize"),
+}  # fmt: skip
+
+
+@app.command(name="all")
+def everything(output: OutputOption = RESULTS) -> None:
+    """Every measurement of this machine's processor, then the report: about 3 hours on two idle cores.
+
+    Each one is a process of its own; one that fails is told at the end, and the next one starts.
+    """
+    import subprocess
+    import sys
+
+    with errors_in_one_line():
+        failed = []
+        for scale, kinds in EVERYTHING.items():
+            for kind in kinds:
+                words = ["bench", kind, "-o", str(output)]
+                words += [] if kind in ("startup", "metrics") else ["--scale", scale]
+                words += ["--device", "cpu"] if kind not in ("startup", "metrics") else []
+                note(f"instructseg {' '.join(words)}")
+                if subprocess.run([sys.executable, "-m", "instructseg", *words]).returncode:
+                    failed.append(f"{kind} {scale}")
+        report(output)
+        if failed:
+            note(f"failed: {', '.join(failed)}")
+            raise typer.Exit(1)
