@@ -1,7 +1,9 @@
 """`instructseg bench`: files are written as it goes, failing parts are recorded, tables come from the files."""
 
 import json
+import subprocess
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,11 +73,11 @@ def test_video(options, fast, monkeypatch):
 def test_curves_and_the_report(options, fast):
     without_failures(curves.run(options).content)
     document = options.output / "performance.md"
-    document.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    document.write_text(f"before\n{report.BEGIN}\nOUTDATED\n{report.END}\nafter\n")
     done = CliRunner().invoke(app, ["bench", "report", str(options.output), "--into", str(document)])
     assert done.exit_code == 0, done.output
     text = document.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "OUTDATED" not in text
     assert text.count("not measured") == len(TARGETS)
     assert "| reference frames: 2: seconds |" in text
     assert (options.output / "bench_curves_tiny.png").stat().st_size > 5000
@@ -173,15 +175,17 @@ def test_answers_beyond_the_tolerance_are_seen():
 def test_each_part_of_the_gpu_check_fails_alone(options, monkeypatch):
     """A part that raises, one that hangs, one that is out of budget; the file has them all."""
     words = {"broken": "import sys; sys.exit('CUDA error: out of memory')", "slow": "import time; time.sleep(60)"}
-    real = gpu_run.subprocess.run
-    monkeypatch.setattr(
-        gpu_run.subprocess, "run",
-        lambda command, **keywords: real([command[0], "-c", words[json.loads(command[3])["function"]]], **keywords),
-    )  # fmt: skip
+    stand_in = SimpleNamespace(
+        TimeoutExpired=subprocess.TimeoutExpired,
+        run=lambda command, **keywords: subprocess.run(
+            [command[0], "-c", words[json.loads(command[3])["function"]]], **keywords
+        ),
+    )
+    monkeypatch.setattr(gpu_run, "subprocess", stand_in)
     limits = {"broken": 30, "slow": 1, "late": 30}
     parts = tuple(gpu_run.Part(name, name, "nano", limit) for name, limit in limits.items())
     now = iter((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0, 9.0, 9.0))
-    monkeypatch.setattr(gpu_run.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(gpu_run, "time", SimpleNamespace(perf_counter=lambda: next(now)))
     written = gpu_run.run(options, budget=10, parts=parts)
     assert written.content["broken"]["failed"] == "CUDA error: out of memory"
     assert written.content["slow"]["failed"] == "stopped after 1 s"

@@ -13,10 +13,10 @@ from instructseg.media.image import load_image
 
 PACKAGE = Path(__file__).parents[1]
 PHOTOS = ("camera", "astronaut", "chelsea", "coffee", "raccoon")
-TEXTS = (
+TEXTS: tuple[str, ...] = (
     "the man", "the cat", "the camera", "the cup", "the dog on the left", "the spoon", "the largest bird", "the grass",
 )  # fmt: skip
-CLIP_TEXTS = (
+CLIP_TEXTS: tuple[str, ...] = (
     "the dog that runs away", "the red ball", "the person in front", "the car", "the bird on the left", "the bicycle",
     "the largest object", "the cup on the table",
 )  # fmt: skip

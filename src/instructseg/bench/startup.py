@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def run(options: Options, before: Path | None = None) -> Report:
     return report
 
 
-def measure(report: Report, name: str, variants: dict[str, tuple[Path, Sequence[str]]], rounds: int) -> None:
+def measure(report: Report, name: str, variants: Mapping[str, tuple[Path, Sequence[str]]], rounds: int) -> None:
     """Run the variants in turn, one process each, and write the section after each round."""
     runs: dict[str, list[dict[str, float]]] = {which: [] for which in variants}
     for number in range(rounds):

@@ -37,12 +37,12 @@ def run(options: Options) -> Report:
             with failures_recorded(report, variant):
                 recipe = make_recipe(options, photos, initial[0], folder / variant.replace(" ", "-"), overrides)
                 found: dict[str, Any] = {}
-                memory = peak_memory(lambda recipe=recipe, found=found: found.update(measure(recipe)), _cpu())
+                memory = peak_memory(lambda recipe=recipe, found=found: found.update(measure(recipe)), _device())
                 report.section(variant, found | memory)
     return report
 
 
-def _cpu() -> Any:
+def _device() -> Any:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -114,10 +114,12 @@ def parts_timed(run: Run) -> Iterator[dict[str, float]]:
 
         return call
 
-    places = [(run.objective, "forward"), (run.accelerator, "backward"), (run.optimizer, "step")]
+    places: list[tuple[Any, str]] = [
+        (run.objective, "forward"), (run.accelerator, "backward"), (run.optimizer, "step")
+    ]  # fmt: skip
     before = [getattr(place, name) for place, name in places]
     for (place, name), function in zip(places, before, strict=True):
-        setattr(place, name, timed({"step": "optimizer"}.get(name, name), function))
+        setattr(place, name, timed("optimizer" if name == "step" else name, function))
     try:
         yield parts
     finally:
