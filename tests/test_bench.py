@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -186,7 +187,7 @@ def test_each_part_of_the_gpu_check_fails_alone(options, monkeypatch):
     parts = tuple(gpu_run.Part(name, name, "nano", limit) for name, limit in limits.items())
     now = iter((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0, 9.0, 9.0))
     monkeypatch.setattr(gpu_run, "time", SimpleNamespace(perf_counter=lambda: next(now)))
-    written = gpu_run.run(options, budget=10, parts=parts)
+    written = gpu_run.run(replace(options, scale="nano"), budget=10, parts=parts)
     assert written.content["broken"]["failed"] == "CUDA error: out of memory"
     assert written.content["slow"]["failed"] == "stopped after 1 s"
     assert json.loads(written.path.read_text())["late"] == {"not run": "the budget of 10 s was used up"}
