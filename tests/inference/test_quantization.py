@@ -42,4 +42,4 @@ def test_int8_weights_hardly_change_the_masks():
         names = quantize_weights(model, "int8")
         found = model(**inputs.model_kwargs).mask_logits
     assert names and all(name.startswith(("language_model.", "vision_tokens.encoder.")) for name in names)
-    assert 0 < (found - expected).abs().max() < 0.1 * expected.std()
+    assert 0 < (found - expected).abs().mean() < 0.1 * expected.std()
