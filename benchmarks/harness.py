@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from instructseg.bench.results import ResultFile, commit, rounded
 from instructseg.evaluation.provenance import hash_weights, machine, versions
 from instructseg.inference.checkpoints import find_checkpoint
-from instructseg.media.files import make_folder, write_bytes
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 PICTURES = ROOT / "docs" / "pictures"
 RECIPES = ROOT / "src" / "instructseg" / "recipes"
+
+__all__ = ["PICTURES", "RESULTS", "ROOT", "ResultFile", "make_parser", "provenance", "rounded", "run_stage"]
 
 
 def make_parser(
@@ -59,49 +60,6 @@ def provenance(module: str, options: argparse.Namespace, **facts: Any) -> dict[s
     if folder is not None and folder.is_dir():
         table["weights"] = hash_weights(folder)
     return table | {"machine": machine(), "versions": versions()} | facts
-
-
-def commit() -> str:
-    """The commit of this checkout, with "+" when files differ from it; "unknown" outside a checkout."""
-    try:
-        run = lambda *words: subprocess.run(  # noqa: E731
-            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = run("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks", "weights")
-        return run("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-class ResultFile:
-    """A JSON file that is rewritten after every `add`, so that an interrupted run keeps its measurements."""
-
-    def __init__(self, path: Path, facts: Mapping[str, Any], digits: int | None = None) -> None:
-        self.path, self.content, self.digits = path, dict(facts), digits
-        self._write()
-
-    def add(self, **results: Any) -> None:
-        """Add or replace top-level entries."""
-        self.update(results)
-
-    def update(self, results: Mapping[str, Any]) -> None:
-        """As `add`, for names that are not identifiers."""
-        self.content |= results
-        self._write()
-
-    def _write(self) -> None:
-        make_folder(self.path.parent)
-        content = self.content if self.digits is None else rounded(self.content, self.digits)
-        write_bytes(self.path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def rounded(value: Any, digits: int = 4) -> Any:
-    """The same structure with its floats rounded."""
-    if isinstance(value, Mapping):
-        return {key: rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item, digits) for item in value]
-    return round(value, digits) if isinstance(value, float) and math.isfinite(value) else value
 
 
 def run_stage(module: str, arguments: Sequence[str]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ ROOMS = {
     "serve.page": {"serve", "serve.engine", "serve.http", "errors"},
     "serve.server": {"serve", "serve.engine", "serve.http", "serve.page", "errors"},
     "ablations": MIDDLE | {"training", "evaluation", "evaluation.api"},
+    "bench": MIDDLE | {"training", "evaluation"},
 }
 ROOMS |= {room: {*ROOMS, *TOP} for room in TOP}
 

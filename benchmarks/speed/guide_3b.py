@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.harness import ResultFile, make_parser, provenance, run_stage
 from benchmarks.speed.full_size import convert, write
+from instructseg.bench.training_photos import write_photos
 
 MODULE = "benchmarks.speed.guide_3b"
 STEPS = 3
@@ -62,10 +63,10 @@ def fine_tune(scratch: Path, device: str, tiny: bool, *overrides: str) -> dict[s
     from instructseg.training.recipe import load_recipe
     from instructseg.training.run import Run
 
-    write_photos(scratch / "photos")
+    photos = write_photos(scratch / "photos")
     small = ["data.compose.size=64", "data.compose.cache_side=64", "loss.num_points=100"] if tiny else []
     recipe = load_recipe("paper_finetune", [
-        f"data={scratch / 'photos' / 'instances.json'}", f"model.init={scratch / 'converted'}", "data.workers=0",
+        f"data={photos}", f"model.init={scratch / 'converted'}", "data.workers=0",
         f"output={scratch / 'run'}", f"steps={STEPS}", "warmup_steps=1", "validate_every=1000", "validation_photos=1",
         "data.validation_percent=0", *small, *overrides,
     ])  # fmt: skip
@@ -74,28 +75,6 @@ def fine_tune(scratch: Path, device: str, tiny: bool, *overrides: str) -> dict[s
     weights = {str(parameter.dtype) for parameter in run.model.parameters()}
     step = round(run.progress.seconds / STEPS, 2)
     return {"load": loading, "train": training, "seconds_per_step": step, "weights": sorted(weights)}
-
-
-def write_photos(folder: Path) -> None:
-    """Photos with three labelled rectangles each, as COCO instances."""
-    import numpy as np
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    folder.mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
-    for number in range(4):
-        photo = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
-        for place, left in enumerate((40, 360, 700)):
-            photo[200:500, left : left + 250] = (220, 60 * place, 40)
-            box = [left, 200, left + 250, 200, left + 250, 500, left, 500]
-            annotations.append({"id": len(annotations), "image_id": number, "category_id": place, "iscrowd": 0,
-                                "segmentation": [box]})  # fmt: skip
-        Image.fromarray(photo).save(folder / f"{number}.png")
-        images.append({"id": number, "file_name": f"{number}.png", "height": 768, "width": 1024})
-    categories = [{"id": place, "name": name} for place, name in enumerate(("dog", "cup", "kite"))]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "instances.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def export(scratch: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import ResultFile, make_parser, provenance
+from instructseg.bench.metrics import Dilate, usual_matrix, usual_scores
 from instructseg.data.readers.frames import read_binary
 from instructseg.metrics import frame_scores, pairwise_scores
 
@@ -37,17 +38,6 @@ MODULE = "benchmarks.speed.jf_speed"
 SEED = 0
 REPEATS = 5
 MATCHED = 3
-Scores = tuple[float, float]
-Dilate = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def usual_disk(radius: int) -> np.ndarray:
-    side = np.arange(-radius, radius + 1)
-    return (side[:, None] ** 2 + side[None] ** 2 <= radius**2).astype(np.uint8)
-
-
-def cv2_dilate(boundary: np.ndarray, disk: np.ndarray) -> np.ndarray:
-    return cv2.dilate(boundary.astype(np.uint8), disk).astype(bool)
 
 
 def skimage_dilate() -> Dilate | None:
@@ -57,35 +47,6 @@ def skimage_dilate() -> Dilate | None:
         return None
     warnings.filterwarnings("ignore", category=FutureWarning)
     return binary_dilation
-
-
-def usual_boundary(mask: np.ndarray) -> np.ndarray:
-    """Pixels unlike their right, lower or lower-right neighbour, by three shifted copies of the whole frame."""
-    right, below, diagonal = (np.zeros_like(mask) for _ in range(3))
-    right[:, :-1], below[:-1], diagonal[:-1, :-1] = mask[:, 1:], mask[1:], mask[1:, 1:]
-    boundary = (mask ^ right) | (mask ^ below) | (mask ^ diagonal)
-    boundary[-1], boundary[:, -1] = mask[-1] ^ right[-1], mask[:, -1] ^ below[:, -1]
-    boundary[-1, -1] = False
-    return boundary
-
-
-def usual_scores(pred: np.ndarray, gt: np.ndarray, dilate: Dilate = cv2_dilate) -> Scores:
-    """J and F of one pair, everything on whole frames."""
-    joined = np.sum(pred | gt)
-    similarity = np.sum(pred & gt) / joined if joined else 1.0
-    disk = usual_disk(math.ceil(0.008 * np.linalg.norm(pred.shape)))
-    mine, theirs = usual_boundary(pred), usual_boundary(gt)
-    near_mine, near_theirs = dilate(mine, disk), dilate(theirs, disk)
-    found, wanted = np.sum(mine), np.sum(theirs)
-    if found == 0 or wanted == 0:
-        return float(similarity), float(found == wanted)
-    precision, recall = np.sum(mine & near_theirs) / found, np.sum(theirs & near_mine) / wanted
-    total = precision + recall
-    return float(similarity), float(2 * precision * recall / total) if total else 0.0
-
-
-def usual_matrix(preds: np.ndarray, gts: np.ndarray) -> np.ndarray:
-    return np.array([[usual_scores(pred, gt) for pred in preds] for gt in gts]).transpose(2, 0, 1)
 
 
 def real_pairs(data: Path) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:

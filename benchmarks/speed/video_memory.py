@@ -14,28 +14,15 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 
 from benchmarks.harness import ResultFile, make_parser, provenance, run_stage
+from instructseg.bench.inputs import clip_pictures
 
 MODULE = "benchmarks.speed.video_memory"
 TEXTS = ["the dog", "the red ball on the left"]
-
-
-def pictures(count: int) -> Iterator[np.ndarray]:
-    """A moving texture with a disc that moves the opposite way, RGB uint8 (240, 428, 3)."""
-    noise = np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8)
-    texture = cv2.GaussianBlur(noise, (0, 0), 4)
-    for number in range(count):
-        y, x = int(30 + 30 * np.sin(number / 17)), int(36 + 36 * np.cos(number / 23))
-        frame = texture[y : y + 240, x : x + 428].copy()
-        centre = (int(214 - 150 * np.cos(number / 23)), int(120 + 60 * np.sin(number / 11)))
-        yield cv2.circle(frame, centre, 40, (220, 30, 30), -1)
 
 
 def measure(length: int, model: str) -> dict[str, float]:
@@ -45,7 +32,7 @@ def measure(length: int, model: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
         with VideoWriter(clip) as writer:
-            for number, picture in enumerate(pictures(length)):
+            for number, picture in enumerate(clip_pictures(length)):
                 writer.add(picture, number / 25)
         segmenter = Segmenter.load(model)
         start = time.perf_counter()

@@ -23,35 +23,14 @@ import numpy as np
 import torch
 
 from benchmarks.harness import RESULTS, ResultFile, make_parser, provenance
-from benchmarks.speed.video_memory import pictures
+from instructseg.bench import released
+from instructseg.bench.inputs import clip_pictures
+from instructseg.bench.models import random_model
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.video import open_clip
-from instructseg.model.modeling import InstructSegModel
-from instructseg.model.presets import paper
-from instructseg.model.processing import InstructSegProcessor
-from instructseg.model.references import nearest_references
-from instructseg.types import Task
 
 TEXTS = ("the dog that runs away", "the red ball", "the person in front")
 MODULE = "benchmarks.speed.video_speed"
-
-
-@torch.inference_mode()
-def plain(segmenter: Segmenter, frames: list[np.ndarray], count: int) -> np.ndarray:
-    """The released schedule on the first `count` frames; masks bool (count, instructions, height, width)."""
-    model, processor = segmenter.model, segmenter.processor
-    answers = np.zeros((count, len(TEXTS), *frames[0].shape[:2]), dtype=bool)
-    for column, text in enumerate(TEXTS):
-        for key in range(count):
-            others = nearest_references(key, model.config.num_reference_frames, len(frames))
-            inputs = processor([[frames[key], *(frames[each] for each in others)]], [[text]], [Task.RVOS])
-            output = model(**inputs.to(model.device, model.dtype).model_kwargs)
-            masks, _ = processor.post_process(
-                output.mask_logits[0, 0], output.score_logits[0, 0], inputs.geometries[0], model.config.selection
-            )
-            if len(masks):
-                answers[key, column] = masks[0]
-    return answers
 
 
 def engine(segmenter: Segmenter, frames: list[np.ndarray], **options: Any) -> np.ndarray:
@@ -73,23 +52,6 @@ def describe_seconds(seconds: np.ndarray) -> dict[str, float]:
     return {"seconds": round(float(seconds[0]), 3), "processor seconds": round(float(seconds[1]), 3)}
 
 
-def random_paper_size(device: str, dtype: torch.dtype) -> Segmenter:
-    """The paper's model with random weights, made where it runs, and a tokenizer of the right size."""
-    from transformers import AutoTokenizer
-
-    from instructseg.inference.checkpoints import find_checkpoint
-
-    config = paper()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device(device):
-            model = InstructSegModel(config)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(find_checkpoint("nano"))  # the words do not matter, their number does
-    return Segmenter(model, InstructSegProcessor.for_config(config, tokenizer), "paper size, random weights")
-
-
 def main() -> None:
     parser = make_parser(__doc__, model=True)
     parser.add_argument("--paper", action="store_true", help="the paper's 3B size with random weights")
@@ -102,14 +64,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs to take the median of (default: 3)")
     options = parser.parse_args()
     if options.paper:
-        segmenter = random_paper_size(options.device, getattr(torch, options.dtype))
+        segmenter = random_model("paper", torch.device(options.device), getattr(torch, options.dtype))
     else:
         segmenter = Segmenter.load(options.model, device=options.device, dtype=options.dtype)
-    source = options.clip or list(pictures(options.frames))
+    source = options.clip or list(clip_pictures(options.frames))
     frames = [frame.image for frame, _ in zip(open_clip(source), range(options.frames), strict=False)]
     engine(segmenter, frames[:2])  # set up what is set up once
     count = min(options.plain_frames or len(frames), len(frames))
-    slow, expected = timed(lambda: plain(segmenter, frames, count), 1 if options.paper else options.repeats)
+    slow, expected = timed(
+        lambda: released.clip(segmenter, frames, TEXTS, count), 1 if options.paper else options.repeats
+    )
     slow = slow * len(frames) / count
     facts = provenance(MODULE, options, seed=0) | {
         "model": segmenter.name, "device": options.device, "dtype": options.dtype, "threads": torch.get_num_threads(),

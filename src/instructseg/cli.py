@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from instructseg._version import __version__
-from instructseg.commands import convert, data
+from instructseg.commands import bench, convert, data
 from instructseg.commands.batch import batch
 from instructseg.commands.chat import chat
 from instructseg.commands.evaluate import evaluate
@@ -51,6 +51,7 @@ app.command(short_help="Apply trained adapters to their model.")(merge)
 app.command(short_help="Compare our modules with recorded tensors.")(verify)
 app.add_typer(convert.app, name="convert", short_help="Convert checkpoints of other projects.")
 app.add_typer(data.app, name="data", short_help="List, check and prepare datasets.")
+app.add_typer(bench.app, name="bench", short_help="Measure speed and memory on this machine.")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from instructseg.errors import InputError
 from instructseg.inference.allocator import keep_freed_memory
 from instructseg.inference.arguments import check_attention, choose_device, choose_dtype, choose_task, list_texts
 from instructseg.inference.chat import Conversation
+from instructseg.inference.compilation import compile_encoders
 from instructseg.inference.explanation import ExplainedPrediction, OnText
 from instructseg.inference.image_session import ImageSession
 from instructseg.inference.loading import load_pretrained
@@ -26,6 +27,7 @@ from instructseg.inference.photo_batches import (
     split,
 )
 from instructseg.inference.prediction import Prediction
+from instructseg.inference.quantization import check_quantize, quantize_weights
 from instructseg.inference.video.api import segment_video, track
 from instructseg.inference.video.frames import StreamedFramePrediction
 from instructseg.inference.video.options import VideoOptions
@@ -65,6 +67,7 @@ class Segmenter:
     def load(
         cls, model: str | Path = "nano", device: str = "auto", dtype: str = "auto", attention: str | None = None,
         *, revision: str | None = None, token: str | bool | None = None, cache_dir: str | Path | None = None,
+        quantize: str | None = None, compile: bool = False,
     ) -> Segmenter:  # fmt: skip
         """Load a model.
 
@@ -76,12 +79,16 @@ class Segmenter:
             revision: branch, tag or commit of a hub id; None: its default branch.
             token: access token for a private or gated hub id; None: the one that `hf auth login` stored.
             cache_dir: folder of the hub's cache; None: the environment variable INSTRUCTSEG_CACHE, else its default.
+            quantize: "int8" or "int4" keeps the weights of the language model and the CLIP-type encoder in memory so;
+                needs torchao (the extra `quantize`), and for "int4" bfloat16. None: the weights as they are.
+            compile: compile the image encoders and the pixel decoder with torch.compile, whose first photo of each
+                batch size takes up to minutes.
 
         Raises CheckpointError when the weights are missing or inconsistent, and InputError for an option that is
         unknown or not available on this machine.
         """
         target = choose_device(device)
-        number_format = choose_dtype(dtype, target)
+        number_format = choose_dtype(check_quantize(quantize, target, dtype), target)
         check_attention(attention)
         loaded, processor = load_pretrained(
             model, number_format, attention, revision=revision, token=token, cache_dir=cache_dir
@@ -91,7 +98,12 @@ class Segmenter:
         logger.info("%s runs on %s in %s", model, target, str(number_format).removeprefix("torch."))
         try:
             # transformers wraps `to` in a decorator that hides its signature.
-            return cls(loaded.to(target), processor, str(model))  # pyright: ignore[reportArgumentType]
+            segmenter = cls(loaded.to(target), processor, str(model))  # pyright: ignore[reportArgumentType]
+            if quantize is not None:
+                quantize_weights(segmenter.model, quantize)
+            if compile:
+                compile_encoders(segmenter.model)
+            return segmenter
         except torch.OutOfMemoryError as error:
             raise InputError(f"{model} does not fit in the memory of {target}; use device='cpu'") from error
 

@@ -9,6 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from instructseg.model.constants import numbers_like
+
 BORDER = 3
 
 
@@ -81,8 +83,8 @@ def sum_of_grids(
     levels, points, 2) in cells, weights (batch, queries, heads, levels, points) -> (batch, queries, heads * dim).
     """
     batch, _, heads, *_ = weights.shape
-    scale = offsets.new_tensor([[width, height] for height, width in sizes])
-    positions = 2 * (reference[:, :, None, :, None] + offsets / scale[:, None]) - 1
+    scale = numbers_like([side for height, width in sizes for side in (width, height)], offsets).view(-1, 1, 2)
+    positions = 2 * (reference[:, :, None, :, None] + offsets / scale) - 1
     positions = positions.transpose(1, 2).flatten(0, 1)
     maps = values.permute(0, 2, 3, 1).flatten(0, 1)
     weights = weights.transpose(1, 2).flatten(0, 1)[:, None]

@@ -16,7 +16,10 @@ from instructseg.model.configuration import InstructSegConfig
 
 
 def load_exactly(
-    model_class: type[PreTrainedModel], config: InstructSegConfig, tensors: Mapping[str, Tensor], dtype: torch.dtype,
+    model_class: type[PreTrainedModel],
+    config: InstructSegConfig,
+    tensors: Mapping[str, Tensor],
+    dtype: torch.dtype,
     attention: str | None = None,
 ) -> PreTrainedModel | None:
     """The model with `tensors` as its weights, as `from_pretrained` returns it, in eval mode on the CPU.

@@ -47,7 +47,7 @@ class TextGeneration(InstructSegPreTrainedModel):
 
         All rows of the layout must have a prefix of the same length, as rows of the same task do.
         """
-        length = int((layout.segments[0] == PREFIX).sum())
+        length = layout.prefix_length
         return self.language_model(
             inputs_embeds=self.embed(layout, visual, None)[:, :length],
             position_ids=layout.positions[:, :length],

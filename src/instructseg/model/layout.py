@@ -84,6 +84,8 @@ class Layout:
     word_mask: Tensor
     mask_slots: Tensor
     expression_mask: Tensor
+    prefix_length: int
+    """Number of tokens of the first row's prefix; a number, because reading it from a GPU's tensor would wait."""
 
     @property
     def length(self) -> int:
@@ -91,7 +93,8 @@ class Layout:
         return self.token_ids.shape[1]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
-        moved = {item.name: getattr(self, item.name).to(device, non_blocking=non_blocking) for item in fields(self)}
+        tensors = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "prefix_length"}
+        moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
         return replace(self, **moved)
 
     def attention_mask(self) -> Tensor:
@@ -176,6 +179,7 @@ def build_layout(
         word_mask=word_slots < length,
         mask_slots=slots(Block.MASKS, width),
         expression_mask=torch.tensor([[index < len(row) for index in range(width)] for row in prompts]),
+        prefix_length=rows[0].segments.count(PREFIX),
     )
 
 

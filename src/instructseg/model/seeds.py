@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from instructseg.model.backbones.nanodet import STRIDES, Detections, NanoDet, NanoDetConfig, normalize
 from instructseg.model.configuration import SeedConfig
+from instructseg.model.constants import numbers_like
 from instructseg.model.matching import pairwise_iou
 
 DYNAMIC_WIDTH = 8  # channels of the dynamic head's hidden layers
@@ -95,7 +96,7 @@ def select_boxes(detections: Detections, size: tuple[int, int], count: int, nms_
     best = min(8 * count, scores.shape[1])
     scores, order = scores.topk(best, dim=1)
     height, width = size
-    scale = detections.boxes.new_tensor([width, height, width, height])
+    scale = numbers_like([width, height, width, height], detections.boxes)
     boxes = (detections.boxes.gather(1, order[..., None].expand(-1, -1, 4)) / scale).clamp(0, 1)
     keep = suppress(box_iou(boxes, boxes), nms_iou)
     index, valid = first_kept(keep, count)

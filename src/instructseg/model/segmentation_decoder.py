@@ -230,9 +230,7 @@ class MaskedAttentionDecoder(nn.Module):
             predictions.append(self.predict(pixels.mask_features, queries, text, seeds, seed_queries))
         return predictions
 
-    def score_seeds(
-        self, pixels: PixelFeatures, text: Tensor, seeds: Seeds, seed_queries: SeedQueries
-    ) -> list[Tensor]:
+    def score_seeds(self, pixels: PixelFeatures, text: Tensor, seeds: Seeds, seed_queries: SeedQueries) -> list[Tensor]:
         """Scores of the seeds alone before the first layer and after each layer, without the learned queries.
 
         The seeds' queries attend to each other as in `forward`, but to no learned query, so that the scores are an

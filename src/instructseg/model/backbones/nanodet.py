@@ -14,6 +14,8 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig
 
+from instructseg.model.constants import numbers_like
+
 STRIDES = (8, 16, 32)
 SIDE_BINS = 11
 # Mean and standard deviation of the input, blue, green, red, in 0..255.
@@ -134,7 +136,8 @@ class NanoDet(nn.Module):
 
 def normalize(pixels: Tensor) -> Tensor:
     """RGB pixels in 0..255, (batch, 3, height, width), as NanoDet reads them: BGR, normalized."""
-    mean, std = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (BGR_MEAN, BGR_STD))
+    like = pixels.new_empty(0, dtype=torch.float32)
+    mean, std = (numbers_like(values, like).view(3, 1, 1) for values in (BGR_MEAN, BGR_STD))
     return (pixels.flip(1) - mean) / std
 
 
