@@ -37,7 +37,9 @@ def serve(
     clip_mb: Annotated[int, typer.Option(min=1, help="Maximum size of a request with a clip, MiB.")] = 200,
     frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames of a clip.")] = 1000,
     clips: Annotated[int, typer.Option(min=1, help="Maximum number of clips that wait or run; above it: 503.")] = 4,
-    seconds: Annotated[float, typer.Option(min=1, help="Maximum time a request waits; a batch may compute as long again.")] = 60,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Maximum time a request waits; its batch may compute as long again.")
+    ] = 60,
     session_mb: Annotated[int, typer.Option(min=1, help="Memory for photos of sessions, MiB.")] = 1024,
     session_seconds: Annotated[float, typer.Option(min=1, help="Seconds without use that a session is kept.")] = 600,
     shutdown_seconds: Annotated[float, typer.Option(min=1, help="Maximum time to finish what was accepted.")] = 30,
