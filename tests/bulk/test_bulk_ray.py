@@ -34,7 +34,7 @@ run_batch(sys.argv[2], sys.argv[3], TEXTS, engine="ray", workers=2, shards=6, se
 @pytest.fixture(autouse=True)
 def limited():
     """Each test waits for processes of Ray: one that does not come must not hang the suite."""
-    with time_limit(300):
+    with time_limit():
         yield
 
 
@@ -51,7 +51,7 @@ def world(tmp_path_factory):
 def cluster():
     """A local Ray of 2 workers, or the one that runs already."""
     with ExitStack() as stack:
-        with time_limit(120):
+        with time_limit():
             stack.enter_context(connected(2))
         yield
 
