@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,11 +17,14 @@ from typing import Any
 from instructseg.bench.results import ResultFile, commit, rounded
 from instructseg.evaluation.provenance import hash_weights, machine, versions
 from instructseg.inference.checkpoints import find_checkpoint
+from instructseg.threads import usable_cpus
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 PICTURES = ROOT / "docs" / "pictures"
 RECIPES = ROOT / "src" / "instructseg" / "recipes"
+SHARED_LOAD = 0.5
+"""The load average from which other programs are said to have shared the machine."""
 
 __all__ = ["PICTURES", "RESULTS", "ROOT", "ResultFile", "make_parser", "provenance", "rounded", "run_stage"]
 
@@ -59,7 +63,19 @@ def provenance(module: str, options: argparse.Namespace, **facts: Any) -> dict[s
     folder = Path(find_checkpoint(options.model)) if getattr(options, "model", None) else None
     if folder is not None and folder.is_dir():
         table["weights"] = hash_weights(folder)
-    return table | {"machine": machine(), "versions": versions()} | facts
+    return table | {"machine": machine(), **other_programs(), "versions": versions()} | facts
+
+
+def other_programs() -> dict[str, Any]:
+    """How busy the machine is before the benchmark starts: times measured on a shared machine are upper bounds.
+
+    `load_average` is the number of runnable processes over the last minute, `machine_shared` whether others than this
+    one computed; empty where the system has no load average (Windows).
+    """
+    if not hasattr(os, "getloadavg"):
+        return {}
+    load = os.getloadavg()[0]
+    return {"usable_cores": usable_cpus(), "load_average": round(load, 2), "machine_shared": load > SHARED_LOAD}
 
 
 def run_stage(module: str, arguments: Sequence[str]) -> dict[str, Any]:

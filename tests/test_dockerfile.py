@@ -82,7 +82,7 @@ def test_its_steps_one_by_one(tmp_path):
     try:
         healthy = any(
             time.sleep(2) or subprocess.run(check, env=environment, stderr=subprocess.DEVNULL).returncode == 0
-            for _ in range(60)
+            for _ in range(300)
         )
         assert healthy
     finally:

@@ -149,7 +149,10 @@ def many_sessions(program: Program, count: int) -> dict[str, Any]:
 
 
 def killed_workers(program: Program, _: int) -> dict[str, Any]:
-    """The worker is killed five times while requests are computed: each is answered, by 200 or by 500 in words."""
+    """The worker is killed five times while requests are computed: each is answered in words.
+
+    200; 500 for a request that was computed alone; 503 where the restart takes longer than a request waits.
+    """
     statuses: Counter[str] = Counter()
     with ThreadPoolExecutor(8) as pool:
         for _number in range(5):

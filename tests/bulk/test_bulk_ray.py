@@ -2,16 +2,17 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 import tiny_model
 from bulk_world import TEXTS, Killer, expected_keys, keys, read_rows, save_inputs, save_model, settings
 from PIL import Image
+from time_limit import time_limit
 
 from instructseg.bulk.api import run_batch
 from instructseg.bulk.engines.ray import connected
@@ -30,6 +31,13 @@ run_batch(sys.argv[2], sys.argv[3], TEXTS, engine="ray", workers=2, shards=6, se
 """
 
 
+@pytest.fixture(autouse=True)
+def limited():
+    """Each test waits for processes of Ray: one that does not come must not hang the suite."""
+    with time_limit():
+        yield
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """(model, inputs, rows of the local engine)."""
@@ -42,7 +50,9 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     """A local Ray of 2 workers, or the one that runs already."""
-    with connected(2):
+    with ExitStack() as stack:
+        with time_limit():
+            stack.enter_context(connected(2))
         yield
 
 
@@ -61,9 +71,11 @@ def test_a_killed_driver_is_continued(world, tmp_path):
     support = os.path.dirname(os.path.abspath(settings.__code__.co_filename))
     path = os.pathsep.join([support, *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) as driver:
-        while driver.poll() is None and not any((output / "data").glob("*.parquet")):
-            time.sleep(0.01)
-        driver.send_signal(signal.SIGKILL)
+        try:
+            while driver.poll() is None and not any((output / "data").glob("*.parquet")):
+                time.sleep(0.01)
+        finally:
+            driver.kill()
     first = len(list((output / "data").glob("*.parquet")))
     assert first >= 1
     run_batch(inputs, output, TEXTS, workers=0, shards=6, settings=settings(model))

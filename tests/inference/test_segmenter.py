@@ -301,7 +301,7 @@ class TestFind:
     def test_folders(self, folder):
         assert checkpoints.find_checkpoint(folder) == checkpoints.find_checkpoint(str(folder)) == str(folder)
         with pytest.raises(
-            CheckpointError, match=r"expected revision=None for nano, which is not on the hub, got 'v2'"
+            CheckpointError, match=r"expected no revision for nano, which is not on the hub, got 'v2'"
         ):
             checkpoints.find_checkpoint("nano", revision="v2")
 

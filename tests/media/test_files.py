@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from instructseg.errors import InputError
-from instructseg.media.files import abbreviate, make_folder, write_bytes
+from instructseg.media.files import abbreviate, make_folder, new_file, write_bytes
 
 
 def test_write_replaces_and_leaves_nothing_else(tmp_path):
@@ -29,6 +29,27 @@ def test_a_failed_write_keeps_the_old_file_and_no_rest(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"a\.bin cannot be written: No space left"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("single_writer", [False, True])
+def test_a_new_file_appears_at_the_end_of_its_block(tmp_path, single_writer):
+    path = tmp_path / "a.bin"
+    with new_file(path, single_writer) as unfinished:
+        unfinished.write_bytes(b"half")
+        assert not path.exists() and unfinished.name.startswith(".")
+    with pytest.raises(KeyboardInterrupt), new_file(path, single_writer) as unfinished:
+        unfinished.write_bytes(b"other")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"half" and os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_the_rest_of_a_killed_single_writer_is_overwritten(tmp_path):
+    names = set()
+    for _ in range(2):
+        with new_file(tmp_path / "last.pt", single_writer=True) as unfinished:
+            names.add(unfinished)
+            unfinished.write_bytes(b"x")
+    assert len(names) == 1
 
 
 def test_permissions_follow_the_umask(tmp_path):

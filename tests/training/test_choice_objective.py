@@ -102,10 +102,10 @@ def test_a_folder_of_states_is_completed_and_read_in_every_pass(model, collate, 
             return sample(index)
 
     folder, numbers, done = StateFolder(tmp_path / "states", 3), Numbers(), []
-    folder.fill(model, numbers, collate, done.append)
+    folder.fill(folder.missing(), model, numbers, collate, done.append)
     assert numbers.asked == [0, 1, 2] and done == [0, 1, 2, 3] and not folder.missing()
     folder.path(1).unlink()
-    folder.fill(model, numbers, collate, done.append)
+    folder.fill(folder.missing(), model, numbers, collate, done.append)
     assert numbers.asked == [0, 1, 2, 1]
     stored = StoredStates(folder, batch=3, seed=0)
     assert {stored.sample(0, offset) for offset in range(3)} == {folder.path(index) for index in range(3)}

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from instructseg.media.files import make_folder
+from instructseg.media.files import make_folder, new_file
 from instructseg.media.folders import write_errors
 from instructseg.media.masks import rle_to_mask
 
@@ -65,15 +65,10 @@ def name_below(path: Path, folder: str) -> str:
 @contextmanager
 def new_text_file(path: Path) -> Iterator[IO[str]]:
     """A text file that appears at `path` when the block ends without an error. Raises InputError if it cannot."""
-    temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
     with write_errors(path):
         make_folder(path.parent)
-        try:
-            with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                yield file
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with new_file(path) as unfinished, unfinished.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
 
 
 class FreeNames:

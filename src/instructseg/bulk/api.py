@@ -87,7 +87,7 @@ def run_batch(
     texts = None if instructions is None else read_instructions(instructions)
     job = JobFolder(Path(output))
     items = list_items(str(source), texts, job.folder)
-    model_hash = hash_checkpoint(chosen.model)
+    model_hash = hash_checkpoint(chosen.model, chosen.revision)
     with job.locked():
         job.check_settings(chosen.manifest(model_hash))
         plan = job.plan.extend(items, shards)

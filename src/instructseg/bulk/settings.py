@@ -9,6 +9,9 @@ from instructseg._version import __version__
 from instructseg.errors import InputError
 from instructseg.types import Linking, Task
 
+NOT_OF_THE_JOB = ("device", "batch", "revision")
+"""Fields that may change between two runs of one job; the hash of the model tells its revisions apart."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -32,6 +35,8 @@ class Settings:
     """Clips: see `types.Linking`; None: "offline"."""
     batch: int = 4
     """Maximum number of photos in one pass of the model; the rows do not depend on it except by rounding."""
+    revision: str | None = None
+    """Branch, tag or commit, if `model` is a hub id."""
 
     def __post_init__(self) -> None:
         from instructseg.model.checks import check_limits
@@ -54,6 +59,6 @@ class Settings:
 
     def manifest(self, model_hash: str) -> dict[str, Any]:
         """What two runs must share for their rows to be of one job."""
-        fields = {key: value for key, value in asdict(self).items() if key not in ("device", "batch")}
+        fields = {key: value for key, value in asdict(self).items() if key not in NOT_OF_THE_JOB}
         fields["task"] = None if self.task is None else self.task.value
         return {"format": 1, "instructseg": __version__, "model_hash": model_hash, **fields}

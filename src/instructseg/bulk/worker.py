@@ -54,7 +54,8 @@ class ShardWorker:
         """The model, loaded at the first item. Raises CheckpointError or InputError if that is not possible."""
         from instructseg.inference.segmenter import Segmenter
 
-        return Segmenter.load(self.settings.model, self.settings.device, self.settings.dtype)
+        settings = self.settings
+        return Segmenter.load(settings.model, settings.device, settings.dtype, revision=settings.revision)
 
     def run(self, shard: int, items: Sequence[Item]) -> ShardResult:
         """Segment the items of a shard unless it is done, and write its rows.

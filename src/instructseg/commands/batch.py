@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from instructseg.annotations.formats import FORMATS
-from instructseg.commands.options import DeviceOption, DtypeOption, ModelOption
+from instructseg.commands import options
 from instructseg.commands.report import errors_in_one_line, note, say
 from instructseg.commands.verbosity import is_quiet
-from instructseg.types import Linking, Task
+from instructseg.types import Task
 
 if TYPE_CHECKING:
     from instructseg.bulk.api import BatchSummary
@@ -56,25 +56,17 @@ def batch(
             help="Also write annotations of the photos for another tool; repeat for several.",
         ),
     ] = None,
-    task: Annotated[
-        Literal["res", "reason_seg"] | None,
-        typer.Option(help="res: a sentence names the object; reason_seg: it implies it. [default: by its form]"),
-    ] = None,
-    max_masks: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Photos: maximum number of masks per sentence.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score. [default: the model's]")
-    ] = None,
-    model: ModelOption = "nano",
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
+    task: options.TaskOption = None,
+    max_masks: options.MaxMasksOption = None,
+    threshold: options.ThresholdOption = None,
+    model: options.ModelOption = "nano",
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    revision: options.RevisionOption = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Photos in one pass of the model.")] = 4,
-    every: Annotated[int, typer.Option(min=1, metavar="N", help="Clips: read every N-th frame.")] = 1,
-    max_side: Annotated[
-        int | None, typer.Option(min=8, metavar="PIXELS", help="Clips: shrink frames to this longer side.")
-    ] = None,
-    linking: Annotated[Linking | None, typer.Option(help="Clips: as for `segment`. [default: offline]")] = None,
+    every: options.EveryOption = 1,
+    max_side: options.MaxSideOption = None,
+    linking: options.LinkingOption = None,
 ) -> None:  # fmt: skip
     """Segment all photos and clips of INPUT and write parquet files to OUTPUT/data.
 
@@ -90,7 +82,7 @@ def batch(
 
         settings = Settings(
             model, device, dtype, None if task is None else Task(task), max_masks, threshold, every, max_side, linking,
-            batch_size,
+            batch_size, revision,
         )  # fmt: skip
         summary = run_batch(
             source, output, instructions, engine=engine, workers=workers, shards=shards, retry_errors=retry_errors,

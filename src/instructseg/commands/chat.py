@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from instructseg.commands.options import DeviceOption, DtypeOption, ModelOption
+from instructseg.commands.options import DeviceOption, DtypeOption, ModelChoice, ModelOption, RevisionOption
 from instructseg.commands.report import FAILED, errors_in_one_line, note, one_line, say
 from instructseg.errors import InstructSegError
 
@@ -34,6 +34,7 @@ def chat(
     model: ModelOption = "nano",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """Talk about PHOTO. Each question is asked after the earlier ones; without QUESTIONs they are read line by line.
 
@@ -43,11 +44,10 @@ def chat(
     Only models trained on conversations give sensible answers. nano was not: the command says so.
     """
     with errors_in_one_line():
-        from instructseg.inference.segmenter import Segmenter
         from instructseg.media.image import load_image
 
         load_image(photo)  # reported before the model is loaded
-        session = Segmenter.load(model, device=device, dtype=dtype).open(photo)
+        session = ModelChoice(model, device, dtype, revision).load().open(photo)
         talk = Talk(session, Path(output), max_tokens)
         interactive = not questions and sys.stdin.isatty()
         if interactive:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from instructseg.commands.options import DeviceOption, DtypeOption
+from instructseg.commands.options import DeviceOption, DtypeOption, RevisionOption
 from instructseg.commands.report import FAILED, errors_in_one_line, say
 from instructseg.commands.verbosity import is_quiet
 from instructseg.errors import InputError
@@ -57,6 +57,7 @@ def evaluate(
     ] = "nano",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="ray: evaluate on Ray actors, on one machine or a cluster.")
     ] = "local",
@@ -83,7 +84,7 @@ def evaluate(
         evaluation = run(
             model, names, data, output, predictions=predictions, limit=limit, seed=seed, save_masks=save_masks,
             allow_failures=allow_failures, linking=linking, recipe=recipe, device=device, dtype=dtype,
-            engine=engine, workers=workers, progress=_show_progress,
+            revision=revision, engine=engine, workers=workers, progress=_show_progress,
         )  # fmt: skip
     if evaluation is None:  # not the main process
         return

@@ -8,14 +8,14 @@ import sys
 from collections import Counter
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from instructseg.annotations.formats import Format
+from instructseg.commands import options
 from instructseg.commands.annotate import annotate, check_request, print_annotations
 from instructseg.commands.lean_imports import import_transformers
-from instructseg.commands.options import DeviceOption, DtypeOption, ModelOption
 from instructseg.commands.report import FAILED, errors_in_one_line, note, one_line, say
 from instructseg.commands.segment_request import Outcome, SegmentRequest
 from instructseg.commands.stdin import NAME, piped_file
@@ -23,7 +23,7 @@ from instructseg.commands.verbosity import is_quiet
 from instructseg.errors import InstructSegError
 from instructseg.media.files import make_folder
 from instructseg.media.sources import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
-from instructseg.types import Linking, Task
+from instructseg.types import Task
 
 DEFAULT_OUTPUT = "instructseg-output"
 
@@ -48,55 +48,35 @@ def segment(
         bool,
         typer.Option("--json", help="Print results and errors as one JSON object; write files only with --output."),
     ] = False,
-    task: Annotated[
-        Literal["res", "reason_seg"] | None,
-        typer.Option(
-            help="res: TEXT names the object; reason_seg: TEXT implies it, e.g. by a question. "
-            "[default: inferred from the form of TEXT]"
-        ),
-    ] = None,
-    max_masks: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Photos: maximum number of masks per TEXT. [default: as TEXT asks]"),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, metavar="SCORE", help="Minimum mask score; 0: none. [default: the model's]"),
-    ] = None,
+    task: options.TaskOption = None,
+    max_masks: options.MaxMasksOption = None,
+    threshold: options.ThresholdOption = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Photos: write an explanation, too, and show the mask that belongs to it.")
     ] = False,
-    model: ModelOption = "nano",
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
+    model: options.ModelOption = "nano",
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    revision: options.RevisionOption = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Folders: with all their subfolders, except the results'.")
     ] = False,
     frames: Annotated[
         bool, typer.Option("--frames", help="Treat the folder PHOTO as one clip; each image is a frame.")
     ] = False,
-    every: Annotated[int, typer.Option(min=1, metavar="N", help="Clips: read every N-th frame.")] = 1,
+    every: options.EveryOption = 1,
     start: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Clips: time to start at.")] = 0.0,
     end: Annotated[
         float | None, typer.Option(min=0.0, metavar="SECONDS", help="Clips: time to stop before. [default: the end]")
     ] = None,
-    max_side: Annotated[
-        int | None,
-        typer.Option(min=8, metavar="PIXELS", help="Clips: shrink frames to this longer side. [default: full size]"),
-    ] = None,
+    max_side: options.MaxSideOption = None,
     format_: Annotated[
         Format | None,
         typer.Option(
             "--format", help="Photos: write annotations for another tool instead; the categories are the TEXTs."
         ),
     ] = None,
-    linking: Annotated[
-        Linking | None,
-        typer.Option(
-            help="Clips: track objects over the whole clip (offline) or up to each frame (causal), or segment each "
-            "frame separately (off). [default: offline]"
-        ),
-    ] = None,
+    linking: options.LinkingOption = None,
 ) -> None:
     """Segment the object TEXT describes in PHOTO; writes an overlay, a mask and a JSON file per TEXT.
 
@@ -113,7 +93,7 @@ def segment(
         explain, recursive,
     )  # fmt: skip
     with errors_in_one_line():
-        outcome = _collect(photo, request, model, device, dtype, format_)
+        outcome = _collect(photo, request, options.ModelChoice(model, device, dtype, revision), format_)
         if format_ is not None:
             print_annotations(outcome, as_json)
         elif as_json:
@@ -137,9 +117,7 @@ def _refuse_unquoted_pattern(instructions: list[str]) -> None:
             raise typer.BadParameter(message, param_hint="TEXT")
 
 
-def _collect(
-    photo: str, request: SegmentRequest, model: str, device: str, dtype: str, format_: Format | None
-) -> Outcome:
+def _collect(photo: str, request: SegmentRequest, model: options.ModelChoice, format_: Format | None) -> Outcome:
     """Run the command; return all results and errors, including one that stopped it."""
     outcome = Outcome()
     try:
@@ -147,14 +125,14 @@ def _collect(
             if piped is not None:
                 request.check_piped(format_)
                 outcome.names[piped] = NAME
-            _run(str(piped or photo), request, outcome, model, device, dtype, format_)
+            _run(str(piped or photo), request, outcome, model, format_)
     except InstructSegError as error:
         outcome.add_error(None, None, error)
     return outcome
 
 
 def _run(
-    photo: str, request: SegmentRequest, outcome: Outcome, model: str, device: str, dtype: str, format_: Format | None
+    photo: str, request: SegmentRequest, outcome: Outcome, model: options.ModelChoice, format_: Format | None
 ) -> None:
     """Segment all photos or clips; arguments are checked before the model is loaded."""
     sources = request.expand(photo)
@@ -166,11 +144,9 @@ def _run(
     if request.output is not None:
         make_folder(request.output)
     with _progress_bar(single=len(sources.paths) == 1) as progress:
-        bar = progress.add_task(f"loading {model}", total=len(sources.paths))
+        bar = progress.add_task(f"loading {model.name}", total=len(sources.paths))
         import_transformers()
-        from instructseg.inference.segmenter import Segmenter
-
-        segmenter = Segmenter.load(model, device=device, dtype=dtype)
+        segmenter = model.load()
         if format_ is not None:
             show_photo = lambda path: progress.update(bar, description=path.name, advance=1)  # noqa: E731
             annotate(segmenter, sources.paths, request, outcome, format_, show_photo)

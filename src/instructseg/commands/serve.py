@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from instructseg.commands.options import MODEL_VARIABLE, DeviceOption, DtypeOption, shipped_models
+from instructseg.commands.options import DeviceOption, DtypeOption, ModelArgument, RevisionOption
 from instructseg.commands.report import errors_in_one_line, note
 from instructseg.errors import InputError
 
@@ -17,17 +17,12 @@ MEBIBYTE = 2**20
 
 
 def serve(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", envvar=MODEL_VARIABLE, autocompletion=shipped_models,
-            help="Name of a shipped model, folder with weights, or hub id.",
-        ),
-    ] = "nano",
+    model: ModelArgument = "nano",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 8000,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +37,9 @@ def serve(
     clip_mb: Annotated[int, typer.Option(min=1, help="Maximum size of a request with a clip, MiB.")] = 200,
     frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames of a clip.")] = 1000,
     clips: Annotated[int, typer.Option(min=1, help="Maximum number of clips that wait or run; above it: 503.")] = 4,
-    seconds: Annotated[float, typer.Option(min=1, help="Maximum time of a request, waiting included.")] = 60,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Maximum time a request waits; its batch may compute as long again.")
+    ] = 60,
     session_mb: Annotated[int, typer.Option(min=1, help="Memory for photos of sessions, MiB.")] = 1024,
     session_seconds: Annotated[float, typer.Option(min=1, help="Seconds without use that a session is kept.")] = 600,
     shutdown_seconds: Annotated[float, typer.Option(min=1, help="Maximum time to finish what was accepted.")] = 30,
@@ -66,7 +63,7 @@ def serve(
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
             raise InputError("expected a token of ASCII letters and digits; leave --token out to serve without one")
         note(f"loading {model}; then http://{host}:{port}/ ({'page, ' if page else ''}API, /docs)")
-        run(ServerOptions(model, device, dtype, host, port, token and token.strip(), page, limits))
+        run(ServerOptions(model, device, dtype, host, port, token and token.strip(), page, limits, revision))
 
 
 def _check_installed(page: bool) -> None:

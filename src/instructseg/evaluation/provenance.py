@@ -40,11 +40,11 @@ def hash_model(folder: Path) -> str:
     return hash_files(paths, folder)
 
 
-def hash_checkpoint(model: str) -> str:
+def hash_checkpoint(model: str, revision: str | None = None) -> str:
     """`hash_model` of a model by its shipped name, folder or hub id. Raises CheckpointError if there is none."""
     from instructseg.inference.checkpoints import find_checkpoint
 
-    return hash_model(Path(find_checkpoint(model)))
+    return hash_model(Path(find_checkpoint(model, revision)))
 
 
 def hash_data(records: Iterable[Mapping[str, Any]]) -> str:

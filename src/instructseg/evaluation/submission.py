@@ -8,7 +8,6 @@ VQAv2: [{"question_id": 1, "answer": "yes"}, ...] (https://visualqa.org/evaluati
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,7 +16,7 @@ from typing import Any
 from instructseg.data.readers.files import opened_image
 from instructseg.errors import DataError
 from instructseg.evaluation.mask_files import mask_paths
-from instructseg.media.files import write_bytes
+from instructseg.media.files import new_file, write_bytes
 from instructseg.metrics.answer_text import normalize_answer
 from instructseg.types import Sample
 
@@ -59,15 +58,10 @@ def _checked(sample: Sample, masks: Path) -> list[Path]:
 
 def _write_zip(target: Path, masks: Path, names: Sequence[Path], folder: str) -> Path:
     """Write the zip atomically. Files are stored uncompressed (PNG already is compressed), with one fixed date."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name in names:
-                inside = PurePosixPath(folder, *name.parts[1:])  # ids start with the dataset's name
-                archive.writestr(zipfile.ZipInfo(str(inside), EPOCH), (masks / name).read_bytes())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(target) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+        for name in names:
+            inside = PurePosixPath(folder, *name.parts[1:])  # ids start with the dataset's name
+            archive.writestr(zipfile.ZipInfo(str(inside), EPOCH), (masks / name).read_bytes())
     return target
 
 

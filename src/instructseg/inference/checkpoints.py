@@ -32,7 +32,10 @@ def find_checkpoint(
         raise CheckpointError(f"expected model to be a name, a folder or a hub id, got {type(name).__name__}")
     folder = _shipped(str(name)) if str(name) in SHIPPED else _folder(name)
     if folder and revision is not None:
-        raise CheckpointError(f"expected revision=None for {name}, which is not on the hub, got {revision!r:.100}")
+        raise CheckpointError(
+            f"expected no revision for {name}, which is not on the hub, got {revision!r:.100}; leave it out, or pass a "
+            "hub id"
+        )
     if folder:
         return str(folder)
     options = {"revision": revision, "token": token, "cache_dir": cache_dir or hub.cache_folder()}

@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from instructseg.errors import InputError
+
+UNFINISHED = ".tmp"
+"""The ending of files that are being written."""
+
+
+@contextmanager
+def new_file(path: Path, single_writer: bool = False) -> Iterator[Path]:
+    """A hidden path beside `path` to write to; it is renamed to `path` when the block ends without an error.
+
+    After an error nothing is left. A killed process leaves the hidden file; with `single_writer`, for files that only
+    one process writes at a time, the next writer overwrites it. Raises OSError as the block and the system do.
+    """
+    unfinished = path.with_name(f".{path.name}{UNFINISHED}") if single_writer else hidden_path(path, UNFINISHED)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def hidden_path(path: Path, ending: str) -> Path:
+    """A new hidden name beside `path` with an ending such as ".tmp", different at each call."""
+    return path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}{ending}")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -13,13 +38,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     Raises InputError when writing fails (folder missing, no permission, disk full).
     """
-    temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
     try:
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with new_file(path) as unfinished:
+            unfinished.write_bytes(data)
     except OSError as error:
         reason = f"{error.strerror or error}; free some space or choose another folder"
         raise InputError(f"{abbreviate(path)} cannot be written: {reason}") from error

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from instructseg.errors import CheckpointError, InputError, InstructSegError
-from instructseg.media.files import abbreviate
+from instructseg.media.files import abbreviate, hidden_path
 
 MANIFEST = "manifest.json"
 CARD = "README.md"
@@ -60,7 +60,7 @@ def refuse_foreign(destination: Path) -> None:
 def unfinished_folder(parent: Path, name: str = "") -> Iterator[Path]:
     """A new hidden folder in `parent` for files that are being written; deleted at the end of the block."""
     _remove_leftovers(parent)
-    folder = parent / f".{name[:60]}.{os.urandom(8).hex()}{UNFINISHED}"
+    folder = hidden_path(parent / name, UNFINISHED)
     folder.mkdir()
     lock = _lock(folder)
     try:

@@ -71,3 +71,5 @@ class ServerOptions:
     page: bool = True
     """Whether the page for people is mounted at `/`."""
     limits: Limits = field(default_factory=Limits)
+    revision: str | None = None
+    """Branch, tag or commit, if `model` is a hub id."""

@@ -21,7 +21,9 @@ logger = logging.getLogger(__name__)
 
 DRAIN_STEP = 0.05
 """Seconds between two looks at what is still to be finished."""
-KEEP_ALIVE = 5
+KEEP_ALIVE = 15
+"""Seconds until an idle connection is closed: longer than clients keep theirs (httpx: 5), else a request may meet a
+connection that is being closed."""
 MAX_HEADER_BYTES = 32 * 1024
 
 

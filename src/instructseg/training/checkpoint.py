@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from instructseg.errors import CheckpointError
+from instructseg.media.files import new_file
 from instructseg.training.logging.reporter import console
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
@@ -22,18 +23,16 @@ def save(directory: Path, state: dict[str, Any]) -> None:
 
     Raises CheckpointError if it cannot be written.
     """
-    unfinished = directory / "unfinished.pt"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            torch.save(state | {"random": random_states()}, file)
-            file.flush()
-            os.fsync(file.fileno())  # the content must reach the disk before the rename
-        if (directory / LAST).exists():
-            os.replace(directory / LAST, directory / PREVIOUS)
-        os.replace(unfinished, directory / LAST)
+        with new_file(directory / LAST, single_writer=True) as unfinished:
+            with unfinished.open("wb") as file:
+                torch.save(state | {"random": random_states()}, file)
+                file.flush()
+                os.fsync(file.fileno())  # the content must reach the disk before the rename
+            if (directory / LAST).exists():
+                os.replace(directory / LAST, directory / PREVIOUS)
     except (OSError, RuntimeError) as error:
-        unfinished.unlink(missing_ok=True)
         raise CheckpointError(
             f"cannot write a checkpoint to {directory}: {error}; free some space (the last checkpoint is kept)"
         ) from error

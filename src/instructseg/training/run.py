@@ -195,12 +195,12 @@ class Run:
     def _open_states(self) -> Iterator[Sequence[Batch]]:
         """The remaining batches of stored states; the first process writes those that are missing."""
         recipe, folder = self.recipe, StateFolder(self.output / self.recipe.states.folder, self.recipe.states.samples)
-        if self.main and folder.missing():
+        if self.main and (missing := folder.missing()):
             references = self.model.config.num_reference_frames
             mixture = open_mixture(recipe.data, references, 1, folder.count, recipe.seed)
             with progress_bar(True) as bar:
                 line = bar.add_task("states", total=folder.count, status="")
-                folder.fill(self.model, mixture, self.collate, lambda done: bar.update(line, completed=done))
+                folder.fill(missing, self.model, mixture, self.collate, lambda done: bar.update(line, completed=done))
         self.accelerator.wait_for_everyone()
         if self.main:
             self.reporter = Reporter(recipe, self.step, self.accelerator)

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from instructseg.errors import CheckpointError
+from instructseg.media.files import new_file
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.outputs import LanguageModelOutput, VisualFeatures, require
 from instructseg.model.seeds import Boxes, Seeds
@@ -73,9 +74,8 @@ def save_states(path: Path, states: SampleStates, targets: Targets) -> None:
         for name, tensor in _tensors(states).items()
     }
     tensors |= {"targets.masks": (targets.masks > 0.5).to(torch.uint8), "targets.valid": targets.valid}
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, hidden)
-    hidden.replace(path)
+    with new_file(path) as unfinished:
+        save_file(tensors, unfinished)
 
 
 def load_states(path: Path) -> StateBatch:
@@ -104,17 +104,18 @@ class StateFolder:
         return self.folder / f"{index:06d}.safetensors"
 
     def missing(self) -> list[int]:
-        """The samples without states."""
-        return [index for index in range(self.count) if not self.path(index).exists()]
+        """The samples without states, by one listing of the folder."""
+        names = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
+        return [index for index in range(self.count) if self.path(index).name not in names]
 
     def fill(
-        self, model: InstructSegModel, mixture: Mixture, collate: Collator, progress: Callable[[int], None]
-    ) -> None:
-        """Compute the missing states with the model in eval mode; `progress` gets the number of samples done."""
+        self, missing: Sequence[int], model: InstructSegModel, mixture: Mixture, collate: Collator,
+        progress: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        """Compute the states that are `missing`, in eval mode; `progress` gets the number of samples done of all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         training = model.training
         model.eval()
-        missing = self.missing()
         progress(self.count - len(missing))
         for left, index in enumerate(missing, start=1 - len(missing)):
             batch = collate([mixture.sample(index, 0)])

@@ -1,7 +1,7 @@
 """The Ray engine: actors of Ray Data on one machine or on the machines of a cluster.
 
-All machines must see the input and the output under the same paths. `RAY_ADDRESS`, or a Ray started on this machine
-("ray start"), is used; without one, a local Ray is started and ended with the job.
+All machines must see the input and the output under the same paths. A Ray that runs already is used, see `ray_address`;
+without one, a local Ray is started and ended with the job.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from instructseg.bulk.engines.engine import Work
+from instructseg.bulk.engines.ray_address import running_cluster
 from instructseg.bulk.items import Item
 from instructseg.bulk.worker import ShardResult
 from instructseg.errors import InputError, InstructSegError
@@ -92,12 +93,20 @@ def connected(workers: int) -> Iterator[None]:
 
 
 def _connect(workers: int) -> None:
+    """Connect to the Ray that `running_cluster` finds, or start one for this job alone.
+
+    Raises InstructSegError when Ray does not start; it gives itself 30 s, which a busy machine may exceed.
+    """
     import ray  # pyright: ignore[reportMissingImports]  # an optional extra
     from ray.data import DataContext  # pyright: ignore[reportMissingImports]
 
     DataContext.get_current().enable_progress_bars = False  # the command draws its own
+    options: dict[str, Any] = {"address": running_cluster(), "log_to_driver": False, "logging_level": logging.WARNING}
+    if options["address"] is None:
+        options |= {"address": "local", "num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
-    except ConnectionError:  # no Ray runs here
-        count = max(workers, os.cpu_count() or 1)
-        ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+        ray.init(**options)
+    except Exception as error:  # Ray raises Exception itself
+        raise InstructSegError(
+            f"Ray cannot be used ({error}); run the command again when the machine is less busy, or use --engine local"
+        ) from error

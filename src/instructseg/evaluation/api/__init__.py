@@ -66,6 +66,7 @@ def evaluate(
     recipe: str | Path = "nano",
     device: str = "auto",
     dtype: str = "auto",
+    revision: str | None = None,
     engine: Literal["local", "ray"] = "local",
     workers: int = 1,
     progress: Progress = lambda records, *about: records,
@@ -90,6 +91,7 @@ def evaluate(
         recipe: the training recipe whose held-out photos templated/val and composed_clips/val are composed from.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
         dtype: "auto", "float32", "bfloat16" or "float16".
+        revision: branch, tag or commit, if `model` is a hub id; None: its default branch.
         engine: "local" evaluates in this process, or in those that were launched; "ray" on Ray actors, with the same
             records. All machines must see `data`, the model and `output` under the same paths.
         workers: number of Ray actors, each of which loads the model.
@@ -108,6 +110,8 @@ def evaluate(
         raise InputError(
             "expected either a model or predictions; name a model (nano, a folder) or a predictions folder"
         )
+    if model is None and revision is not None:
+        raise InputError(f"expected no revision with saved predictions, got {revision!r:.100}; leave it out")
     if engine not in ("local", "ray") or workers < 1:
         raise InputError(f"expected engine local or ray and at least 1 worker, got {engine!r} and {workers!r}")
     rows, root = choose_benchmarks(benchmarks), Path(output)
@@ -115,7 +119,10 @@ def evaluate(
         raise InputError("expected at least one benchmark, got none; see `instructseg evaluate --list`")
     samples = {row.name: open_samples(row, Path(data), Path(recipe)) for row in rows}  # fail early if data is missing
     processes, device = launched_processes(device)
-    system = model_system(model, device, dtype, linking) if model is not None else saved_system(Path(predictions or ""))
+    if model is not None:
+        system = model_system(model, device, dtype, linking, revision)
+    else:
+        system = saved_system(Path(predictions or ""))
 
     def _on_ray(name: str) -> Evaluator:
         import torch
@@ -124,7 +131,7 @@ def evaluate(
 
         saved = None if predictions is None else Path(predictions)
         threads = torch.get_num_threads()
-        setup = ActorSetup(Path(data), Path(recipe), model, saved, device, dtype, linking, threads)
+        setup = ActorSetup(Path(data), Path(recipe), model, saved, device, dtype, linking, threads, revision)
         return RayEvaluator(setup, name, workers)
 
     for row in rows:

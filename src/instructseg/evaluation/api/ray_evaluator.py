@@ -40,6 +40,7 @@ class ActorSetup:
     linking: Linking
     threads: int
     """Number of torch's threads; masks depend on it in single pixels, so it is that of the main process."""
+    revision: str | None = None
     current_folder: str = field(default_factory=os.getcwd)
     """The folder that relative paths start from."""
 
@@ -54,7 +55,7 @@ class SampleActor:
         torch.set_num_threads(setup.threads)
         row = BENCHMARKS[benchmark]
         if setup.model is not None:
-            system = model_system(setup.model, setup.device, setup.dtype, setup.linking)
+            system = model_system(setup.model, setup.device, setup.dtype, setup.linking, setup.revision)
         else:
             system = saved_system(setup.predictions or Path())
         predictor, _ = system(row)

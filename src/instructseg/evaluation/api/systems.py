@@ -29,14 +29,15 @@ def saved_system(folder: Path) -> System:
     return open_benchmark
 
 
-def model_system(model: str, device: str, dtype: str, linking: Linking) -> System:
+def model_system(model: str, device: str, dtype: str, linking: Linking, revision: str | None = None) -> System:
     """A model by its shipped name, folder or hub id. Raises CheckpointError if there is no such model."""
     from instructseg.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device=device, dtype=dtype)
+    segmenter = Segmenter.load(model, device=device, dtype=dtype, revision=revision)
     config = segmenter.model.config
     facts = {
-        "name": model, "hash": hash_checkpoint(model), "dtype": str(segmenter.model.dtype), "linking": linking,
+        "name": model, "hash": hash_checkpoint(model, revision), "dtype": str(segmenter.model.dtype),
+        "linking": linking,
         "score_threshold": config.score_threshold, "video_threshold": config.video_threshold,
         "video_contrast": config.video_contrast,
     }  # fmt: skip

@@ -33,7 +33,9 @@ def run_worker(connection: Connection, options: ServerOptions) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        segmenter = Segmenter.load(options.model, device=options.device, dtype=options.dtype)
+        segmenter = Segmenter.load(
+            options.model, device=options.device, dtype=options.dtype, revision=options.revision
+        )
         segmenter.segment(np.zeros((64, 64, 3), np.uint8), "warm up")  # the first pass takes several times longer
     except InstructSegError as error:
         connection.send(messages.StartFailure(str(error)))

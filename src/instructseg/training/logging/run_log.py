@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 from instructseg.errors import InputError
+from instructseg.media.files import new_file
 
 
 class RunLog:
@@ -20,11 +20,10 @@ class RunLog:
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
         lines = "".join(json.dumps(line) + "\n" for line in read_log(path) if line["step"] <= step)
-        temporary = path.with_suffix(".tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(lines, encoding="utf-8")
-            os.replace(temporary, path)
+            with new_file(path, single_writer=True) as unfinished:
+                unfinished.write_text(lines, encoding="utf-8")
         except OSError as error:
             raise self._write_error(error) from error
 

@@ -1,0 +1,69 @@
+"""The Ray that runs already: at `RAY_ADDRESS`, or started on this machine by "ray start".
+
+`ray.init("auto")` finds both, but waits for minutes at an address where nothing answers: "ray start" leaves its address
+in a file, which stays when Ray ends without "ray stop". It also joins the Ray that another job started for itself,
+which ends with that job, or is about to end because its job was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from instructseg.errors import InputError
+
+ADDRESS = "RAY_ADDRESS"
+WAIT_SECONDS = 5.0
+
+
+def running_cluster() -> str | None:
+    """An address for `ray.init`; None: no Ray runs, the job starts its own.
+
+    Raises InputError when nothing answers at `RAY_ADDRESS`.
+    """
+    named = os.environ.get(ADDRESS, "")
+    if named == "local":
+        return None
+    if named not in ("", "auto"):
+        if not _answers(named):
+            raise InputError(f"expected Ray at {ADDRESS}={named}, nothing answers there; start Ray, or unset {ADDRESS}")
+        return named
+    started = started_address()
+    if started is not None and _answers(started):
+        return started
+    if named == "auto":
+        raise InputError(f"expected a Ray for {ADDRESS}=auto, none runs on this machine; run: ray start --head")
+    return None
+
+
+def started_address() -> str | None:
+    """What the last "ray start" on this machine left in its file, see `ray.init`; Ray may have ended since."""
+    file = Path(_temporary_folder()) / "ray" / "ray_current_cluster"
+    try:
+        return file.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _temporary_folder() -> str:
+    """The parent of Ray's folder, by Ray's rules."""
+    if "RAY_TMPDIR" in os.environ:
+        return os.environ["RAY_TMPDIR"]
+    if sys.platform == "win32":
+        return tempfile.gettempdir()
+    return os.environ.get("TMPDIR", "/tmp") if sys.platform == "linux" else "/tmp"
+
+
+def _answers(address: str) -> bool:
+    """Whether something accepts connections there; True for addresses that only Ray can judge."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return True
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT_SECONDS):
+            return True
+    except (OSError, OverflowError):
+        return False
