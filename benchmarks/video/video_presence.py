@@ -22,7 +22,7 @@ from benchmarks.video.clip_traces import ExpressionTrace, PresenceRule
 from benchmarks.video.trace_scores import PRESENCE, ScoreRow, mean_scores, presence, round_row, size
 
 MODULE = "benchmarks.video.video_presence"
-THRESHOLDS = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.2, 0.25, 0.3, 0.4)
+THRESHOLDS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.2, 0.25, 0.3, 0.4)
 CONTRASTS = (None, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
