@@ -56,7 +56,7 @@ class FakeSegmenter:
     processor: None = None
     per_batch: int = 2
 
-    def load(self, model, device, dtype) -> "FakeSegmenter":
+    def load(self, model, device, dtype, revision=None) -> "FakeSegmenter":
         if model == "none":
             raise CheckpointError("weights 'none' cannot be found;\n give a folder")
         print("a library that prints")
