@@ -18,7 +18,7 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 3000
 endif
 
-PIP_INSTALL := .venv/bin/pip install --disable-pip-version-check --constraint constraints.txt
+PIP_INSTALL := .venv/bin/pip install --disable-pip-version-check --no-compile --constraint constraints.txt
 
 .PHONY: demo test package docs pictures clean
 
