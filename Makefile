@@ -1,4 +1,4 @@
-# `make demo` shows the program at work on a photo, `make test` runs every check.
+# `make demo` shows the program at work on a photo, `make test` runs the checks, `make test-long` the longest tests.
 # `make package` builds and checks what is published, `make docs` builds the documentation site into site/,
 # `make pictures` draws its pictures and runs the notebook with the weights in weights/nano. All set up .venv on the first call and whenever pyproject.toml or constraints.txt has changed.
 
@@ -20,7 +20,7 @@ endif
 
 PIP_INSTALL := .venv/bin/pip install --disable-pip-version-check --no-compile --constraint constraints.txt
 
-.PHONY: demo test package docs pictures clean
+.PHONY: demo test test-long package docs pictures clean
 
 # The last line says where the overlay is. Another photo: make demo PHOTO=my.jpg TEXT="the dog on the left"
 demo: .venv/installed
@@ -28,10 +28,14 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	.venv/bin/ruff check
-	@echo ".venv/bin/pyright (at the same time as) .venv/bin/pytest -n $(TEST_PROCESSES)"
+	@echo ".venv/bin/pyright (at the same time as) .venv/bin/pytest -n $(TEST_PROCESSES) -m 'not long'"
 	@.venv/bin/pyright > .venv/pyright.log 2>&1 & checker=$$!; \
-	.venv/bin/pytest -n $(TEST_PROCESSES) --dist worksteal; tests=$$?; \
+	.venv/bin/pytest -n $(TEST_PROCESSES) --dist worksteal -m "not long"; tests=$$?; \
 	wait $$checker; types=$$?; cat .venv/pyright.log; exit $$((tests | types))
+
+# Tests that take a minute or more each: FSDP2, the full-size conversion, several processes that append to one file.
+test-long: .venv/installed-dev
+	.venv/bin/pytest -m long
 
 # The wheel is built from the sdist, installed into an empty environment, and tried outside the checkout.
 # INSTRUCTSEG_REPOSITORY=https://github.com/OWNER/NAME makes the links of the index's description (hatch_build.py).

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import instructseg
 from instructseg.cli import app, main
+from instructseg.commands.lean_imports import lean_imports
 from instructseg.commands.options import shipped_models
 from instructseg.commands.verbosity import LIBRARY, is_quiet, set_verbosity
 from instructseg.errors import CheckpointError
@@ -161,6 +162,7 @@ def test_quiet_reaches_the_training():
 @pytest.mark.parametrize("words", [["-q", "-x"], ["version", "--quiet"]])
 def test_general_options_may_follow_the_command(words, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["instructseg", *words])
+    monkeypatch.setattr(lean_imports, "allowed", False)  # `main` sets it for the rest of its process
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == (2 if "-x" in words else 0) and is_quiet() == ("version" in words)

@@ -72,7 +72,7 @@ PROGRAM = """
 import os, sys
 from instructseg import cli
 loaded = "torch" in sys.modules
-cli.app = lambda: None
+cli.app = lambda **_: None
 cli.main()
 print(os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_NUM_THREADS"), loaded, *sys.argv[1:])
 """

@@ -128,6 +128,7 @@ for seed in range(20):
 """
 
 
+@pytest.mark.long
 def test_several_processes_append_to_one_file(tmp_path):
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
     writers = [subprocess.Popen([*command, row], env=painted_world.environment()) for row in ("a", "b")]

@@ -38,7 +38,7 @@ def test_killed_jobs_and_a_full_disk_end_in_the_same_rows(world, tmp_path):
     assert {*keys(rows["whole"])} == expected_keys(world[1]) and len(rows["whole"]) == len({*keys(rows["whole"])})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_photo_that_kills_workers_is_left_out(world, tmp_path):
     model, inputs = world
     output = tmp_path / "out"

@@ -15,7 +15,7 @@ from instructseg.training import precision
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dry_run(tmp_path):
     command = [sys.executable, "-m", "benchmarks.speed.full_size", str(tmp_path / "scratch"), "--tiny"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}

@@ -26,7 +26,7 @@ SHARDS, KILLS = 4, 8
 def main(model, inputs, folder):
     torch.set_num_threads(1)
     loaded = Segmenter.load(model, "cpu")
-    Segmenter.load = classmethod(lambda *arguments: loaded)
+    Segmenter.load = classmethod(lambda *arguments, **options: loaded)
     whole, killed, full = (Path(folder) / name for name in ("whole", "killed", "full"))
     job = lambda output: run_batch(inputs, output, TEXTS, workers=0, shards=SHARDS, settings=settings(model))  # noqa: E731
     start = time.monotonic()

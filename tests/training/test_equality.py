@@ -123,7 +123,7 @@ def test_two_processes_learn_what_one_does(world, tmp_path):
     assert 0 < furthest(alone, together) < 1e-4, "two processes round otherwise than one"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
     """FSDP2 over gloo, from float16 weights, left at step 6 and resumed: losses and weights as in one process, [SEG]'s
     row included."""
@@ -156,7 +156,7 @@ def test_weights_divided_among_processes_learn_the_same(world, tmp_path):
     assert torch.equal(exported["language_model.embed_tokens.weight"][seg], state["trained"][f"token_row.input_{seg}"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_divided_bfloat16_weights(world, tmp_path):
     """FSDP2 with frozen weights in bfloat16 and trained ones in float32: it trains, validates and saves."""
     model, processor = tiny_model.build(auxiliary_config={"pixel_classification": False})
