@@ -34,6 +34,8 @@ def test_killed_jobs_and_a_full_disk_end_in_the_same_rows(world, tmp_path):
     assert told["full"] == 3 and "cannot be written: File too large; free some space" in told["said"]
     assert told["kept"] and all(name.startswith("shard-") for name in told["kept"])
     rows = {name: read_rows(tmp_path / name) for name in ("whole", "killed", "full")}
+    for row in (row for table in rows.values() for row in table):
+        row["scores"] = [round(score, 4) for score in row["scores"] or ()]  # batches depend on the free memory
     assert rows["whole"] == rows["killed"] == rows["full"]
     assert {*keys(rows["whole"])} == expected_keys(world[1]) and len(rows["whole"]) == len({*keys(rows["whole"])})
 
