@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from instructseg.bench.results import ResultFile, commit, rounded
+from instructseg.bench.results import ResultFile, commit, load, rounded
 from instructseg.evaluation.provenance import hash_weights, machine, versions
 from instructseg.inference.checkpoints import find_checkpoint
 from instructseg.threads import usable_cpus
@@ -72,10 +71,10 @@ def other_programs() -> dict[str, Any]:
     `load_average` is the number of runnable processes over the last minute, `machine_shared` whether others than this
     one computed; empty where the system has no load average (Windows).
     """
-    if not hasattr(os, "getloadavg"):
+    busy = load()
+    if busy is None:
         return {}
-    load = os.getloadavg()[0]
-    return {"usable_cores": usable_cpus(), "load_average": round(load, 2), "machine_shared": load > SHARED_LOAD}
+    return {"usable_cores": usable_cpus(), "load_average": busy, "machine_shared": busy > SHARED_LOAD}
 
 
 def run_stage(module: str, arguments: Sequence[str]) -> dict[str, Any]:

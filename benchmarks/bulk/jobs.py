@@ -43,7 +43,7 @@ def make_inputs(folder: Path, photos: int) -> int:
 
 
 def broken_photos(photos: int) -> list[int]:
-    """The numbers of the files that cannot be read, among so many photos."""
+    """Indices of the unreadable files among `photos` photos."""
     return list(range(BROKEN_EVERY // 2, photos, BROKEN_EVERY))
 
 

@@ -76,7 +76,7 @@ class Job:
         return time.monotonic() - start
 
     def killed(self, what: str, kills: int, seconds: float, draw: random.Random) -> dict[str, Any]:
-        """Start over, kill so many times, finish, and count the rows."""
+        """Start from an empty folder, kill the job `kills` times, let it finish, and count the rows."""
         shutil.rmtree(self.output, ignore_errors=True)
         done, files = 0, []
         for _ in range(2 * kills):  # a job may end before its kill

@@ -10,7 +10,7 @@ from instructseg.errors import InputError
 
 @pytest.fixture
 def folder(tmp_path):
-    """photos/ with a photo, a folder and links; beside it secret.jpg and photos-private/, whose names begin alike."""
+    """photos/ with a photo, a folder and links; beside it secret.jpg and photos-private/, which share a prefix."""
     root = tmp_path / "photos"
     (root / "inner").mkdir(parents=True)
     (root / "dog.jpg").write_bytes(b"a photo")

@@ -1,4 +1,4 @@
-"""What a measurement is told, and the file it writes."""
+"""Settings of a measurement, and the file that it writes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Options:
 
 
 class Report(ResultFile):
-    """A result file whose sections are told as they are finished."""
+    """A result file that reports each section when it is finished."""
 
     def __init__(self, kind: str, options: Options, **more: Any) -> None:
         self._say = options.say

@@ -36,7 +36,7 @@ class Limits:
     bytes: float
 
     def seconds(self, flops: float, moved: float) -> float:
-        """The least time for so much arithmetic and so many bytes."""
+        """Minimum time for the given operations and bytes."""
         return max(flops / self.flops, moved / self.bytes)
 
 

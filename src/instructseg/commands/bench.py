@@ -186,7 +186,7 @@ EVERYTHING = {
 def everything(output: OutputOption = RESULTS) -> None:
     """Every measurement of this machine's processor, then the report: about 3 hours on two idle cores.
 
-    Each one is a process of its own; one that fails is told at the end, and the next one starts.
+    Each runs in its own process. After a failure the next one starts; the last line lists what failed.
     """
     import subprocess
     import sys

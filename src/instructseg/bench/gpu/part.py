@@ -22,7 +22,7 @@ HOMES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a part is told: the model, where it runs, and the number of runs of each call (None: its default)."""
+    """Settings of a part: the model, where it runs, and the number of runs of each call (None: its default)."""
 
     scale: Scale = "nano"
     device: str = "cuda"
