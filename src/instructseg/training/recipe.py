@@ -139,6 +139,9 @@ class LossRecipe:
     """Target of a proposal's score. "matched": 1 if matched to a target (released code). "iou": its IoU with the
     target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none. "choice": proposals
     compete with each other and with "none"; target masks are then single objects instead of their union."""
+    keep_seed_features: float = Field(default=0.0, ge=0)
+    """Of `objective: seeds`: weight of the squared change of the seeds' normalized features against the initial model,
+    for a model whose later stages already read them. 0: they may change freely."""
     text_loss: Literal["none", "reason_seg", "all"] = "none"
     """Segmentation samples whose reply, "Sure, the segmentation result is [SEG]", the language model learns (L_t of
     Eq. 4), beside conversations: none, those of ReasonSeg (released code), or all (Eq. 4)."""

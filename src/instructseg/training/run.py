@@ -157,7 +157,7 @@ class Run:
 
     def _make_objective(self) -> torch.nn.Module:
         if self.recipe.objective == "seeds":
-            return SeedObjective(self.model)
+            return SeedObjective(self.model, self.recipe.loss.keep_seed_features)
         if self.recipe.objective == "choice":
             return ChoiceObjective(self.model, self.recipe.states.seeds_only)
         return Objective(self.model)

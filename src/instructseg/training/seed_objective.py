@@ -7,6 +7,8 @@ matching: each box knows its object.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -25,11 +27,18 @@ CLOSE = 1.1
 
 
 class SeedObjective(nn.Module):
-    """The mask head's loss of a micro-batch and its terms; same interface as `objective.Objective`."""
+    """The mask head's loss of a micro-batch and its terms; same interface as `objective.Objective`.
 
-    def __init__(self, model: InstructSegModel) -> None:
+    With `keep_features`, a term holds the features that the head gives to later stages near those of the model as it
+    is now (`LossRecipe.keep_seed_features`).
+    """
+
+    def __init__(self, model: InstructSegModel, keep_features: float = 0.0) -> None:
         super().__init__()
-        self.model = model
+        assert model.seed_proposer is not None
+        self.model, self.keep_features = model, keep_features
+        # In a list, so that it is no submodule: neither moved, sharded nor saved with the model.
+        self.initial_head = [copy.deepcopy(model.seed_proposer.head).requires_grad_(False)] if keep_features else []
 
     def forward(
         self, inputs: ModelInputs, targets: Targets, normalizers: LossNormalizers, seed: int
@@ -48,12 +57,20 @@ class SeedObjective(nn.Module):
         valid = valid & targets.valid[:, :, 0]
         candidates, index = training_boxes(boxes, valid, found, generator)
         objects = masks.gather(1, index[..., None, None].expand(-1, -1, *masks.shape[2:]))
-        _, logits = proposer.head(pyramid, candidates, generator)
+        same_dropout = generator.clone_state()
+        features, logits = proposer.head(pyramid, candidates, generator)
         bce, dice = self._losses(logits, objects, candidates)
         used = candidates.valid.float()
         count = normalizers.present.clamp(min=1) * used.sum() / valid.sum().clamp(min=1)
         terms = {"seed_mask": (bce * used).sum() / count, "seed_dice": (dice * used).sum() / count}
-        return terms["seed_mask"] + terms["seed_dice"], {name: term.detach() for name, term in terms.items()}
+        total = terms["seed_mask"] + terms["seed_dice"]
+        for head in self.initial_head:
+            with torch.no_grad():
+                before = head.describe(*head.maps(pyramid), candidates, same_dropout)
+            change = (_normalize(features) - _normalize(before)).square().mean(-1)
+            terms["seed_features"] = (change * used).sum() / count
+            total = total + self.keep_features * terms["seed_features"]
+        return total, {name: term.detach() for name, term in terms.items()}
 
     def _losses(self, logits: Tensor, objects: Tensor, boxes: Boxes) -> tuple[Tensor, Tensor]:
         """Cross-entropy within the enlarged box and dice of each box: (batch, boxes, h, w) -> two (batch, boxes)."""
@@ -64,6 +81,11 @@ class SeedObjective(nn.Module):
         bce = nn.functional.binary_cross_entropy_with_logits(logits, objects, reduction="none") * inside
         mean = bce.sum((-1, -2)) / inside.sum((-1, -2)).clamp(min=1)
         return mean, dice_loss(logits.flatten(2), objects.flatten(2))
+
+
+def _normalize(features: Tensor) -> Tensor:
+    """Features as later stages read them, up to the scale that they learned."""
+    return nn.functional.layer_norm(features, features.shape[-1:])
 
 
 def tight_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:
