@@ -34,13 +34,7 @@ def test_killed_jobs_and_a_full_disk_end_in_the_same_rows(world, tmp_path):
     assert told["full"] == 3 and "cannot be written: File too large; free some space" in told["said"]
     assert told["kept"] and all(name.startswith("shard-") for name in told["kept"])
     rows = {name: read_rows(tmp_path / name) for name in ("whole", "killed", "full")}
-    measured = ("scores", "boxes", "masks")  # these depend on rounding, which depends on the batch
-    facts = {name: [{key: row[key] for key in row if key not in measured} for row in table]
-             for name, table in rows.items()}  # fmt: skip
-    assert facts["whole"] == facts["killed"] == facts["full"]
-    for name in ("killed", "full"):
-        for row, other in zip(rows["whole"], rows[name], strict=True):
-            assert (row["scores"] or []) == pytest.approx(other["scores"] or [], abs=1e-2)
+    assert rows["whole"] == rows["killed"] == rows["full"]
     assert {*keys(rows["whole"])} == expected_keys(world[1]) and len(rows["whole"]) == len({*keys(rows["whole"])})
 
 
