@@ -22,7 +22,7 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, e.g. runs/nano/model.")],
     target: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="The folder to write; an earlier model in it is replaced, but not by --onnx."),
+        typer.Argument(metavar="DIR", help="The folder to write; an earlier model in it is replaced (not by --onnx)."),
     ],
     storage: Annotated[
         Storage | None,

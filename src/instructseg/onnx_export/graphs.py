@@ -77,8 +77,9 @@ def restore(named: Tensors) -> VisualFeatures:
         valid = named["seed_valid"]
         unknown = torch.full_like(valid, -1, dtype=torch.long)
         boxes = Boxes(named["seed_boxes"], named["seed_scores"], unknown, valid, unknown)
-        masks, probabilities = (named.get(name, named["seed_features"]) for name in ("seed_masks", "seed_probabilities"))
-        seeds = Seeds(boxes, named["seed_features"], masks, probabilities, named["seed_words"])
+        features = named["seed_features"]
+        others = (named.get(name, features) for name in ("seed_masks", "seed_probabilities"))  # `prefix` has neither
+        seeds = Seeds(boxes, features, *others, named["seed_words"])
     return VisualFeatures(named["tokens"], named.get("coarsest"), pixels, seeds)
 
 
@@ -109,9 +110,7 @@ class Prefix(nn.Module):
 
     def forward(self, named: Tensors) -> Tensors:
         words = self.model.get_input_embeddings()
-        blocks = [
-            words(named[name]) if name in named else self._image(named) for name in self.form.prefix
-        ]  # fmt: skip
+        blocks = [words(named[name]) if name in named else self._image(named) for name in self.form.prefix]
         embeddings = torch.cat(blocks)[None]
         length = embeddings.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=embeddings.device).tril()

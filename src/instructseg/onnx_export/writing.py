@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import Dim
+from torch.torch_version import TorchVersion
 
 from instructseg.errors import InputError
 from instructseg.media.folders import new_folder
@@ -45,6 +46,8 @@ TASKS = (Task.RES, Task.REASON_SEG)
 """The tasks of photos."""
 MODULES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
 INSTALL = 'pip install "instructseg[onnx]"'
+OLDEST_TORCH = (2, 13)
+"""The oldest version whose exporter was tested."""
 
 SMALL = 1024  # bytes of a tensor that stays in its graph: shapes and constants
 ALIGNMENT = 4096  # of tensors in the file of weights, which onnxruntime maps into memory
@@ -66,9 +69,12 @@ class Graph:
 
 
 def check_installed() -> None:
-    """Raises InputError when a module of the extra `onnx` is missing."""
+    """Raises InputError when a module of the extra `onnx` is missing, or torch is older than what was tested."""
     if missing := [name for name in MODULES if importlib.util.find_spec(name) is None]:
         raise InputError(f"expected {', '.join(missing)} for ONNX, got none installed; {INSTALL}")
+    if TorchVersion(torch.__version__) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        raise InputError(f"expected torch {oldest} or newer for ONNX, got {torch.__version__}; install a newer one")
 
 
 def write_onnx(model: InstructSegModel, processor: InstructSegProcessor, destination: Path) -> None:
