@@ -1,7 +1,7 @@
 """Segment a photo with an ONNX export and without torch; needs onnxruntime, tokenizers, NumPy and Pillow.
 
-    instructseg export nano nano-onnx --onnx                            # once, where instructseg is installed
-    python onnx_photo.py nano-onnx photo.jpg "the dog" "the red ball"   # anywhere; writes photo.0.png, photo.1.png
+instructseg export nano nano-onnx --onnx                            # once, where instructseg is installed
+python onnx_photo.py nano-onnx photo.jpg "the dog" "the red ball"   # anywhere; writes photo.0.png, photo.1.png
 """
 
 import argparse

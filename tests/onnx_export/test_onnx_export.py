@@ -226,7 +226,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch, onnx):
     assert done.exit_code == 1 and "already exists" in done.stderr
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else name)
     done = CliRunner().invoke(app, ["export", "nano", str(tmp_path / "new"), "--onnx"])
-    assert done.exit_code == 1 and 'expected onnxscript for ONNX, got none installed; pip install' in done.stderr
+    assert done.exit_code == 1 and "expected onnxscript for ONNX, got none installed; pip install" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

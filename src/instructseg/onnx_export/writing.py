@@ -217,5 +217,3 @@ def prompt_texts(processor: InstructSegProcessor, task: Task) -> dict[str, list[
     """The token ids of a prompt's texts, by their names in `PromptForm`."""
     texts = [span.ids for span in processor.prompts.segmentation("a", task) if span.block is Block.TEXT]
     return {f"text_{index}": list(ids) for index, ids in enumerate(texts)}
-
-
