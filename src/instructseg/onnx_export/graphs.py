@@ -78,8 +78,8 @@ def restore(named: Tensors) -> VisualFeatures:
         unknown = torch.full_like(valid, -1, dtype=torch.long)
         boxes = Boxes(named["seed_boxes"], named["seed_scores"], unknown, valid, unknown)
         features = named["seed_features"]
-        others = (named.get(name, features) for name in ("seed_masks", "seed_probabilities"))  # `prefix` has neither
-        seeds = Seeds(boxes, features, *others, named["seed_words"])
+        part = lambda name: named.get(name, features)  # noqa: E731  # `prefix` reads neither of the two
+        seeds = Seeds(boxes, features, part("seed_masks"), part("seed_probabilities"), named["seed_words"])
     return VisualFeatures(named["tokens"], named.get("coarsest"), pixels, seeds)
 
 
@@ -121,10 +121,8 @@ class Prefix(nn.Module):
             inputs_embeds=embeddings, attention_mask=mask, past_key_values=cache, use_cache=True,
             position_ids=torch.arange(length, device=embeddings.device)[None],
         )  # fmt: skip
-        layers = cache.layers
-        return {
-            "keys": torch.cat([layer.keys for layer in layers]), "values": torch.cat([layer.values for layer in layers])
-        }  # fmt: skip
+        keys, values = ([getattr(layer, name) for layer in cache.layers] for name in ("keys", "values"))
+        return {"keys": torch.cat(keys), "values": torch.cat(values)}
 
     def _image(self, named: Tensors) -> Tensor:
         visual = restore(named)

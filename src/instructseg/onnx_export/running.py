@@ -32,7 +32,8 @@ def inputs_for(session: InferenceSession, named: Mapping[str, Tensor]) -> dict[s
 
 def outputs_of(session: InferenceSession, named: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     names = [item.name for item in session.get_outputs()]
-    return dict(zip(names, session.run(None, inputs_for(session, named)), strict=True))
+    arrays = map(np.asarray, session.run(None, inputs_for(session, named)))
+    return dict(zip(names, arrays, strict=True))
 
 
 @torch.inference_mode()

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.export import Dim
-from torch.torch_version import TorchVersion
 
 from instructseg.errors import InputError
 from instructseg.media.folders import new_folder
@@ -72,7 +71,7 @@ def check_installed() -> None:
     """Raises InputError when a module of the extra `onnx` is missing, or torch is older than what was tested."""
     if missing := [name for name in MODULES if importlib.util.find_spec(name) is None]:
         raise InputError(f"expected {', '.join(missing)} for ONNX, got none installed; {INSTALL}")
-    if TorchVersion(torch.__version__) < OLDEST_TORCH:
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH:
         oldest = ".".join(map(str, OLDEST_TORCH))
         raise InputError(f"expected torch {oldest} or newer for ONNX, got {torch.__version__}; install a newer one")
 
@@ -150,6 +149,7 @@ def in_operations_of_onnx(graph: nn.Module) -> Iterator[None]:
     assert isinstance(model, InstructSegModel)
     samplers = [module for module in model.modules() if isinstance(module, MultiScaleDeformableAttention)]
     attention = model.language_model.config._attn_implementation
+    assert attention is not None
     model.language_model.set_attn_implementation("sdpa")
     for module in samplers:
         module.by_rows = False
@@ -193,7 +193,7 @@ def save_together(programs: dict[str, onnx_ir.Model], folder: Path) -> None:
                     places[key] = file.tell()
                     file.write(data)
                 value.const_value = onnx_ir.ExternalTensor(
-                    WEIGHTS, places[key], len(data), tensor.dtype, shape=onnx_ir.Shape(tensor.shape),
+                    WEIGHTS, places[key], len(data), tensor.dtype, shape=onnx_ir.Shape(tensor.shape.numpy()),
                     name=value.name or "", base_dir=folder,
                 )  # fmt: skip
     for name, model in programs.items():
