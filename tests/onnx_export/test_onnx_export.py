@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from instructseg.cli import app
 from instructseg.errors import InputError
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model.deformable_attention import MultiScaleDeformableAttention
+from instructseg.model.seeds import suppress, without_repeats
 from instructseg.onnx_export.running import differences, expected_of, open_graph, outputs_of
 from instructseg.onnx_export.writing import (
     GRAPHS,
@@ -27,8 +27,10 @@ from instructseg.onnx_export.writing import (
     WEIGHTS,
     check_installed,
     graphs_of,
-    in_operations_of_onnx,
+    plain_attention,
     prompt_texts,
+    save_together,
+    translate,
     write_onnx,
 )
 from instructseg.types import Task
@@ -109,6 +111,20 @@ def check_graphs(segmenter, folder, photo, texts, task):
         found = outputs_of(open_graph(folder / f"{name}.onnx"), taken)
         apart = differences(found, expected)
         assert set(found) == set(expected) and max(apart.values()) < TOLERANCE, (name, apart)
+
+
+@pytest.mark.slow
+def test_the_language_model_of_a_photo(onnx, tmp_path):
+    """The smallest graph, so that the exporter is tested each time: the keys and values of the prompt's beginning."""
+    segmenter = Segmenter(*build("tiny"), "tiny")
+    graph = graphs_of(segmenter.model, segmenter.processor)["prefix"]
+    save_together({"prefix": translate(graph)}, tmp_path)
+    for task in (Task.RES, Task.REASON_SEG):
+        ((_, taken, expected),) = (
+            each for each in torch_inputs(segmenter, tiny_model.photo(), TEXTS, task) if each[0] == "prefix"
+        )
+        found = outputs_of(open_graph(tmp_path / "prefix.onnx"), taken)
+        assert max(differences(found, expected).values()) < TOLERANCE
 
 
 @pytest.mark.long
@@ -202,16 +218,27 @@ def test_the_layout_of_a_graph_is_that_of_the_processor():
     assert (made.word_slots[~made.word_mask] == made.length).all()
 
 
-def test_the_switches_for_onnx_are_put_back():
+def test_the_attention_is_put_back():
     model, processor = build("tiny")
     encode = graphs_of(model, processor)["encode"].module
     before = model.language_model.config._attn_implementation
-    samplers = [module for module in model.modules() if isinstance(module, MultiScaleDeformableAttention)]
-    with pytest.raises(RuntimeError), in_operations_of_onnx(encode):
-        assert not any(sampler.by_rows for sampler in samplers)
+    with pytest.raises(RuntimeError), plain_attention(encode):
+        assert model.language_model.config._attn_implementation == "sdpa"
         raise RuntimeError
-    assert all(sampler.by_rows for sampler in samplers) and samplers
     assert model.language_model.config._attn_implementation == before != "sdpa"
+
+
+def test_suppression_in_few_steps_is_suppression_row_by_row():
+    """The steps that are exported, on a chain of rows of which each repeats the one before, and on random overlaps."""
+    chain = torch.eye(20).roll(1, 1)[None] + torch.eye(20)
+    random = torch.rand(1, 20, 20, generator=torch.Generator().manual_seed(0))
+    for overlap, limit in ((chain, 0.5), (random, 0.9), (random, 0.5), (random * 0, 0.5)):
+        repeats = (overlap > limit).triu(1).float()
+        keep, earlier = torch.ones(1, 20), torch.zeros(1, 20)
+        while (keep != earlier).any():
+            keep, earlier = without_repeats(keep, repeats), keep
+        assert keep.bool().equal(suppress(overlap, limit))
+        assert keep.sum() == 10 if overlap is chain else keep.any()
 
 
 def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch, onnx):

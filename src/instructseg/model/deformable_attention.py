@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from instructseg.model.constants import numbers_like
+from instructseg.model.tracing import exporting
 
 BORDER = 3
 
@@ -27,7 +28,6 @@ class MultiScaleDeformableAttention(nn.Module):
         if hidden_size % num_heads:
             raise ValueError(f"expected hidden_size to be a multiple of num_heads, got {hidden_size} and {num_heads}")
         self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
-        self.by_rows = True  # on a CPU; ONNX has `sum_of_grids` only
         self.sampling_offsets = nn.Linear(hidden_size, num_heads * num_levels * num_points * 2)
         self.attention_weights = nn.Linear(hidden_size, num_heads * num_levels * num_points)
         self.value_proj = nn.Linear(hidden_size, hidden_size)
@@ -68,7 +68,7 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = self.attention_weights(queries).float().view(batch, length, heads, levels * points).softmax(-1)
         if reference.ndim == 2:
             reference = reference[None, :, None].expand(batch, -1, levels, -1)
-        sample = sum_of_rows if self.by_rows and queries.device.type == "cpu" else sum_of_grids
+        sample = sum_of_rows if queries.device.type == "cpu" and not exporting() else sum_of_grids
         sampled = sample(
             values.float().unflatten(-1, (heads, -1)), reference, offsets, weights.view_as(offsets[..., 0]), sizes
         )

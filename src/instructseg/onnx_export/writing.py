@@ -29,7 +29,6 @@ from torch.export import Dim
 
 from instructseg.errors import InputError
 from instructseg.media.folders import new_folder
-from instructseg.model.deformable_attention import MultiScaleDeformableAttention
 from instructseg.model.layout import Block
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.processing import InstructSegProcessor
@@ -132,7 +131,7 @@ def graphs_of(model: InstructSegModel, processor: InstructSegProcessor) -> dict[
 def translate(graph: Graph) -> onnx_ir.Model:
     """Trace a graph and translate it."""
     inputs = {name: tensor.clone() for name, tensor in graph.inputs.items()}
-    with torch.no_grad(), in_operations_of_onnx(graph.module), quiet():
+    with torch.no_grad(), plain_attention(graph.module), quiet():
         outputs = list(graph.module(named=inputs))
         program = torch.onnx.export(
             graph.module, (), kwargs={"named": inputs}, dynamo=True,
@@ -143,22 +142,17 @@ def translate(graph: Graph) -> onnx_ir.Model:
 
 
 @contextlib.contextmanager
-def in_operations_of_onnx(graph: nn.Module) -> Iterator[None]:
-    """Switch to operations that ONNX has: plain attention in the language model, grid samples on a CPU."""
+def plain_attention(graph: nn.Module) -> Iterator[None]:
+    """Switch the language model to attention that does not depend on the mask's values."""
     model = graph.get_submodule("model")
     assert isinstance(model, InstructSegModel)
-    samplers = [module for module in model.modules() if isinstance(module, MultiScaleDeformableAttention)]
-    attention = model.language_model.config._attn_implementation
-    assert attention is not None
+    chosen = model.language_model.config._attn_implementation
+    assert chosen is not None
     model.language_model.set_attn_implementation("sdpa")
-    for module in samplers:
-        module.by_rows = False
     try:
         yield
     finally:
-        model.language_model.set_attn_implementation(attention)
-        for module in samplers:
-            module.by_rows = True
+        model.language_model.set_attn_implementation(chosen)
 
 
 @contextlib.contextmanager
