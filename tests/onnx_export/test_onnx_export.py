@@ -98,7 +98,7 @@ def torch_inputs(segmenter, photo, texts, task):
     named = {name: tensor for name, tensor in named.items() if tensor is not None}
     ids = [torch.tensor(processor.prompts.instruction_ids(text)) for text in texts]
     named["words"] = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=-1)
-    named |= {name: torch.tensor(text) for name, text in prompt_texts(processor, task).items()}
+    named |= prompt_texts(processor, task)
     for name, graph in graphs.items():
         taken = {key: named[key] for key in graph.inputs}
         expected = expected_of(graph.module, taken)
@@ -207,8 +207,7 @@ def test_the_layout_of_a_graph_is_that_of_the_processor():
     graph, layout = graphs_of(model, processor)["answer"], processor.layout([TEXTS], [Task.RES], [1])
     ids = [torch.tensor(processor.prompts.instruction_ids(text)) for text in TEXTS]
     words = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=-1)
-    named = graph.inputs | {"words": words}
-    named |= {name: torch.tensor(text) for name, text in prompt_texts(processor, Task.RES).items()}
+    named = graph.inputs | {"words": words} | prompt_texts(processor, Task.RES)
     made = graph.module.layout(named, layout.prefix_length)
     for index in range(len(TEXTS)):
         ours, theirs = (each.segments[0] == index + 1 for each in (made, layout))

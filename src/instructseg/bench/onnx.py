@@ -64,7 +64,7 @@ def cases(segmenter: Segmenter, graphs: dict[str, Graph]) -> dict[str, tuple[str
     """What is measured: its name -> the graph and its inputs, each computed by torch from an example photo."""
     processor = segmenter.processor
     images = processor.prepare_images(example_photos(1))
-    named: Tensors = {name: torch.tensor(text) for name, text in prompt_texts(processor, Task.RES).items()}
+    named = prompt_texts(processor, Task.RES)
     for name in ("pixel_values", "clip_pixel_values"):
         if (pixels := getattr(images, name)) is not None:
             named[name] = pixels

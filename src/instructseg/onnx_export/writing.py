@@ -112,7 +112,7 @@ def graphs_of(model: InstructSegModel, processor: InstructSegProcessor) -> dict[
         pixels["clip_pixel_values"] = images.clip_pixel_values
     prompts = [prompt_texts(processor, task) for task in TASKS]
     longest = {name: max((prompt[name] for prompt in prompts), key=len) for name in prompts[0]}
-    texts = lambda part: {name: torch.tensor(longest[name]) for name in form.texts(part)}  # noqa: E731
+    texts = lambda part: {name: longest[name] for name in form.texts(part)}  # noqa: E731
     modules = Encode(model), Prefix(model, form), Answer(model, form, processor.image_tokens, processor.frame_tokens)
     encode, prefix, answer = (module.eval() for module in modules)
     with torch.no_grad():
@@ -201,13 +201,15 @@ def settings_of(model: InstructSegModel, processor: InstructSegProcessor) -> dic
         "image": {"side": images.side, "resize": images.resize, "mean": images.mean, "std": images.std},
         "clip_image": images.clip_side
         and {"side": images.clip_side, "mean": images.clip_mean, "std": images.clip_std},
-        "prompts": {task.value: prompt_texts(processor, task) for task in TASKS},
+        "prompts": {
+            task.value: {name: ids.tolist() for name, ids in prompt_texts(processor, task).items()} for task in TASKS
+        },
         "leading_space": processor.prompt_set != "released", "seg_id": processor.prompts.seg_id,
         "selection": config.selection, "score_threshold": config.score_threshold,
     }  # fmt: skip
 
 
-def prompt_texts(processor: InstructSegProcessor, task: Task) -> dict[str, list[int]]:
-    """The token ids of a prompt's texts, by their names in `PromptForm`."""
+def prompt_texts(processor: InstructSegProcessor, task: Task) -> Tensors:
+    """The token ids of a prompt's texts, int64 (tokens,), by their names in `PromptForm`; a text may be empty."""
     texts = [span.ids for span in processor.prompts.segmentation("a", task) if span.block is Block.TEXT]
-    return {f"text_{index}": list(ids) for index, ids in enumerate(texts)}
+    return {f"text_{index}": torch.tensor(ids, dtype=torch.long) for index, ids in enumerate(texts)}
