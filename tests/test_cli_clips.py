@@ -16,11 +16,7 @@ from instructseg.media.video import open_clip
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    model, processor = tiny_model.build()
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return str(folder)
+    return tiny_model.saved(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture

@@ -31,11 +31,7 @@ SOURCE = str(Path(instructseg.__file__).parents[1])
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    model, processor = tiny_model.build()
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return str(folder)
+    return tiny_model.saved(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,21 +148,32 @@ def source_name(reader: InstanceReader) -> str:
     return str(getattr(reader, "prefix", "own"))
 
 
+def open_held_out(recipe: Path, data: Path, limit: int = 0) -> tuple[dict[str, int], dict[str, list[Any]]]:
+    """The number of held-out photos of each source, and at most `limit` of them (0: all), evenly drawn."""
+    by_source: dict[str, list[tuple[Any, int]]] = defaultdict(list)
+    for reader, index in open_photos(load_recipe(recipe, [f"data.root={data}"]).data, validation=True).entries:
+        by_source[source_name(reader)].append((reader, index))  # pyright: ignore[reportArgumentType] all are readers
+    counts = {name: len(rows) for name, rows in by_source.items()}
+    every = {name: max(1, -(-count // limit)) if limit else 1 for name, count in counts.items()}
+    return counts, {name: rows[:: every[name]] for name, rows in by_source.items()}
+
+
+def to_scene(photo: Any) -> Scene:
+    """A whole photo, its longer side 512 pixels at most."""
+    stored = store_photo(photo, 512)
+    height, width = stored.image.shape[:2]
+    return crop_scene(stored, (0, 0, width, height), (height, width), flip=False)
+
+
 def main() -> None:
     parser = make_parser(__doc__, "nano_references.json", data=True, model=True, recipe=True)
     parser.add_argument("--photos", type=int, default=0, help="maximum number of photos per source (0: all)")
     parser.add_argument("--threshold", type=float, default=None, help="minimum score (default: the model's)")
     options = parser.parse_args()
-    recipe = load_recipe(options.recipe, [f"data.root={options.data}"])
-    selected, segmenter = open_photos(recipe.data, validation=True), Segmenter.load(options.model)
-    by_source: dict[str, list[tuple[Any, int]]] = defaultdict(list)
-    for reader, index in selected.entries:
-        by_source[source_name(reader)].append((reader, index))  # pyright: ignore[reportArgumentType] all are readers
-    facts = provenance(MODULE, options, seed=0, photos={name: len(rows) for name, rows in by_source.items()})
-    result = ResultFile(options.output, facts, digits=4)
+    segmenter = Segmenter.load(options.model)
+    counts, by_source = open_held_out(options.recipe, options.data, options.photos)
+    result = ResultFile(options.output, provenance(MODULE, options, seed=0, photos=counts), digits=4)
     for name, rows in by_source.items():
-        if options.photos:
-            rows = rows[:: max(1, -(-len(rows) // options.photos))]
         result.update({name: score_source(segmenter, rows, options.threshold)})
         print(name, json.dumps(result.content[name]), flush=True)
 
@@ -172,9 +184,7 @@ def score_source(segmenter: Segmenter, rows: Sequence[tuple[Any, int]], threshol
     photos = [reader[index] for reader, index in rows]
     vocabulary = sorted({instance.name for photo in photos for instance in photo.instances})
     for photo in photos:
-        stored = store_photo(photo, 512)
-        height, width = stored.image.shape[:2]
-        scene = crop_scene(stored, (0, 0, width, height), (height, width), flip=False)
+        scene = to_scene(photo)
         asked = list(references(scene, vocabulary, rng))
         if not asked:
             continue

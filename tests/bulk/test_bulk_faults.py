@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bulk_world import TEXTS, Killer, expected_keys, keys, read_rows, save_inputs, save_model, settings
+import tiny_model
+from bulk_world import TEXTS, Killer, expected_keys, keys, read_rows, save_inputs, settings
 
 from instructseg.bulk.api import run_batch
 from instructseg.bulk.attempts import MAX_DEATHS, Attempts
@@ -20,7 +21,7 @@ THIRD = Item("3.jpg", number=3)
 def world(tmp_path_factory):
     """(model, inputs)."""
     folder = tmp_path_factory.mktemp("faults")
-    return save_model(folder / "tiny"), save_inputs(folder / "in")
+    return tiny_model.saved(folder / "tiny"), save_inputs(folder / "in")
 
 
 @pytest.mark.slow
@@ -30,17 +31,11 @@ def test_killed_jobs_and_a_full_disk_end_in_the_same_rows(world, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["whole"] == told["resumed"] == told["afterwards"] == 0 and told["kills"] >= 4
+    assert told["whole"] == told["resumed"] == told["afterwards"] == 0 and told["kills"] >= 2
     assert told["full"] == 3 and "cannot be written: File too large; free some space" in told["said"]
     assert told["kept"] and all(name.startswith("shard-") for name in told["kept"])
     rows = {name: read_rows(tmp_path / name) for name in ("whole", "killed", "full")}
-    measured = ("scores", "boxes", "masks")  # these depend on rounding, which depends on the batch
-    facts = {name: [{key: row[key] for key in row if key not in measured} for row in table]
-             for name, table in rows.items()}  # fmt: skip
-    assert facts["whole"] == facts["killed"] == facts["full"]
-    for name in ("killed", "full"):
-        for row, other in zip(rows["whole"], rows[name], strict=True):
-            assert (row["scores"] or []) == pytest.approx(other["scores"] or [], abs=1e-2)
+    assert rows["whole"] == rows["killed"] == rows["full"]
     assert {*keys(rows["whole"])} == expected_keys(world[1]) and len(rows["whole"]) == len({*keys(rows["whole"])})
 
 

@@ -5,7 +5,8 @@ import os
 
 import numpy as np
 import pytest
-from bulk_world import FRAMES, TEXTS, expected_keys, keys, read_rows, save_inputs, save_model, save_photo, settings
+import tiny_model
+from bulk_world import FRAMES, TEXTS, expected_keys, keys, read_rows, save_inputs, save_photo, settings
 
 from instructseg.bulk.api import run_batch
 from instructseg.bulk.items import Item
@@ -17,7 +18,7 @@ from instructseg.media.masks import mask_to_box, mask_to_rle, rle_to_mask
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("bulk") / "tiny")
+    return tiny_model.saved(tmp_path_factory.mktemp("bulk") / "tiny")
 
 
 @pytest.fixture

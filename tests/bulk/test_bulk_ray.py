@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 import tiny_model
-from bulk_world import TEXTS, Killer, expected_keys, keys, read_rows, save_inputs, save_model, settings
+from bulk_world import TEXTS, Killer, expected_keys, keys, read_rows, save_inputs, settings
 from PIL import Image
 from time_limit import time_limit
 
@@ -42,7 +42,7 @@ def limited():
 def world(tmp_path_factory):
     """(model, inputs, rows of the local engine)."""
     folder = tmp_path_factory.mktemp("ray")
-    model, inputs = save_model(folder / "tiny"), save_inputs(folder / "in")
+    model, inputs = tiny_model.saved(folder / "tiny"), save_inputs(folder / "in")
     run_batch(inputs, folder / "local", TEXTS, workers=0, shards=6, settings=settings(model))
     return model, inputs, read_rows(folder / "local")
 
@@ -94,7 +94,7 @@ def test_a_killed_worker_is_replaced(world, tmp_path, cluster):
 
 
 def test_evaluation_gives_the_same_bytes(tmp_path, cluster):
-    data, model = tmp_path / "data", save_model(tmp_path / "tiny")
+    data, model = tmp_path / "data", tiny_model.saved(tmp_path / "tiny")
     root = data / "mevis" / "valid_u"
     write_clips(root)
     outputs = {}

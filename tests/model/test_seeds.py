@@ -11,6 +11,7 @@ from instructseg.model.modeling import InstructSegModel
 from instructseg.model.presets import nano
 from instructseg.model.seeds import (
     EMPTY,
+    OUTSIDE_SLOPE,
     Boxes,
     InstructionWords,
     PlaceMatching,
@@ -69,6 +70,34 @@ def test_sample_boxes_reads_cell_centres():
     ramp = (torch.arange(8.0) + 0.5).expand(1, 1, 8, 8) / 8  # the value is x
     values = sample_boxes(ramp, torch.tensor([[[0.25, 0.25, 0.75, 0.75]]]), cells=2)
     torch.testing.assert_close(values[0, 0, 0], torch.tensor([0.375, 0.625, 0.375, 0.625]))
+
+
+def test_the_dynamic_head_equals_its_definition():
+    """Every box: three 1x1 convolutions over its own stack of the mask map and both coordinates."""
+    torch.manual_seed(0)
+    config = SeedConfig()
+    head = SeedHead(config, [8, 8, 8, 8]).double()
+    features, mask_map = (
+        torch.randn(2, 3, config.hidden_size).double(),
+        torch.randn(2, config.mask_channels, 6, 9).double(),
+    )
+    boxes = torch.tensor([[0.1, 0.2, 0.5, 0.9], [0.0, 0.0, 1.0, 1.0], [0.7, 0.1, 0.8, 0.3]]).double().expand(2, -1, -1)
+    masks = head.masks(features, mask_map, boxes)
+    for row in range(2):
+        for box in range(3):
+            left, top, right, bottom = boxes[row, box].tolist()
+            x = ((torch.arange(9).double() + 0.5) / 9 - (left + right) / 2) / ((right - left) / 2)
+            y = ((torch.arange(6).double() + 0.5) / 6 - (top + bottom) / 2) / ((bottom - top) / 2)
+            values = torch.stack([*mask_map[row], x.expand(6, 9), y[:, None].expand(6, 9)])[None]
+            parameters = head.weights(features)[row, box]
+            for layer, (outputs, inputs) in enumerate(head.sizes):
+                matrix, bias, parameters = parameters.split(
+                    [outputs * inputs, outputs, len(parameters) - outputs * (inputs + 1)]
+                )
+                values = torch.nn.functional.conv2d(values, matrix.view(outputs, inputs, 1, 1), bias)
+                values = values.relu() if layer < 2 else values
+            beyond = (x.abs() - config.box_margin).clamp(min=0) + (y.abs() - config.box_margin).clamp(min=0)[:, None]
+            torch.testing.assert_close(masks[row, box], values[0, 0] - OUTSIDE_SLOPE * beyond)
 
 
 def test_the_head_learns_masks_that_differ_only_by_their_box():

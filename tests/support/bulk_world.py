@@ -18,13 +18,6 @@ TEXTS = ["the red dog", "the small cat"]
 FRAMES = 3
 
 
-def save_model(folder: Path) -> Path:
-    model, processor = tiny_model.build()
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
 def settings(model: Path, **changes) -> Settings:
     return Settings(str(model), "cpu", **{"threshold": 0.0, **changes})
 

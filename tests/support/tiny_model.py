@@ -1,6 +1,7 @@
 """The tiny() preset with random weights, a word-level tokenizer that fits it, and small inputs; for many tests."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -84,6 +85,14 @@ def build(seed: int = 0, **changes: object) -> tuple[InstructSegModel, InstructS
         if chosen.projector == "concept":
             model.vision_tokens.class_words.normal_(generator=generator)
     return model, InstructSegProcessor.for_config(chosen, tokenizer())
+
+
+def saved(folder: Path) -> str:
+    """The folder, with a model and its processor written into it."""
+    model, processor = build()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)
 
 
 def photo(height: int = 40, width: int = 56, seed: int = 0) -> np.ndarray:

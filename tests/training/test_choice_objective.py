@@ -5,15 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny_model
+import tiny_seeds
 import torch
 from accelerate.state import AcceleratorState
 from painted_world import RECIPE, paint
 from safetensors.torch import save_file
 
 from instructseg.errors import CheckpointError
-from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.modeling import InstructSegModel
-from instructseg.model.presets import nano
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.training import run as training
 from instructseg.training.choice_objective import ChoiceObjective
@@ -28,15 +27,7 @@ from instructseg.types import Expression, Sample, Task
 
 @pytest.fixture(scope="module")
 def model() -> InstructSegModel:
-    tree = nano().to_dict()
-    tree["text_config"] |= {
-        "vocab_size": 128, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
-    }  # fmt: skip
-    tree["backbone_config"]["image_size"] = 64
-    tree |= {"auxiliary_config": {}, "seed_config": {"num_seeds": 3, "num_candidates": 5}}
-    torch.manual_seed(0)
-    model = InstructSegModel(InstructSegConfig.from_dict(tree)).eval()
+    model = tiny_seeds.build()
     use_loss(model, LossRecipe(num_points=64, score_target="choice"))
     return model
 

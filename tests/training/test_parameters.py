@@ -4,6 +4,7 @@ import pytest
 import tiny_model
 import torch
 
+from instructseg.errors import RecipeError
 from instructseg.training.parameters import MovingAverage, add_lora, choose_trainable, merge_lora
 from instructseg.training.recipe import LoraRecipe
 
@@ -34,6 +35,19 @@ def test_encoders_and_language_model_are_frozen_and_the_rest_learns(changes):
     assert not still & set(groups["trained"])
     assert {name for name in groups["lora"] if "lora_B" in name} & still == set()
     assert all(parameters[name].grad is None for name in (*groups["frozen encoder"], *groups["frozen language model"]))
+
+
+def test_modules_that_the_model_does_without_may_be_named():
+    """The recipe for own data names the seed proposals, which only some models have."""
+    model, _ = tiny_model.build()
+    groups = choose_trainable(model, ["mask_decoder", "seed_proposer"], ["seed_proposer.head"])
+    assert groups["trained"] == [name for name, _ in model.named_parameters() if name.startswith("mask_decoder.")]
+    with pytest.raises(RecipeError, match="this model has no 'seed_proposer'"):
+        choose_trainable(model, ["seed_proposer"])
+    with pytest.raises(RecipeError, match="got 'seed_proposr'"):
+        choose_trainable(model, ["mask_decoder", "seed_proposr"])
+    with pytest.raises(RecipeError, match="got 'forward'"):
+        choose_trainable(model, ["forward"])
 
 
 def test_adapters_start_without_effect_and_are_merged_without_trace(adapted):

@@ -1,9 +1,19 @@
 """The base stage: boxes of objects, the boxes that are learned from, and a loss that falls."""
 
+import copy
+
+import numpy as np
+import pytest
+import tiny_model
+import tiny_seeds
 import torch
 
+from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.seeds import Boxes
-from instructseg.training.seed_objective import JITTER, tight_boxes, training_boxes
+from instructseg.training.data.collate import Collator
+from instructseg.training.parameters import choose_seed_head
+from instructseg.training.seed_objective import JITTER, SeedObjective, tight_boxes, training_boxes
+from instructseg.types import Expression, Sample, Task
 
 
 def detected(values: list[list[float]]) -> Boxes:
@@ -38,3 +48,49 @@ def test_padding_objects_give_no_boxes():
     found = detected([[0.0, 0.0, 0.4, 0.4]])
     pairs, _ = training_boxes(labelled, torch.tensor([[True, False]]), found, torch.Generator().manual_seed(0))
     assert pairs.valid.tolist() == [[True, False, True, False]]
+
+
+def painted() -> Sample:
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    left, right = np.zeros((2, 64, 64), bool)
+    left[10:50, 4:28], right[20:60, 36:60] = True, True
+    image[left], image[right] = (200, 30, 30), (30, 30, 200)
+    expressions = (Expression("the dog", left), Expression("the cup", right))
+    return Sample("painted", Task.RES, (image,), expressions)
+
+
+def trained(keep_features: float) -> tuple[float, float, float]:
+    """The mask losses before and after 60 steps, and the change of the features at the end."""
+    model = tiny_seeds.build().train()
+    choose_seed_head(model)
+    initial = copy.deepcopy(model.seed_proposer.head)
+    batch = Collator(InstructSegProcessor.for_config(model.config, tiny_model.tokenizer()))([painted()])
+    objective = SeedObjective(model, keep_features)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3)
+    losses = []
+    for _ in range(60):
+        total, terms = objective(batch.inputs, batch.targets, batch.normalizers, 0)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        losses.append(float(terms["seed_mask"] + terms["seed_dice"]))
+        assert ("seed_features" in terms) == bool(keep_features)
+    last = SeedObjective(model, 1.0)
+    last.initial_head = [initial]
+    _, terms = last(batch.inputs, batch.targets, batch.normalizers, 0)
+    return losses[0], losses[-1], float(terms["seed_features"])
+
+
+def test_masks_are_learned_while_the_features_stay():
+    before, free, moved = trained(0.0)
+    same, kept, stayed = trained(30.0)
+    assert before == pytest.approx(same) and free < 0.5 * before and kept < 0.8 * before
+    assert stayed < 0.1 * moved and moved > 0
+
+
+def test_an_untouched_head_has_the_initial_features():
+    """The initial head drops the same classes as the trained one."""
+    model = tiny_seeds.build().train()
+    batch = Collator(InstructSegProcessor.for_config(model.config, tiny_model.tokenizer()))([painted()])
+    _, terms = SeedObjective(model, 1.0)(batch.inputs, batch.targets, batch.normalizers, 3)
+    assert float(terms["seed_features"]) == 0.0

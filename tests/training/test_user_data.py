@@ -22,9 +22,6 @@ from instructseg.training.data.validation_split import open_validation
 from instructseg.training.logging.run_log import read_log
 from instructseg.training.recipe import load_recipe
 
-WITHOUT_SEEDS = [  # the tiny model has none
-    "model.train=[mask_tokens, query_projection, text_fusion, pixel_decoder, mask_decoder]", "model.freeze=[]",
-]  # fmt: skip
 RECIPE = painted_world.REPOSITORY / "src" / "instructseg" / "recipes" / "finetune.yaml"
 
 
@@ -49,7 +46,7 @@ def test_the_fine_tuning_recipe_takes_it(own, tmp_path, form):
     AcceleratorState._reset_state(True)
     overrides = [f"data={own / FORMS[form]}", "data.workers=0", f"model.init={own / 'tiny'}", f"output={tmp_path}",
                  "steps=4", "validate_every=4", "mixed_precision=no", "data.validation_percent=40", "warmup_steps=1",
-                 "learning_rate=1e-2", "data.compose.size=64", *WITHOUT_SEEDS]  # fmt: skip
+                 "learning_rate=1e-2", "data.compose.size=64"]  # fmt: skip
     run = training.Run(load_recipe(RECIPE, overrides))
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     run.train()
@@ -131,7 +128,7 @@ def test_what_cannot_be_used_is_printed_before_the_first_step(own, tmp_path, cap
     (folder / "p2.jpg").write_bytes((folder / "p2.jpg").read_bytes()[:300])
     (folder / "README.txt").write_text("made by me")
     overrides = [f"data={folder}", "data.workers=0", f"model.init={own / 'tiny'}", f"output={tmp_path / 'out'}"]
-    settings = ["steps=2", "mixed_precision=no", "data.validation_percent=0", "data.compose.size=64", *WITHOUT_SEEDS]
+    settings = ["steps=2", "mixed_precision=no", "data.validation_percent=0", "data.compose.size=64"]
     training.Run(load_recipe(RECIPE, overrides + settings)).train()
     printed = " ".join(capsys.readouterr().err.split())
     assert "left out of the data: 1 shape and 1 photo" in printed and "p1.json: shape 2" in printed

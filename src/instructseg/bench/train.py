@@ -64,8 +64,7 @@ def make_recipe(options: Options, photos: Path, initial: str, output: Path, over
     """`finetune` for nano and tiny, `paper_finetune` for the paper's size, for a few steps on composed photos."""
     steps = STEPS[options.scale]
     tiny = SMALL if options.scale == "tiny" else ()
-    without_seeds = ["model.train=[mask_decoder]", "model.freeze=[]"]
-    small = [*without_seeds, "mixed_precision=no", *tiny] if options.scale == "tiny" else []
+    small = ["mixed_precision=no", *tiny] if options.scale == "tiny" else []
     return load_recipe("paper_finetune" if options.scale == "paper" else "finetune", [
         f"data={photos}", f"model.init={initial}", f"output={output}", f"steps={steps}", "warmup_steps=1",
         "validate_every=100000", "validation_photos=1", "data.validation_percent=0", f"seed={options.seed}",

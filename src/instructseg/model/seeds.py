@@ -357,22 +357,36 @@ class SeedHead(nn.Module):
         return self.features(torch.cat([*inside, geometry(boxes.boxes), self.class_embedding(classes)], -1))
 
     def masks(self, features: Tensor, mask_map: Tensor, boxes: Tensor) -> Tensor:
-        """Mask logits (batch, n, h, w): the dynamic head over the mask map and coordinates relative to each box."""
+        """Mask logits (batch, n, h, w): the dynamic head over the mask map and coordinates relative to each box.
+
+        The first layer is linear in the map, which all boxes share, and in the coordinates, which are a row and a
+        column: its three parts are added up, so that no box needs a copy of the map.
+        """
         batch, count = boxes.shape[:2]
         height, width = mask_map.shape[-2:]
-        relative = relative_coordinates(boxes, height, width)  # (batch, n, 2, h, w), the box is -1..1
-        hidden = torch.cat([mask_map[:, None].expand(-1, count, -1, -1, -1), relative], 2).flatten(3)
-        parameters = self.weights(features)
-        start = 0
-        for layer, (outputs, inputs) in enumerate(self.sizes):
-            matrix = parameters[..., start : start + outputs * inputs].unflatten(-1, (outputs, inputs))
-            start += outputs * inputs
-            bias = parameters[..., start : start + outputs, None]
-            start += outputs
-            hidden = matrix @ hidden + bias
-            hidden = hidden.relu() if layer < len(self.sizes) - 1 else hidden
-        outside = (relative.abs() - self.config.box_margin).clamp(min=0).sum(2)
-        return hidden.view(batch, count, height, width) - OUTSIDE_SLOPE * outside
+        across, down = relative_coordinates(boxes, height, width)  # (batch, n, w) and (batch, n, h), the box is -1..1
+        (first, first_bias), *others = self._layers(self.weights(features))
+        channels = self.config.mask_channels
+        hidden = (first[..., :channels].flatten(1, 2) @ mask_map.flatten(2)).view(batch, count, -1, height, width)
+        hidden = hidden + (first[..., channels, None] * across[:, :, None] + first_bias)[..., None, :]
+        hidden = (hidden + (first[..., channels + 1, None] * down[:, :, None])[..., None]).flatten(3).relu_()
+        for layer, (matrix, bias) in enumerate(others):
+            hidden = torch.baddbmm(bias.flatten(0, 1), matrix.flatten(0, 1), hidden.flatten(0, 1))
+            hidden = hidden.view(batch, count, *hidden.shape[1:])
+            hidden = hidden.relu_() if layer < len(others) - 1 else hidden
+        margin = self.config.box_margin
+        outside = [(axis.abs() - margin).clamp(min=0) * OUTSIDE_SLOPE for axis in (across, down)]
+        return hidden.view(batch, count, height, width) - outside[0][..., None, :] - outside[1][..., None]
+
+    def _layers(self, parameters: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The dynamic layers' matrices (batch, n, outputs, inputs) and biases (batch, n, outputs, 1)."""
+        layers, start = [], 0
+        for outputs, inputs in self.sizes:
+            bias = start + outputs * inputs
+            matrix = parameters[..., start:bias].unflatten(-1, (outputs, inputs))
+            start = bias + outputs
+            layers.append((matrix, parameters[..., bias:start, None]))
+        return layers
 
 
 def mask_iou(mask_logits: Tensor) -> Tensor:
@@ -421,15 +435,13 @@ def compare(boxes: Boxes, probabilities: Tensor) -> Tensor:
     return counts / (1 + counts)
 
 
-def relative_coordinates(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Each cell's (x, y) relative to each box, -1..1 inside it: (batch, n, 2, height, width)."""
-    x = (torch.arange(width, device=boxes.device, dtype=boxes.dtype) + 0.5) / width
-    y = (torch.arange(height, device=boxes.device, dtype=boxes.dtype) + 0.5) / height
+def relative_coordinates(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Each column's x and each row's y relative to each box, -1..1 inside it: (batch, n, width), (batch, n, height)."""
     centre = (boxes[..., 2:] + boxes[..., :2]) / 2
     half = ((boxes[..., 2:] - boxes[..., :2]) / 2).clamp(min=1e-3)
-    across = ((x - centre[..., :1]) / half[..., :1])[..., None, :].expand(*boxes.shape[:2], height, width)
-    down = ((y - centre[..., 1:]) / half[..., 1:])[..., None].expand(*boxes.shape[:2], height, width)
-    return torch.stack([across, down], 2)
+    places = [(torch.arange(cells, device=boxes.device, dtype=boxes.dtype) + 0.5) / cells for cells in (width, height)]
+    across, down = ((place - centre[..., axis, None]) / half[..., axis, None] for axis, place in enumerate(places))
+    return across, down
 
 
 def _resize(features: Tensor, size: torch.Size) -> Tensor:

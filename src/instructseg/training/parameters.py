@@ -40,16 +40,20 @@ def choose_trainable(
     """Set requires_grad of every parameter; returns group -> parameter names.
 
     `train` names the modules (or parameters) that are trained in full; empty: all but encoders and language model.
-    `freeze` names modules, or parts of them, to leave out. `all_words` trains the word embeddings and the output head,
-    as the released training does; rows added by `add_token_row` are always trained.
-    Raises RecipeError for a name that is not a module of the model, or is always frozen.
+    `freeze` names modules, or parts of them, to leave out. Both may name optional modules, such as `seed_proposer`,
+    that this model does without. `all_words` trains the word embeddings and the output head, as the released training
+    does; rows added by `add_token_row` are always trained.
+    Raises RecipeError for a name that is not a module of the model or is always frozen, and if nothing of `train` is
+    in the model.
     """
     trainable = _trainable_modules(model)
-    unknown = [name for name in train if name not in trainable]
+    unknown = [name for name in train if name not in trainable and not _is_left_out(model, name)]
     if unknown:
         raise RecipeError(f"model.train: expected names among {', '.join(trainable)}; got {unknown[0]!r}")
+    if train and not {*train} & {*trainable}:
+        raise RecipeError(f"model.train: expected names among {', '.join(trainable)}; this model has no {train[0]!r}")
     modules = dict(model.named_modules())
-    unknown = [name for name in freeze if name not in modules]
+    unknown = [name for name in freeze if name not in modules and not _is_left_out(model, name.split(".")[0])]
     if unknown:
         raise RecipeError(f"model.freeze: expected modules of the model, got {unknown[0]!r}")
     encoders = {id(parameter) for encoder in model.encoders for parameter in encoder.parameters()}
@@ -114,6 +118,11 @@ def _trainable_modules(model: InstructSegModel) -> list[str]:
     """The top-level modules and parameters other than encoders and language model."""
     names = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
     return [name for name in names if name not in ("backbone", "language_model", "lm_head", TOKEN_ROW)]
+
+
+def _is_left_out(model: InstructSegModel, name: str) -> bool:
+    """Whether `name` is an optional module that the model's configuration leaves out."""
+    return hasattr(model, name) and getattr(model, name) is None
 
 
 class MovingAverage:

@@ -77,7 +77,8 @@ class SeedObjective(nn.Module):
         assert self.model.seed_proposer is not None
         height, width = logits.shape[-2:]
         margin = CLOSE * self.model.seed_proposer.config.box_margin
-        inside = (relative_coordinates(boxes.boxes, height, width).abs() < margin).all(2).float()
+        across, down = (axis.abs() < margin for axis in relative_coordinates(boxes.boxes, height, width))
+        inside = (across[..., None, :] & down[..., None]).float()
         bce = nn.functional.binary_cross_entropy_with_logits(logits, objects, reduction="none") * inside
         mean = bce.sum((-1, -2)) / inside.sum((-1, -2)).clamp(min=1)
         return mean, dice_loss(logits.flatten(2), objects.flatten(2))

@@ -77,6 +77,5 @@ def overrides(folder: Path, settings: Settings) -> list[str]:
     return [
         f"data={write_photos(folder / 'photos')}", f"model.init={initial}", f"output={folder / 'run'}",
         f"steps={STEPS}", "warmup_steps=1", "validate_every=100000", "validation_photos=1", "ema_decay=0",
-        "data.validation_percent=0", "data.workers=0", "mixed_precision=no",
-        "model.train=[mask_decoder]", "model.freeze=[]", *small,
+        "data.validation_percent=0", "data.workers=0", "mixed_precision=no", *small,
     ]  # fmt: skip
