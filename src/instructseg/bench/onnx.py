@@ -58,6 +58,8 @@ def measure(report: Report, segmenter: Segmenter, folder: Path, rounds: int) -> 
             write = lambda table, name=name: report.update({name: table})  # noqa: E731
             report.section(name, take_turns(calls, rounds, CPU, on_round=write))
     report.section("largest differences", apart)
+    if apart:
+        report.section("largest difference", max(apart.values()))
 
 
 def cases(segmenter: Segmenter, graphs: dict[str, Graph]) -> dict[str, tuple[str, Tensors]]:
