@@ -50,8 +50,9 @@ ROOMS = {
     "serve.http": {"serve", "serve.engine", "errors", "types", "_version"},
     "serve.page": {"serve", "serve.engine", "serve.http", "errors"},
     "serve.server": {"serve", "serve.engine", "serve.http", "serve.page", "errors"},
+    "onnx_export": BASE | {"model", "media"},
     "ablations": MIDDLE | {"training", "evaluation", "evaluation.api"},
-    "bench": MIDDLE | {"training", "evaluation"},
+    "bench": MIDDLE | {"training", "evaluation", "onnx_export"},
 }
 ROOMS |= {room: {*ROOMS, *TOP} for room in TOP}
 
@@ -63,6 +64,10 @@ HEAVY = {
     "gradio": "serve",
     "matplotlib": "training",
     "mcp": "agents",
+    "onnx": None,
+    "onnx_ir": None,
+    "onnxruntime": None,
+    "onnxscript": None,
     "peft": "training",
     "prometheus_client": "serve",
     "ray": None,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from instructseg.bench import curves, metrics, models, photo, report, startup, timing, train, video
+from instructseg.bench import curves, metrics, models, onnx, photo, report, startup, timing, train, video
 from instructseg.bench.gpu import answers, compiled, inference, training
 from instructseg.bench.gpu import part as gpu_part
 from instructseg.bench.gpu import run as gpu_run
@@ -21,6 +21,7 @@ from instructseg.bench.roofline import Limits, tensor_bytes
 from instructseg.bench.targets import TARGETS
 from instructseg.cli import app
 from instructseg.errors import InputError
+from instructseg.onnx_export.writing import graphs_of
 
 CPU = torch.device("cpu")
 
@@ -97,6 +98,40 @@ def test_metrics(options):
     content = without_failures(metrics.run(options, pairs=3, matchings=1).content)
     assert content["one pair"]["largest difference of values"] < 1e-12
     assert content["three objects by three proposals"]["cases"] == 1
+
+
+class InTorch:
+    """A session of onnxruntime that computes in torch; every output is `apart` too large."""
+
+    def __init__(self, graph, apart):
+        self.graph, self.apart = graph, apart
+        self.names = list(graph.module(graph.inputs))
+
+    def get_inputs(self):
+        return [SimpleNamespace(name=name) for name in self.graph.inputs]
+
+    def get_outputs(self):
+        return [SimpleNamespace(name=name) for name in self.names]
+
+    def run(self, _, feed):
+        found = self.graph.module({name: torch.from_numpy(array) for name, array in feed.items()})
+        return [found[name].detach().numpy() + self.apart for name in self.names]
+
+
+def test_onnx(options, tiny, monkeypatch):
+    """All but the exporter, which tests/onnx_export has: calls in turn, sizes of files, and differences."""
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    graphs = graphs_of(tiny.model, tiny.processor)
+    monkeypatch.setattr(onnx, "check_installed", lambda: None)
+    monkeypatch.setattr(onnx, "open_model", lambda *_, **__: tiny)
+    monkeypatch.setattr(onnx, "open_graph", lambda path: InTorch(graphs[path.stem], 0.5 * (path.stem == "encode")))
+    monkeypatch.setattr(onnx, "write_onnx", lambda *places: (places[-1].mkdir(), (places[-1] / "a").write_text("b")))
+    content = without_failures(onnx.run(options).content)
+    assert json.loads((options.output / "bench_onnx_tiny.json").read_text()) == content
+    assert content["eight texts: answer"]["torch / onnxruntime"]["median"] > 0 and content["file sizes"] == {"a": 1}
+    apart = content["largest differences"]
+    assert content["largest difference"] == apart["photo: encode"] > 0.1
+    assert max(apart["one text: answer"], apart["prompt's beginning: prefix"]) < 1e-5
 
 
 def test_startup(options, monkeypatch):

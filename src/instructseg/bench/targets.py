@@ -68,6 +68,7 @@ TARGETS = (
     Target("3B, IoU of masks in bfloat16 to float32", 0.99, "", "quantize_paper", ("bfloat16", "iou"), True),
     Target("3B, clip with key frames over the released schedule", 6, "times", "video_paper", (CLIP, EVERY_4), True),
     Target("3B with int4 weights, peak memory", 4.5, "GB", "quantize_paper", ("int4", "peak_process_gb")),
+    Target("nano, onnxruntime's outputs, difference from torch's", 1e-4, "", "onnx_nano", ("largest difference",)),
     Target("H200: 3B, a photo", 0.080, "s", "gpu", ("3B: photos", "first text, seconds")),
     Target("H200: 3B, 10 frames with 3 texts", 2.5, "s", "gpu", ("3B: clips", "3 texts", "seconds")),
     Target("H200: 3B, training step of batch 4, peak memory", 80, "GB",

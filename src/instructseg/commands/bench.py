@@ -161,6 +161,18 @@ def quantize(
 
 
 @app.command()
+def onnx(
+    scale: ScaleOption = "nano", output: OutputOption = RESULTS, runs: RunsOption = None, seed: SeedOption = 0,
+    model: ModelOption = "nano",
+) -> None:
+    """The ONNX files of `export --onnx` in onnxruntime against torch, in float32 on the CPU; needs the extra onnx."""
+    with errors_in_one_line():
+        from instructseg.bench import onnx as bench
+
+        _finished(bench.run(_options(scale, "cpu", "float32", output, runs, seed, model)))
+
+
+@app.command()
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of result files.")] = RESULTS,
     into: Annotated[
@@ -177,7 +189,7 @@ def report(
 
 
 EVERYTHING = {
-    "nano": ("startup", "photo", "video", "train", "metrics", "curves", "quantize"),
+    "nano": ("startup", "photo", "video", "train", "metrics", "curves", "quantize", "onnx"),
     "paper": ("photo", "video", "quantize"),
 }  # fmt: skip
 
@@ -197,7 +209,7 @@ def everything(output: OutputOption = RESULTS) -> None:
             for kind in kinds:
                 words = ["bench", kind, "-o", str(output)]
                 words += [] if kind in ("startup", "metrics") else ["--scale", scale]
-                words += ["--device", "cpu"] if kind not in ("startup", "metrics") else []
+                words += ["--device", "cpu"] if kind not in ("startup", "metrics", "onnx") else []
                 note(f"instructseg {' '.join(words)}")
                 if subprocess.run([sys.executable, "-m", "instructseg", *words]).returncode:
                     failed.append(f"{kind} {scale}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from instructseg.model.constants import numbers_like
+from instructseg.model.tracing import exporting
 
 BORDER = 3
 
@@ -67,7 +68,7 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = self.attention_weights(queries).float().view(batch, length, heads, levels * points).softmax(-1)
         if reference.ndim == 2:
             reference = reference[None, :, None].expand(batch, -1, levels, -1)
-        sample = sum_of_rows if queries.device.type == "cpu" else sum_of_grids
+        sample = sum_of_rows if queries.device.type == "cpu" and not exporting() else sum_of_grids
         sampled = sample(
             values.float().unflatten(-1, (heads, -1)), reference, offsets, weights.view_as(offsets[..., 0]), sizes
         )

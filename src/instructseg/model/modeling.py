@@ -209,10 +209,11 @@ class InstructSegModel(TextGeneration):
     def _contextual(self, words: Tensor, word_mask: Tensor) -> Tensor:
         """The language model's states of the instructions alone: (batch, instructions, words, dim), and its mask."""
         flat, valid = words.flatten(0, 1), word_mask.flatten(0, 1)
-        square = torch.ones(valid.shape[1], valid.shape[1], dtype=torch.bool, device=valid.device)
-        allowed = (square.tril() & valid[:, None]) | torch.eye(len(square), dtype=torch.bool, device=valid.device)
+        count, length = valid.shape  # not len(), which makes a varying size a constant when the model is traced
+        square = torch.ones(length, length, dtype=torch.bool, device=valid.device)
+        allowed = (square.tril() & valid[:, None]) | torch.eye(length, dtype=torch.bool, device=valid.device)
         mask = torch.zeros_like(allowed, dtype=words.dtype).masked_fill(~allowed, torch.finfo(words.dtype).min)
-        positions = torch.arange(len(square), device=valid.device).expand(len(flat), -1)
+        positions = torch.arange(length, device=valid.device).expand(count, -1)
         states = self.language_model(
             inputs_embeds=flat, attention_mask=mask[:, None], position_ids=positions, use_cache=False
         ).last_hidden_state
@@ -237,11 +238,12 @@ class InstructSegModel(TextGeneration):
         return scatter_slots(words, blocks)
 
     def reason(
-        self, layout: Layout, visual: VisualFeatures, references: Tensor | None, prefix: Cache | None = None
+        self, layout: Layout, visual: VisualFeatures | None, references: Tensor | None, prefix: Cache | None = None
     ) -> LanguageModelOutput:
         """Co-decoding (Eq. 2): one pass of the language model over all blocks.
 
-        With `prefix`, from `read_prefix` for the same visuals and task, only what comes after it is computed.
+        With `prefix`, from `read_prefix` for the same visuals and task, only what comes after it is computed. `visual`
+        may be None if the layout has no image slots, because a prefix holds the image.
         """
         embeddings = self.embed(layout, visual, references)
         cached = prefix.get_seq_length() if prefix is not None else 0

@@ -16,6 +16,7 @@ from instructseg.model.backbones.nanodet import STRIDES, Detections, NanoDet, Na
 from instructseg.model.configuration import SeedConfig
 from instructseg.model.constants import numbers_like
 from instructseg.model.matching import pairwise_iou
+from instructseg.model.tracing import exporting
 
 DYNAMIC_WIDTH = 8  # channels of the dynamic head's hidden layers
 OUTSIDE_SLOPE = 16.0  # how fast logits fall outside the enlarged box, per box size
@@ -116,10 +117,39 @@ def suppress(overlap: Tensor, limit: float) -> Tensor:
     """Greedy non-maximum suppression of rows sorted by score: overlaps (batch, n, n) -> kept, bool (batch, n)."""
     count = overlap.shape[1]
     repeats = (overlap > limit).triu(1)
+    if exporting():
+        return _suppress_in_few_steps(repeats)
     keep = torch.ones(overlap.shape[:2], dtype=torch.bool, device=overlap.device)
     for index in range(count):  # an earlier kept row removes its later duplicates
         keep &= ~(repeats[:, index] & keep[:, index, None])
     return keep
+
+
+def without_repeats(keep: Tensor, repeats: Tensor) -> Tensor:
+    """The rows that no kept row repeats, of 0 and 1: kept rows (batch, n), repeats[i, j] of row i by its later row j
+    (batch, n, n) -> (batch, n)."""
+    return ((keep[:, None] @ repeats)[:, 0] < 0.5).to(keep.dtype)
+
+
+def _suppress_in_few_steps(repeats: Tensor) -> Tensor:
+    """`suppress` without a step for each row, which would make a graph of thousands of operations.
+
+    A row stays if no kept earlier row repeats it. From all rows on, each step decides at least one more row for good,
+    and what no step changes is the answer: after as many steps as the longest chain of repeats has rows. The number
+    depends on values, so a GPU would have to wait for the host.
+    """
+    from torch._higher_order_ops import while_loop
+
+    weights = repeats.float()
+    everything = torch.ones_like(weights[:, 0])
+
+    def has_changed(keep: Tensor, earlier: Tensor) -> Tensor:
+        return (keep != earlier).any()
+
+    def step(keep: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
+        return without_repeats(keep, weights), keep.clone()
+
+    return while_loop(has_changed, step, (everything, torch.zeros_like(everything)))[0] > 0.5
 
 
 def first_kept(keep: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""ONNX files of a model, for onnxruntime: needs the extra `onnx`."""
