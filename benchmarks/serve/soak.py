@@ -2,8 +2,9 @@
 
     python -m benchmarks.serve.soak [--minutes 30] [--model nano]
 
-The capacity is measured first, by as many clients as a batch has places, each waiting for its answer. Then requests
-arrive at twice that rate, whether earlier ones are answered or not. Traffic stays on 127.0.0.1; the run ends by itself.
+The capacity is measured first, after a warm-up, by as many clients as a batch has places, each waiting for its answer.
+Then requests arrive at twice that rate, whether earlier ones are answered or not. Traffic stays on 127.0.0.1; the run
+ends by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
 from benchmarks.serve.program import EXAMPLES, Program
 
-CAPACITY_SECONDS = 20
+CAPACITY_SECONDS = 60
 SAMPLE_SECONDS = 5
 CLIENTS = 8
 CLIENT_SECONDS = 300
@@ -48,6 +49,7 @@ async def run(program: Program, seconds: float, result: ResultFile) -> None:
     photos = [((ROOT / "examples" / name).read_bytes(), text) for name, text in EXAMPLES.items()]
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEEP_ALIVE)
     async with httpx.AsyncClient(base_url=program.address, timeout=CLIENT_SECONDS, limits=limits) as client:
+        await asyncio.gather(*(ask(client, *photos[number % len(photos)]) for number in range(CLIENTS)))
         capacity = await measure_capacity(client, photos)
         result.add(capacity_per_s=capacity)
         before = {status: program.answered(status) for status in (200, 503)}
