@@ -3,8 +3,9 @@
     python -m benchmarks.serve.soak [--minutes 30] [--model nano]
 
 The capacity is measured first, after a warm-up, by as many clients as a batch has places, each waiting for its answer.
-Then requests arrive at twice that rate, whether earlier ones are answered or not. Traffic stays on 127.0.0.1; the run
-ends by itself.
+Then requests arrive at twice that rate, whether earlier ones are answered or not; where the server answered more than
+the measured capacity in the last minute, because other programs left it more of the machine, at twice what it answered.
+Traffic stays on 127.0.0.1; the run ends by itself.
 """
 
 from __future__ import annotations
@@ -54,14 +55,15 @@ async def run(program: Program, seconds: float, result: ResultFile) -> None:
         result.add(capacity_per_s=capacity)
         before = {status: program.answered(status) for status in (200, 503)}
         load = Load(client, photos)
-        samples = await load.run(2 * capacity, seconds, program)
+        samples = await load.run(capacity, seconds, program)
         counted = {str(status): program.answered(status) - count for status, count in before.items()}
-    statuses = dict(Counter(status for status, _ in load.answers))
-    accepted = np.array([spent for status, spent in load.answers if status == 200])
-    refused = np.array([spent for status, spent in load.answers if status == 503])
+    statuses = dict(Counter(status for status, *_ in load.answers))
+    accepted = np.array([spent for status, _, spent in load.answers if status == 200])
+    refused = np.array([spent for status, _, spent in load.answers if status == 503])
     result.add(
         requests=load.sent, statuses={str(status): count for status, count in statuses.items()},
         answers=len(load.answers), counted_by_the_server=counted,
+        mean_rate_per_s=float(np.mean([sample["rate"] for sample in samples[:-1]])),
         p50_s=float(np.percentile(accepted, 50)), p95_s=float(np.percentile(accepted, 95)),
         refusal_p95_s=float(np.percentile(refused, 95)) if len(refused) else None, **growth(samples), samples=samples,
     )  # fmt: skip
@@ -92,11 +94,15 @@ class Load:
     def __init__(self, client: httpx.AsyncClient, photos: list[tuple[bytes, str]]):
         self.client, self.photos, self.random = client, photos, random.Random(0)
         self.sent = 0
-        self.answers: list[tuple[int | str, float]] = []
+        self.answers: list[tuple[int | str, float, float]] = []
+        """Status, or the name of the client's error; when it was sent; seconds it took."""
 
-    async def run(self, rate: float, seconds: float, program: Program) -> list[dict[str, float]]:
-        """Send for `seconds`, wait for all answers, and return samples of the server's memory and descriptors."""
-        samples, tasks = [], set()
+    async def run(self, capacity: float, seconds: float, program: Program) -> list[dict[str, float]]:
+        """Send for `seconds`, wait for all answers, and return samples of the server's memory and descriptors.
+
+        `capacity` is in requests per second, and so is the `rate` of a sample.
+        """
+        samples, tasks, rate = [], set(), 2 * capacity
         begin = sampled = time.monotonic()
         while time.monotonic() < begin + seconds:
             task = asyncio.create_task(self._one())
@@ -104,15 +110,22 @@ class Load:
             task.add_done_callback(tasks.discard)
             if time.monotonic() > sampled + SAMPLE_SECONDS:
                 sampled = time.monotonic()
-                samples.append({"second": sampled - begin, **program.use()})
+                rate = 2 * max(capacity, self.accepted_since(sampled - CAPACITY_SECONDS) / CAPACITY_SECONDS)
+                samples.append({"second": sampled - begin, "rate": rate, **program.use()})
             await asyncio.sleep(self.random.expovariate(rate))
         await asyncio.gather(*tasks)
         samples.append({"second": time.monotonic() - begin, **program.use()})
         return samples
 
+    def accepted_since(self, moment: float) -> int:
+        """How many requests were answered with 200 since a moment of `time.monotonic`."""
+        return sum(status == 200 and begin + spent > moment for status, begin, spent in self.answers)
+
     async def _one(self) -> None:
         self.sent += 1
-        self.answers.append(await ask(self.client, *self.random.choice(self.photos)))
+        begin = time.monotonic()
+        status, spent = await ask(self.client, *self.random.choice(self.photos))
+        self.answers.append((status, begin, spent))
 
 
 async def ask(client: httpx.AsyncClient, photo: bytes, text: str) -> tuple[int | str, float]:
@@ -129,7 +142,7 @@ async def ask(client: httpx.AsyncClient, photo: bytes, text: str) -> tuple[int |
 def growth(samples: list[dict[str, float]]) -> dict[str, float]:
     """How much the mean of the last quarter is above that of the second: the first has the warm-up in it."""
     quarter = max(1, len(samples) // 4)
-    names = [name for name in samples[-1] if name != "second"]
+    names = [name for name in samples[-1] if name.endswith(("_mb", "_descriptors"))]
     mean = lambda part, name: float(np.mean([sample[name] for sample in part if name in sample]))  # noqa: E731
     middle, last = samples[quarter : 2 * quarter] or samples[:1], samples[-quarter:]
     return {f"{name}_growth": mean(last, name) - mean(middle, name) for name in names}
