@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks.bulk.jobs import FRAMES, LIMIT_SECONDS, TEXTS, broken_photos, command, count_rows, make_inputs, run
-from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
+from benchmarks.harness import ResultFile, make_parser, provenance, tiny_model
 
 SHARDS = 40
 WORKER_BYTES = 250 * 2**20
@@ -126,14 +125,6 @@ def workers_of(main: psutil.Process) -> list[psutil.Process]:
         return [child for child in main.children(recursive=True) if child.memory_info().rss > WORKER_BYTES]
     except psutil.Error:
         return []
-
-
-def tiny_model(folder: Path) -> Path:
-    """A folder with a tiny model of random weights: that of the tests."""
-    sys.path.insert(0, str(ROOT / "tests" / "support"))
-    from bulk_world import save_model
-
-    return save_model(folder)
 
 
 if __name__ == "__main__":
