@@ -4,7 +4,7 @@ The model is tiny and random and counts as trained to write, so that /v1/chat co
 for any number of clips here: 503 over capacity is meant, and is no finding.
 
     pip install schemathesis
-    python -m benchmarks.serve.contract [--examples 100]
+    python -m benchmarks.serve.contract [--examples 40]
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 import httpx
 
 from benchmarks.harness import ResultFile, make_parser, provenance, tiny_model
-from benchmarks.serve.program import Program
+from benchmarks.serve.program import CLIENT_SECONDS, Program
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
 def main() -> None:
     parser = make_parser(__doc__, output="serve_contract.json")
-    parser.add_argument("--examples", type=int, default=100, help="generated requests for each route (default: 100)")
+    parser.add_argument("--examples", type=int, default=40, help="generated requests for each route (default: 40)")
     options = parser.parse_args()
     facts = {"seed": 0, "model": "tiny, random weights, counted as trained to write"}
     result = ResultFile(options.output, provenance("benchmarks.serve.contract", options, **facts))
@@ -36,7 +36,8 @@ def main() -> None:
         schemathesis = Path(sys.executable).with_name("schemathesis")
         command = [
             str(schemathesis), "run", f"{program.address}/openapi.json", "--checks", CHECKS,
-            "--max-examples", str(options.examples), "--seed", "0", "--workers", "1", "--no-color",
+            "--max-examples", str(options.examples), "--request-timeout", str(CLIENT_SECONDS), "--seed", "0",
+            "--workers", "1", "--no-color",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True)
         print(done.stdout[-6000:])

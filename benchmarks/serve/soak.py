@@ -20,13 +20,11 @@ import httpx
 import numpy as np
 
 from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
-from benchmarks.serve.program import EXAMPLES, Program
+from benchmarks.serve.program import CLIENT_SECONDS, EXAMPLES, Program
 
 CAPACITY_SECONDS = 60
 SAMPLE_SECONDS = 5
 CLIENTS = 8
-CLIENT_SECONDS = 300
-"""How long a client waits: more than the server lets a request wait and compute."""
 KEEP_ALIVE = 2
 """Seconds an idle connection is used again; the server closes it later, so that no request meets a closing one."""
 
@@ -56,6 +54,7 @@ async def run(program: Program, seconds: float, result: ResultFile) -> None:
         before = {status: program.answered(status) for status in (200, 503)}
         load = Load(client, photos)
         samples = await load.run(capacity, seconds, program)
+        restarts = (await client.get("/health")).json()["worker_restarts"]
         counted = {str(status): program.answered(status) - count for status, count in before.items()}
     statuses = dict(Counter(status for status, *_ in load.answers))
     accepted = np.array([spent for status, _, spent in load.answers if status == 200])
@@ -65,7 +64,9 @@ async def run(program: Program, seconds: float, result: ResultFile) -> None:
         answers=len(load.answers), counted_by_the_server=counted,
         mean_rate_per_s=float(np.mean([sample["rate"] for sample in samples[:-1]])),
         p50_s=float(np.percentile(accepted, 50)), p95_s=float(np.percentile(accepted, 95)),
-        refusal_p95_s=float(np.percentile(refused, 95)) if len(refused) else None, **growth(samples), samples=samples,
+        refusal_p95_s=float(np.percentile(refused, 95)) if len(refused) else None, **growth(samples),
+        server_mb_most=most(samples, "server_mb"), worker_mb_most=most(samples, "worker_mb"), worker_restarts=restarts,
+        samples=samples,
     )  # fmt: skip
 
 
@@ -140,12 +141,20 @@ async def ask(client: httpx.AsyncClient, photo: bytes, text: str) -> tuple[int |
 
 
 def growth(samples: list[dict[str, float]]) -> dict[str, float]:
-    """How much the mean of the last quarter is above that of the second: the first has the warm-up in it."""
+    """How much the median of the last quarter is above that of the second.
+
+    The first has the warm-up in it, and a worker that is started again is small while it loads the model.
+    """
     quarter = max(1, len(samples) // 4)
     names = [name for name in samples[-1] if name.endswith(("_mb", "_descriptors"))]
-    mean = lambda part, name: float(np.mean([sample[name] for sample in part if name in sample]))  # noqa: E731
+    typical = lambda part, name: float(np.median([sample[name] for sample in part if name in sample]))  # noqa: E731
     middle, last = samples[quarter : 2 * quarter] or samples[:1], samples[-quarter:]
-    return {f"{name}_growth": mean(last, name) - mean(middle, name) for name in names}
+    return {f"{name}_growth": typical(last, name) - typical(middle, name) for name in names}
+
+
+def most(samples: list[dict[str, float]], name: str) -> float:
+    """The largest value; a worker that is being started has none yet."""
+    return max(sample[name] for sample in samples if name in sample)
 
 
 if __name__ == "__main__":
