@@ -141,13 +141,13 @@ async def ask(client: httpx.AsyncClient, photo: bytes, text: str) -> tuple[int |
 
 
 def growth(samples: list[dict[str, float]]) -> dict[str, float]:
-    """How much the median of the last quarter is above that of the second.
+    """How much the last quarter is above the second, by the value that a quarter of the samples exceed.
 
     The first has the warm-up in it, and a worker that is started again is small while it loads the model.
     """
     quarter = max(1, len(samples) // 4)
     names = [name for name in samples[-1] if name.endswith(("_mb", "_descriptors"))]
-    typical = lambda part, name: float(np.median([sample[name] for sample in part if name in sample]))  # noqa: E731
+    typical = lambda part, name: float(np.percentile([each[name] for each in part if name in each], 75))  # noqa: E731
     middle, last = samples[quarter : 2 * quarter] or samples[:1], samples[-quarter:]
     return {f"{name}_growth": typical(last, name) - typical(middle, name) for name in names}
 
