@@ -25,7 +25,9 @@ RECIPES = ROOT / "src" / "instructseg" / "recipes"
 SHARED_LOAD = 0.5
 """The load average from which other programs are said to have shared the machine."""
 
-__all__ = ["PICTURES", "RESULTS", "ROOT", "ResultFile", "make_parser", "provenance", "rounded", "run_stage"]
+__all__ = [
+    "PICTURES", "RESULTS", "ROOT", "ResultFile", "make_parser", "provenance", "rounded", "run_stage", "tiny_model",
+]  # fmt: skip
 
 
 def make_parser(
@@ -82,6 +84,17 @@ def run_stage(module: str, arguments: Sequence[str]) -> dict[str, Any]:
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def tiny_model(folder: Path, **changes: Any) -> Path:
+    """The folder, with the tests' tiny model of random weights in it; `changes` are fields of its configuration."""
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    from tiny_model import build
+
+    model, processor = build(**changes)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
 
 
 def _command(module: str, options: argparse.Namespace) -> str:

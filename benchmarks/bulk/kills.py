@@ -2,9 +2,10 @@
 
     python -m benchmarks.bulk.kills SCRATCH [--photos 1000] [--kills 10] [--engines local ray] [--weights nano]
 
-SIGKILL hits the main process, or a worker, at a random moment after the job has begun to read; the same command is then
-started again until it has been killed often enough, and once more to its end. The model is tiny and random unless
---weights names one: rows are counted here, not judged. The inputs contain a clip and files that are no photos.
+SIGKILL hits the main process, or a worker, at a random moment after the job has begun to read. A job whose main process
+was killed is started again by the same command until it has been killed often enough; workers are killed while one job
+runs. Then it is started once more, to its end. The model is tiny and random unless --weights names one: rows are
+counted here, not judged. The inputs contain a clip and files that are no photos.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from benchmarks.bulk.jobs import FRAMES, LIMIT_SECONDS, TEXTS, broken_photos, command, count_rows, make_inputs, run
-from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
+from benchmarks.harness import ResultFile, make_parser, provenance, tiny_model
 
 SHARDS = 40
 WORKER_BYTES = 250 * 2**20
@@ -78,27 +78,44 @@ class Job:
     def killed(self, what: str, kills: int, seconds: float, draw: random.Random) -> dict[str, Any]:
         """Start from an empty folder, kill the job `kills` times, let it finish, and count the rows."""
         shutil.rmtree(self.output, ignore_errors=True)
-        done, files = 0, []
-        for _ in range(2 * kills):  # a job may end before its kill
-            if done == kills:
-                break
-            done += self._kill_once(what, draw.uniform(0, seconds / kills), draw)
-            files.append(len(list((self.output / "data").glob("*.parquet"))))
+        kill = self._kill_main if what == "main process" else self._kill_workers
+        files = kill(kills, seconds / kills, draw)
         run(self.command)
-        return {"kills": done, "files_after_each_kill": files, **count_rows(self.output)}
+        return {"kills": len(files), "files_after_each_kill": files, **count_rows(self.output)}
 
-    def _kill_once(self, what: str, seconds: float, draw: random.Random) -> bool:
-        """Start the job and kill its main process or a worker so long after its first read; whether that happened."""
-        process = self._begin()
-        time.sleep(seconds)
-        main = psutil.Process(process.pid)
-        targets = [main] if what == "main process" else workers_of(main)
-        if process.poll() is not None or not targets:
+    def _kill_main(self, kills: int, seconds: float, draw: random.Random) -> list[int]:
+        """Start the job and kill its main process at most `seconds` after its first read, again and again.
+
+        Returns the number of complete data files after each kill; fewer than `kills` if the job ends before.
+        """
+        files = []
+        while len(files) < kills:
+            process = self._begin()
+            time.sleep(draw.uniform(0, seconds))
+            if process.poll() is not None:
+                break
+            process.kill()
             process.wait(LIMIT_SECONDS)
-            return False
-        draw.choice(targets).kill()
+            files.append(self._files())
+        return files
+
+    def _kill_workers(self, kills: int, seconds: float, draw: random.Random) -> list[int]:
+        """Start the job once and kill one of its workers after the other; returns what `_kill_main` does."""
+        files = []
+        process = self._begin()
+        while len(files) < kills:
+            time.sleep(draw.uniform(0, seconds))
+            targets = workers_of(process.pid)
+            if process.poll() is not None:
+                break
+            if targets:
+                draw.choice(targets).kill()
+                files.append(self._files())
         process.wait(LIMIT_SECONDS)
-        return True
+        return files
+
+    def _files(self) -> int:
+        return len(list((self.output / "data").glob("*.parquet")))
 
     def _begin(self) -> subprocess.Popen:
         """The job's process, when its first worker reads or the job has ended."""
@@ -120,20 +137,13 @@ class Job:
         return False
 
 
-def workers_of(main: psutil.Process) -> list[psutil.Process]:
+def workers_of(main: int) -> list[psutil.Process]:
     """The processes below a job that hold a model: its own workers, or Ray's actors."""
     try:
-        return [child for child in main.children(recursive=True) if child.memory_info().rss > WORKER_BYTES]
+        children = psutil.Process(main).children(recursive=True)
+        return [child for child in children if child.memory_info().rss > WORKER_BYTES]
     except psutil.Error:
         return []
-
-
-def tiny_model(folder: Path) -> Path:
-    """A folder with a tiny model of random weights: that of the tests."""
-    sys.path.insert(0, str(ROOT / "tests" / "support"))
-    from bulk_world import save_model
-
-    return save_model(folder)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
-from benchmarks.serve.program import Program
+from benchmarks.serve.program import CLIENT_SECONDS, Program
 
 PHOTO = (ROOT / "examples" / "chelsea.jpg").read_bytes()
 GIGABYTE = 10**9
@@ -51,7 +51,7 @@ def main() -> None:
 def post(program: Program, **content: Any) -> str:
     """The status of a request, or the name of the client's error; checks that a refusal has words."""
     try:
-        answer = httpx.post(f"{program.address}/v1/segment", timeout=120, **content)
+        answer = httpx.post(f"{program.address}/v1/segment", timeout=CLIENT_SECONDS, **content)
     except httpx.HTTPError as error:
         return type(error).__name__
     assert answer.status_code == 200 or len(answer.json()["error"]["message"]) > 20, answer.text
@@ -138,7 +138,7 @@ def many_sessions(program: Program, count: int) -> dict[str, Any]:
     """Sessions far above the memory for them; some are asked, so that they hold features too."""
     url, most = f"{program.address}/v1/sessions", 0.0
     statuses: Counter[int] = Counter()
-    with httpx.Client(timeout=120) as client:
+    with httpx.Client(timeout=CLIENT_SECONDS) as client:
         for number in range(count):
             data = FIELDS if number % 100 == 0 else {}
             statuses[client.post(url, files={"photo": PHOTO}, data=data).status_code] += 1

@@ -14,6 +14,8 @@ import httpx
 import psutil
 
 START_SECONDS = 900
+CLIENT_SECONDS = 300
+"""How long a client waits: more than the server lets a request wait and compute, and once more if its batch fails."""
 EXAMPLES = {
     "camera.jpg": "the man", "coffee.jpg": "the cup", "chelsea.jpg": "the cat", "astronaut.jpg": "the woman",
     "raccoon.jpg": "the raccoon",

@@ -1,6 +1,7 @@
 """Parts of the server without HTTP: batches, sessions, the queue, clips' jobs, restarts."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -220,6 +221,40 @@ def test_a_crash_of_a_batch_is_retried_alone(segmenter, monkeypatch):
 
     kinds, restarts = asyncio.run(scenario())
     assert kinds == [Answer, Refusal, Answer, Answer] and restarts == 2
+
+
+def test_a_request_that_was_put_back_does_not_wait_for_ever(segmenter):
+    """A batch hangs, and the next worker does not come: its requests are refused when their time has passed again."""
+    ended = threading.Event()
+
+    class Hanging(served.ThreadedWorker):
+        def kill(self):
+            super().kill()
+            ended.set()
+
+    class Late(served.ThreadedWorker):
+        def _run(self):
+            ended.wait()
+            self.kill()
+
+    workers = []
+
+    def launch(options):
+        worker = (Late if workers else Hanging)(segmenter, options)
+        worker.worker.photos.answer = lambda requests: ended.wait() and ()
+        workers.append(worker)
+        return worker, worker.ours
+
+    async def scenario():
+        engine = Engine(ServerOptions(limits=Limits(request_seconds=0.3)), launch)
+        await engine.start()
+        asked = asyncio.gather(*(engine.ask(about(1, text)) for text in ("dog", "cat")), return_exceptions=True)
+        answers = await asyncio.wait_for(asked, 30)
+        await engine.stop()
+        return answers
+
+    answers = asyncio.run(scenario())
+    assert [type(answer) for answer in answers] == [Overloaded, Overloaded]
 
 
 def test_limits_must_be_positive():

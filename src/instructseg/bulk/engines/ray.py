@@ -20,8 +20,6 @@ from instructseg.bulk.items import Item
 from instructseg.bulk.worker import ShardResult
 from instructseg.errors import InputError, InstructSegError
 
-FOREVER = -1
-
 
 class ShardActor:
     """A Ray actor with one worker; each batch is one shard."""
@@ -43,7 +41,7 @@ class ShardActor:
 
 
 def run_on_ray(work: Work, shards: Sequence[tuple[int, list[Item]]], workers: int) -> Iterator[ShardResult]:
-    """Run the shards on `workers` actors. Ray starts an actor that died again and repeats its shard.
+    """Run the shards on `workers` actors. Ray Data starts an actor that died again and repeats its shard.
 
     Raises InputError when ray is not installed, and InstructSegError for what stops a worker.
     """
@@ -68,11 +66,14 @@ def run_on_ray(work: Work, shards: Sequence[tuple[int, list[Item]]], workers: in
 
 
 def actor_options(device: str) -> dict[str, Any]:
-    """One CPU per actor, and one GPU if the device is one; `device` "auto" asks this machine."""
+    """One CPU per actor, and one GPU if the device is one; `device` "auto" asks this machine.
+
+    By default, Ray Data restarts actors and repeats what they did without limit.
+    """
     import torch
 
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    return {"num_cpus": 1, "num_gpus": 1 if gpu else 0, "max_restarts": FOREVER, "max_task_retries": FOREVER}
+    return {"num_cpus": 1, "num_gpus": 1 if gpu else 0}
 
 
 @contextmanager

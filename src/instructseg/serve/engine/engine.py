@@ -131,13 +131,14 @@ class Engine:
     ) -> messages.Answer | messages.ChatAnswer:
         self.refuse_when_draining()
         entry = self._queue.put(request)
-        try:
-            answer = await asyncio.wait_for(asyncio.shield(entry.future), self.limits.request_seconds)
-        except TimeoutError:
-            if self._queue.withdraw(entry):
-                waited = f"the request waited {self.limits.request_seconds:g} s without a turn; repeat it later"
-                raise Overloaded(waited, self._queue.retry_after) from None
-            answer = await entry.future  # it is being computed, which has a limit of its own
+        while True:  # again when the time passed while it was computed; a batch that fails puts it back
+            try:
+                answer = await asyncio.wait_for(asyncio.shield(entry.future), self.limits.request_seconds)
+                break
+            except TimeoutError:
+                if self._queue.withdraw(entry):
+                    waited = f"the request waited {self.limits.request_seconds:g} s without a turn; repeat it later"
+                    raise Overloaded(waited, self._queue.retry_after) from None
         if isinstance(answer, messages.Failure):
             raise Refusal(answer.message, answer.status, "invalid_input" if answer.status == 422 else None)
         return answer
