@@ -39,7 +39,7 @@ def assert_same(prediction, expected):
 
 
 def test_many_photos_and_instructions(segmenter, photos, monkeypatch):
-    monkeypatch.setattr(photo_batches, "MAX_PHOTOS", 2)
+    monkeypatch.setattr(photo_batches, "MAX_PHOTOS_ON_CPU", 2)
     together = list(segmenter.segment_many(iter(photos), TEXTS, threshold=0.0))
     assert [len(answers) for answers in together] == [len(TEXTS)] * len(photos)
     for photo, answers in zip(photos, together, strict=True):
@@ -55,7 +55,7 @@ def test_a_list_of_photos_is_computed_in_batches(segmenter, photos, monkeypatch)
         sizes.append(len(sessions))
         return encode_photos(sessions)
 
-    monkeypatch.setattr(photo_batches, "MAX_PHOTOS", 2)
+    monkeypatch.setattr(photo_batches, "MAX_PHOTOS_ON_CPU", 2)
     monkeypatch.setattr("instructseg.inference.segmenter.encode_photos", encode)
     for photo, text, prediction in zip(photos, texts, segmenter.segment(photos, texts), strict=True):
         assert_same(prediction, segmenter.segment(photo, text))
@@ -81,7 +81,7 @@ def test_logits_of_a_batch(segmenter, photos):
 
 
 def test_photos_are_read_batch_by_batch(segmenter, photos, monkeypatch):
-    monkeypatch.setattr(photo_batches, "MAX_PHOTOS", 2)
+    monkeypatch.setattr(photo_batches, "MAX_PHOTOS_ON_CPU", 2)
     read = []
     answers = segmenter.segment_many((read.append(0) or photo for photo in photos), "the dog")
     assert read == []
@@ -107,6 +107,8 @@ def test_wrong_options_are_refused_before_a_photo_is_read(segmenter, call):
 
 def test_the_budget(monkeypatch):
     segmenter = Segmenter(*tiny_model.build())
+    assert photos_per_batch(segmenter.model, segmenter.processor, 1) == photo_batches.MAX_PHOTOS_ON_CPU == 1
+    monkeypatch.setattr(photo_batches, "MAX_PHOTOS_ON_CPU", photo_batches.MAX_PHOTOS)
     sizes = [photos_per_batch(segmenter.model, segmenter.processor, texts, 10**7) for texts in (1, 4, 16, 99)]
     assert sizes == sorted(sizes, reverse=True) and sizes[2] == sizes[3] >= 1
     assert photos_per_batch(segmenter.model, segmenter.processor, 1, 1) == 1

@@ -165,6 +165,14 @@ def test_saved_files_say_what_the_prediction_says(count, tmp_path):
     assert (np.asarray(Image.open(paths.overlay)) == prediction.overlay()).all()
 
 
+@pytest.mark.parametrize("folder", [".", "..", Path()])
+def test_files_are_saved_into_the_working_folder(folder, tmp_path, monkeypatch):
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    paths = make(1).save(folder)
+    assert paths.json.is_file() and paths.json.resolve().parent == Path(folder).resolve()
+
+
 def test_mask_files(tmp_path):
     one = Image.open(make(1).save(tmp_path).mask)
     assert one.mode == "L" and (np.asarray(one) == make(1).masks[0] * 255).all()

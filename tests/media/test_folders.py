@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,19 @@ def test_a_folder_appears_with_its_manifest(tmp_path):
     assert content(tmp_path / "parent" / "model") == {"a.txt": "a"}
     assert os.listdir(tmp_path / "parent") == ["model"]
     check_manifest(tmp_path / "parent" / "model")
+
+
+def test_files_are_written_inside_their_folder(tmp_path, monkeypatch):
+    """The folder may be a volume of its own, its parent another one or not writable; it may be called "."."""
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, Path(), Path("..", tmp_path.name)):
+        with unfinished_folder(folder) as unfinished:
+            assert unfinished.resolve().parent == tmp_path
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path / "model")
+    write(Path("..", "other"), a_txt="a")
+    assert content(tmp_path / "other") == {"a.txt": "a"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError, CheckpointError])

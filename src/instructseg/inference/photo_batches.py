@@ -20,7 +20,9 @@ from instructseg.types import Task
 Item = TypeVar("Item")
 
 MAX_PHOTOS = 8
-"""Maximum number of photos in a batch; more give no more photos per second on a CPU."""
+"""Maximum number of photos in a batch on a GPU."""
+MAX_PHOTOS_ON_CPU = 1
+"""The same on a CPU, where the intermediate results of a batch leave the caches (docs/performance.md)."""
 BATCH_BYTES = 2**30
 """Default memory budget of a batch: one gigabyte."""
 CHANNELS = 64
@@ -34,7 +36,8 @@ def photos_per_batch(
 ) -> int:
     """Number of photos, at least 1, whose intermediate results fit into `batch_bytes` by rough estimate.
 
-    `instructions` is the number of instructions about each photo. Raises InputError for a budget below 1.
+    At most 8 on a GPU; one on a CPU, where batches are slower. `instructions` is the number of instructions about each
+    photo. Raises InputError for a budget below 1.
     """
     if not isinstance(batch_bytes, int) or isinstance(batch_bytes, bool) or batch_bytes < 1:
         raise InputError(f"expected batch_bytes to be an integer of at least 1, got {batch_bytes!r}")
@@ -43,7 +46,8 @@ def photos_per_batch(
     masks = texts * proposals * (side // 4) ** 2 * (config.decoder_config.decoder_layers + 1)
     length = processor.image_tokens + texts * (config.num_mask_tokens + processor.frame_tokens + WORDS)
     language = length * (length + 16 * config.text_config.hidden_size)
-    return max(1, min(MAX_PHOTOS, batch_bytes // (4 * (masks + language + side**2 * CHANNELS))))
+    most = MAX_PHOTOS_ON_CPU if model.device.type == "cpu" else MAX_PHOTOS
+    return max(1, min(most, batch_bytes // (4 * (masks + language + side**2 * CHANNELS))))
 
 
 def split(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -37,6 +37,7 @@ def new_folder(destination: Path, replace: bool = False) -> Iterator[Path]:
     An existing folder must be empty unless `replace` is True. A replaced folder's files are deleted if they are weights
     or have a new version; all others are kept. Raises InputError when `destination` cannot be written; nothing appears.
     """
+    destination = Path(os.path.abspath(destination))  # "." has no name of its own
     with write_errors(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
         with unfinished_folder(destination.parent, destination.name) as folder:
@@ -57,7 +58,7 @@ def refuse_foreign(destination: Path) -> None:
 
 
 @contextmanager
-def unfinished_folder(parent: Path, name: str = "") -> Iterator[Path]:
+def unfinished_folder(parent: Path, name: str = "files") -> Iterator[Path]:
     """A new hidden folder in `parent` for files that are being written; deleted at the end of the block."""
     _remove_leftovers(parent)
     folder = hidden_path(parent / name, UNFINISHED)

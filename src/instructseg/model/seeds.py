@@ -7,6 +7,7 @@ and the paper's preset do not use it.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -119,6 +120,8 @@ def suppress(overlap: Tensor, limit: float) -> Tensor:
     repeats = (overlap > limit).triu(1)
     if exporting():
         return _suppress_in_few_steps(repeats)
+    if overlap.device.type == "cpu":
+        return _suppress_until_nothing_changes(repeats)
     keep = torch.ones(overlap.shape[:2], dtype=torch.bool, device=overlap.device)
     for index in range(count):  # an earlier kept row removes its later duplicates
         keep &= ~(repeats[:, index] & keep[:, index, None])
@@ -131,13 +134,23 @@ def without_repeats(keep: Tensor, repeats: Tensor) -> Tensor:
     return ((keep[:, None] @ repeats)[:, 0] < 0.5).to(keep.dtype)
 
 
-def _suppress_in_few_steps(repeats: Tensor) -> Tensor:
-    """`suppress` without a step for each row, which would make a graph of thousands of operations.
+def _suppress_until_nothing_changes(repeats: Tensor) -> Tensor:
+    """`suppress` in few steps, on a CPU.
 
     A row stays if no kept earlier row repeats it. From all rows on, each step decides at least one more row for good,
     and what no step changes is the answer: after as many steps as the longest chain of repeats has rows. The number
     depends on values, so a GPU would have to wait for the host.
     """
+    weights = repeats.float()
+    keep = torch.ones_like(weights[:, 0])
+    while True:
+        earlier, keep = keep, without_repeats(keep, weights)
+        if torch.equal(keep, earlier):
+            return keep > 0.5
+
+
+def _suppress_in_few_steps(repeats: Tensor) -> Tensor:
+    """The same for torch.export, whose graph would else have thousands of operations."""
     from torch._higher_order_ops import while_loop
 
     weights = repeats.float()
@@ -359,24 +372,30 @@ class SeedHead(nn.Module):
     def masks(self, features: Tensor, mask_map: Tensor, boxes: Tensor) -> Tensor:
         """Mask logits (batch, n, h, w): the dynamic head over the mask map and coordinates relative to each box.
 
-        The first layer is linear in the map, which all boxes share, and in the coordinates, which are a row and a
-        column: its three parts are added up, so that no box needs a copy of the map.
+        A box's coordinates are linear in those of the photo, so that the first layer's weights take them in, and all
+        boxes read one map with the photo's coordinates: none needs a copy. That takes float32, as differences of large
+        products are small.
         """
         batch, count = boxes.shape[:2]
         height, width = mask_map.shape[-2:]
-        across, down = relative_coordinates(boxes, height, width)  # (batch, n, w) and (batch, n, h), the box is -1..1
-        (first, first_bias), *others = self._layers(self.weights(features))
-        channels = self.config.mask_channels
-        hidden = (first[..., :channels].flatten(1, 2) @ mask_map.flatten(2)).view(batch, count, -1, height, width)
-        hidden = hidden + (first[..., channels, None] * across[:, :, None] + first_bias)[..., None, :]
-        hidden = (hidden + (first[..., channels + 1, None] * down[:, :, None])[..., None]).flatten(3).relu_()
-        for layer, (matrix, bias) in enumerate(others):
-            hidden = torch.baddbmm(bias.flatten(0, 1), matrix.flatten(0, 1), hidden.flatten(0, 1))
-            hidden = hidden.view(batch, count, *hidden.shape[1:])
-            hidden = hidden.relu_() if layer < len(others) - 1 else hidden
-        margin = self.config.box_margin
-        outside = [(axis.abs() - margin).clamp(min=0) * OUTSIDE_SLOPE for axis in (across, down)]
-        return hidden.view(batch, count, height, width) - outside[0][..., None, :] - outside[1][..., None]
+        number = torch.promote_types(mask_map.dtype, torch.float32)
+        with _without_autocast(mask_map.device):
+            x, y = cell_centres(width, boxes), cell_centres(height, boxes)
+            places = torch.stack([x.expand(height, width), y[:, None].expand(height, width)]).to(number)
+            values = torch.cat([mask_map.to(number), places.expand(batch, -1, -1, -1)], 1).flatten(2)
+            (first, first_bias), *others = self._layers(self.weights(features.to(self.weights.weight.dtype)).to(number))
+            centre, half = (part.to(number)[..., None, :] for part in centre_and_half(boxes))
+            of_places = first[..., -2:] / half  # (batch, n, outputs, 2)
+            first_bias = first_bias - (of_places * centre).sum(-1, keepdim=True)
+            first = torch.cat([first[..., :-2], of_places], -1)
+            hidden = torch.baddbmm(first_bias.flatten(1, 2), first.flatten(1, 2), values)
+            hidden = hidden.view(batch * count, -1, height * width)
+            for matrix, bias in others:
+                hidden = torch.baddbmm(bias.flatten(0, 1), matrix.flatten(0, 1), hidden.relu_())
+            margin = self.config.box_margin
+            outside = [(axis.abs() - margin).clamp(min=0) for axis in relative_coordinates(boxes, height, width)]
+            beyond = (outside[0][..., None, :] + outside[1][..., None]).to(number)
+            return torch.add(hidden.view_as(beyond), beyond, alpha=-OUTSIDE_SLOPE).to(mask_map.dtype)
 
     def _layers(self, parameters: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The dynamic layers' matrices (batch, n, outputs, inputs) and biases (batch, n, outputs, 1)."""
@@ -437,11 +456,25 @@ def compare(boxes: Boxes, probabilities: Tensor) -> Tensor:
 
 def relative_coordinates(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Each column's x and each row's y relative to each box, -1..1 inside it: (batch, n, width), (batch, n, height)."""
-    centre = (boxes[..., 2:] + boxes[..., :2]) / 2
-    half = ((boxes[..., 2:] - boxes[..., :2]) / 2).clamp(min=1e-3)
-    places = [(torch.arange(cells, device=boxes.device, dtype=boxes.dtype) + 0.5) / cells for cells in (width, height)]
+    centre, half = centre_and_half(boxes)
+    places = cell_centres(width, boxes), cell_centres(height, boxes)
     across, down = ((place - centre[..., axis, None]) / half[..., axis, None] for axis, place in enumerate(places))
     return across, down
+
+
+def centre_and_half(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """The centres and half the sizes of boxes (..., 4): (..., 2) each, x and y."""
+    return (boxes[..., 2:] + boxes[..., :2]) / 2, ((boxes[..., 2:] - boxes[..., :2]) / 2).clamp(min=1e-3)
+
+
+def cell_centres(count: int, like: Tensor) -> Tensor:
+    """The centres of `count` cells in a row as shares of its length."""
+    return (torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) / count
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()
 
 
 def _resize(features: Tensor, size: torch.Size) -> Tensor:
