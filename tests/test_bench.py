@@ -81,7 +81,8 @@ def test_curves_and_the_report(options, fast):
     text = document.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "OUTDATED" not in text
     assert text.count("not measured") == len(TARGETS)
-    assert "| reference frames: 2: seconds |" in text
+    assert "![bench_curves_tiny](bench_curves_tiny.png)" in text.replace("](./", "](") and "report.md)" in text
+    assert "| reference frames: 2: seconds |" in (options.output / "report.md").read_text()
     assert (options.output / "bench_curves_tiny.png").stat().st_size > 5000
     (options.output / "bench_photo_nano.json").write_text("{")
     with pytest.raises(InputError, match="bench_photo_nano"):

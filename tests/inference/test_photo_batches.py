@@ -107,7 +107,7 @@ def test_wrong_options_are_refused_before_a_photo_is_read(segmenter, call):
 
 def test_the_budget(monkeypatch):
     segmenter = Segmenter(*tiny_model.build())
-    assert photos_per_batch(segmenter.model, segmenter.processor, 1) == photo_batches.MAX_PHOTOS_ON_CPU == 1
+    assert photos_per_batch(segmenter.model, segmenter.processor, 1) == photo_batches.MAX_PHOTOS_ON_CPU == 4
     monkeypatch.setattr(photo_batches, "MAX_PHOTOS_ON_CPU", photo_batches.MAX_PHOTOS)
     sizes = [photos_per_batch(segmenter.model, segmenter.processor, texts, 10**7) for texts in (1, 4, 16, 99)]
     assert sizes == sorted(sizes, reverse=True) and sizes[2] == sizes[3] >= 1

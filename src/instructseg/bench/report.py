@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_report(folder: Path, document: Path | None = None) -> list[Path]:
-    """Write report.md and the plots beside the result files; with `document`, also the text between its markers.
+    """Write report.md and the plots beside the result files.
+
+    With `document`, also the targets, the plots and a link to report.md between its markers.
 
     Raises InputError for a folder that does not exist, and for a document without the markers.
     """
@@ -43,7 +46,9 @@ def write_report(folder: Path, document: Path | None = None) -> list[Path]:
     pictures = "".join(f"\n![{path.stem}]({path.name})\n" for path in plots)
     write_bytes(folder / "report.md", f"# Speed\n\n{text}{pictures}".encode())
     if document is not None:
-        insert(document, text)
+        beside = os.path.relpath(folder, document.parent).replace(os.sep, "/")
+        shown = "\n".join(f"![{path.stem}]({beside}/{path.name})\n" for path in plots)
+        insert(document, f"{target_table(results)}\n{shown}\nAll figures: [{beside}/report.md]({beside}/report.md)\n")
     return [folder / "report.md", *plots, *([document] if document else [])]
 
 

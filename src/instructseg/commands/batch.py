@@ -63,7 +63,7 @@ def batch(
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     revision: options.RevisionOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Photos in one pass of the model on a GPU.")] = 4,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Photos in one pass of the model.")] = 4,
     every: options.EveryOption = 1,
     max_side: options.MaxSideOption = None,
     linking: options.LinkingOption = None,

@@ -21,8 +21,8 @@ Item = TypeVar("Item")
 
 MAX_PHOTOS = 8
 """Maximum number of photos in a batch on a GPU."""
-MAX_PHOTOS_ON_CPU = 1
-"""The same on a CPU, where the intermediate results of a batch leave the caches (docs/performance.md)."""
+MAX_PHOTOS_ON_CPU = 4
+"""The same on a CPU, where the intermediate results of more leave the caches (docs/performance.md)."""
 BATCH_BYTES = 2**30
 """Default memory budget of a batch: one gigabyte."""
 CHANNELS = 64
@@ -36,7 +36,7 @@ def photos_per_batch(
 ) -> int:
     """Number of photos, at least 1, whose intermediate results fit into `batch_bytes` by rough estimate.
 
-    At most 8 on a GPU; one on a CPU, where batches are slower. `instructions` is the number of instructions about each
+    At most 8 on a GPU and 4 on a CPU, where more are slower. `instructions` is the number of instructions about each
     photo. Raises InputError for a budget below 1.
     """
     if not isinstance(batch_bytes, int) or isinstance(batch_bytes, bool) or batch_bytes < 1:

@@ -180,9 +180,9 @@ class Segmenter:
     ) -> Iterator[list[Prediction]]:  # fmt: skip
         """Segment every photo by all instructions; yields the predictions of each photo, one per instruction.
 
-        Photos are read, and computed in batches, as the result is iterated over. A batch has one photo on a CPU, where
-        larger ones are slower, and at most 8 on a GPU, as many as fit into `batch_bytes` of memory by rough estimate,
-        beside the photos themselves. The other arguments and the errors are those of `segment`; an unreadable photo
+        Photos are read, and computed in batches, as the result is iterated over. A batch has at most 4 photos on
+        a CPU and 8 on a GPU, and as many as fit into `batch_bytes` of memory by rough estimate, beside the photos
+        themselves. The other arguments and the errors are those of `segment`; an unreadable photo
         raises InputError before any of its batch.
         """
         texts = list_texts(instructions)
