@@ -150,7 +150,7 @@ def test_the_exported_model_is_the_trained_one(finished):
     assert (finished.output / "curves.png").stat().st_size > 1000
     assert not [name for name in segmenter.model.state_dict() if "lora" in name or "base_layer" in name]
     inputs = tiny_model.prepare(finished.processor, ([tiny_model.photo(64, 64)], ["the dog", "the kite"]))
-    finished.model.eval()
+    finished.model.eval().to(memory_format=torch.channels_last)  # the order in which Segmenter computes on a CPU
     with torch.no_grad():
         ours, loaded = finished.model(**inputs.model_kwargs), segmenter.model(**inputs.model_kwargs)
     assert torch.equal(ours.mask_logits, loaded.mask_logits) and torch.equal(ours.score_logits, loaded.score_logits)
