@@ -89,12 +89,9 @@ def run_stage(module: str, arguments: Sequence[str]) -> dict[str, Any]:
 def tiny_model(folder: Path, **changes: Any) -> Path:
     """The folder, with the tests' tiny model of random weights in it; `changes` are fields of its configuration."""
     sys.path.insert(0, str(ROOT / "tests" / "support"))
-    from tiny_model import build
+    from tiny_model import saved
 
-    model, processor = build(**changes)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
+    return Path(saved(folder, **changes))
 
 
 def _command(module: str, options: argparse.Namespace) -> str:

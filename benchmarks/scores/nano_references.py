@@ -29,6 +29,7 @@ from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.data.readers.coco_instances import CocoInstances
 from instructseg.inference.prediction import Prediction
 from instructseg.inference.segmenter import Segmenter
+from instructseg.metrics import iou
 from instructseg.synthesis.expressions import countable_groups
 from instructseg.synthesis.nouns import is_plural, plural
 from instructseg.synthesis.pixels import crop_scene, store_photo
@@ -104,6 +105,12 @@ def outcome(mask: np.ndarray, target: np.ndarray, other: np.ndarray) -> str:
     return {(True, False): "right", (True, True): "both", (False, True): "wrong"}.get((shown[0], shown[1]), "none")
 
 
+def size_bin(target: np.ndarray) -> str:
+    """The name in `BINS` of an object's share of the photo, which is at least `MIN_SHARE`."""
+    share = float(target.mean())
+    return next(name for name, (low, high) in BINS.items() if low <= share < high)
+
+
 class Scores:
     """Scores of one source."""
 
@@ -118,13 +125,11 @@ class Scores:
             self.refused["absent"].append(not prediction.found)
             return
         target = np.logical_or.reduce(reference.targets)
-        iou = float((mask & target).sum() / max(1, int((mask | target).sum())))
-        self.ious[reference.kind].append(iou)
+        overlap = iou(mask, target)
+        self.ious[reference.kind].append(overlap)
         self.refused["present"].append(not prediction.found)
         if reference.kind == "unique":
-            share = float(target.mean())
-            name = next(name for name, (low, high) in BINS.items() if low <= share < high)
-            self.ious[f"unique {name}"].append(iou)
+            self.ious[f"unique {size_bin(target)}"].append(overlap)
         if reference.other is not None:
             self.outcomes[reference.kind].append(outcome(mask, reference.targets[0], reference.other))
 

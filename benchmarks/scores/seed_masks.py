@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from benchmarks.harness import ResultFile, make_parser, provenance
-from benchmarks.scores.nano_references import BINS, open_held_out, to_scene
+from benchmarks.scores.nano_references import BINS, MIN_SHARE, open_held_out, size_bin, to_scene
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.masks import mask_to_box
+from instructseg.metrics import iou
 from instructseg.model.seeds import Boxes
 
 MODULE = "benchmarks.scores.seed_masks"
@@ -53,7 +54,7 @@ def score_source(segmenter: Segmenter, rows: Sequence[tuple[Any, int]]) -> dict[
     found: dict[str, list[tuple[float, bool, bool]]] = defaultdict(list)
     for reader, index in rows:
         scene = to_scene(reader[index])
-        objects = [each.mask for each in scene.objects if each.mask.mean() >= BINS["0.5-2 %"][0]]
+        objects = [each.mask for each in scene.objects if each.mask.mean() >= MIN_SHARE]
         if not objects:
             continue
         height, width = scene.image.shape[:2]
@@ -61,16 +62,11 @@ def score_source(segmenter: Segmenter, rows: Sequence[tuple[Any, int]]) -> dict[
         given, seeds = seed_masks(segmenter, scene.image, boxes)
         for target, mask in zip(objects, given, strict=True):
             overlaps = np.array([iou(seed, target) for seed in seeds])
-            name = next(name for name, (low, high) in BINS.items() if low <= target.mean() < high)
             score = iou(mask, target), bool((overlaps[:FIRST] > FOUND).any()), bool((overlaps > FOUND).any())
-            found[name].append(score)
+            found[size_bin(target)].append(score)
     columns = ("iou of the true box", f"recall of {FIRST}", "recall of all")
     means = {name: np.mean(found[name], 0).tolist() for name in BINS if name in found}
     return {name: {**dict(zip(columns, means[name], strict=True)), "count": len(found[name])} for name in means}
-
-
-def iou(mask: np.ndarray, target: np.ndarray) -> float:
-    return float((mask & target).sum() / max(1, int((mask | target).sum())))
 
 
 def main() -> None:

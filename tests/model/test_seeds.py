@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import tiny_seeds
 import torch
 
 from instructseg.model.backbones.nanodet import Detections
-from instructseg.model.configuration import InstructSegConfig, SeedConfig
+from instructseg.model.configuration import SeedConfig
 from instructseg.model.modeling import InstructSegModel
-from instructseg.model.presets import nano
 from instructseg.model.seeds import (
     EMPTY,
     OUTSIDE_SLOPE,
@@ -165,21 +165,10 @@ def words_of(instructions: int) -> InstructionWords:
     return InstructionWords(torch.randn(1, instructions, 3, 32), torch.randn(1, instructions, 3, 32), mask)
 
 
-def small_nano(**changes: object) -> InstructSegConfig:
-    """nano's structure with a small language model."""
-    tree = nano().to_dict()
-    tree["text_config"] |= {
-        "vocab_size": 128, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
-    }  # fmt: skip
-    tree["backbone_config"]["image_size"] = 64
-    return InstructSegConfig.from_dict(tree | {"seed_config": {"num_seeds": 3, "num_candidates": 5}} | changes)
-
-
 @pytest.fixture(scope="module")
 def seeded() -> InstructSegModel:
     torch.manual_seed(0)
-    return InstructSegModel(small_nano()).eval()
+    return InstructSegModel(tiny_seeds.config()).eval()
 
 
 @torch.inference_mode()
@@ -236,7 +225,7 @@ def test_training_keeps_a_frozen_seed_head_without_dropout(seeded: InstructSegMo
 
 def test_seeds_and_a_clip_type_encoder_exclude_each_other():
     with pytest.raises(ValueError, match="expected vision_config to be None with seed_config"):
-        small_nano(vision_config={"model_type": "siglip_vision_model"}, projector="mlp")
+        tiny_seeds.config(vision_config={"model_type": "siglip_vision_model"}, projector="mlp")
 
 
 @torch.inference_mode()

@@ -87,9 +87,9 @@ def build(seed: int = 0, **changes: object) -> tuple[InstructSegModel, InstructS
     return model, InstructSegProcessor.for_config(chosen, tokenizer())
 
 
-def saved(folder: Path) -> str:
-    """The folder, with a model and its processor written into it."""
-    model, processor = build()
+def saved(folder: Path, **changes: object) -> str:
+    """The folder, with a model and its processor written into it; `changes` as of `config`."""
+    model, processor = build(**changes)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return str(folder)
