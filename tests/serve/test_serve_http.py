@@ -151,9 +151,16 @@ def test_a_body_without_a_length_is_counted(client):
     assert client.app.buffered == 0
 
 
-def test_unknown_paths_and_methods(client):
-    assert_refused(client.get("/v1/nothing"), 404)
-    assert_refused(client.get("/v1/segment"), 405)
+@pytest.mark.parametrize("page", [False, True])
+def test_unknown_paths_and_methods(segmenter, page):
+    with served.client(segmenter, page=page) as own:
+        assert_refused(own.get("/v1/nothing"), 404, "no such route")
+        assert_refused(own.get("/nothing"), 404, "no such route")
+        for route in ("/v1/segment", "/v1/sessions/a/chat"):
+            refused = own.get(route)
+            assert_refused(refused, 405, "does not take this method")
+            assert refused.headers["allow"] == "POST"
+        assert_refused(own.post("/health"), 405)
 
 
 def test_request_ids(client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,6 +21,12 @@ logger = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
 """nginx's status for it, for the log and the metrics."""
+
+WORDS = {
+    404: "no such route; /docs shows the routes",
+    405: "the route does not take this method; /docs shows the routes with their methods",
+}
+"""What is said where the framework gives only the name of the status."""
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request cannot be parsed."},
@@ -62,7 +69,9 @@ def _on_refusal(request: Request, error: Exception) -> Response:
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return error_response(error.status_code, None, str(error.detail), _id(request), dict(error.headers or {}))
+    status, detail = error.status_code, str(error.detail)
+    message = WORDS.get(status, detail) if detail == HTTPStatus(status).phrase else detail
+    return error_response(status, None, message, _id(request), dict(error.headers or {}))
 
 
 def _on_invalid(request: Request, error: Exception) -> Response:

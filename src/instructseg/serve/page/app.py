@@ -14,10 +14,12 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from gradio.themes import Default
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from instructseg.serve.engine.engine import Engine
 from instructseg.serve.errors import NotFound
+from instructseg.serve.http import failures
 from instructseg.serve.http.gate import error_response
 from instructseg.serve.page.examples import EXAMPLES, example_path
 
@@ -42,6 +44,10 @@ def mount_page(app: FastAPI, engine: Engine) -> None:
         app, build_page(engine), "/", theme=Default(font=FONTS, font_mono=("ui-monospace", "monospace")),
         head=HEAD, footer_links=[], ssr_mode=False, enable_monitoring=False, run_history=False,
     )  # fmt: skip
+    mounted = app.routes[-1]
+    assert isinstance(mounted, Mount) and isinstance(mounted.app, FastAPI)
+    app.routes[-1] = LastMount(mounted.path, mounted.app)
+    failures.install(mounted.app)  # paths that nobody knows reach Gradio
 
 
 def build_page(engine: Engine) -> gr.Blocks:
@@ -56,6 +62,14 @@ def build_page(engine: Engine) -> gr.Blocks:
     with gr.Blocks(title="InstructSeg", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(html_template=content, js_on_load=START, apply_default_css=False, elem_id="page")
     return page
+
+
+class LastMount(Mount):
+    """Takes the paths that no other route knows. A plain mount at `/` also takes wrong methods of the API's routes."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return Match.NONE if match is Match.NONE else Match.PARTIAL, child_scope
 
 
 class ReadOnly:
