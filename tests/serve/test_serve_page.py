@@ -228,6 +228,35 @@ def test_a_phone_shows_everything(visit, pictures):
     shoot(page, pictures / "page_phone.png", full=True)
 
 
+def test_a_pasted_photo_and_the_theme(visit, examples):
+    page = visit(color_scheme="light")
+    page.evaluate(
+        """async (address) => { const photo = await (await fetch(address)).blob(), data = new DataTransfer();
+        data.items.add(new File([photo], "pasted.jpg", { type: "image/jpeg" }));
+        document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data })); }""",
+        "/examples/coffee.jpg",
+    )
+    page.wait_for_selector(".view:not([hidden])")
+    assert "pasted.jpg" in page.inner_text(".chosen")
+    color = "getComputedStyle(document.querySelector('#instructseg')).color"
+    light = page.evaluate(color)
+    page.click(".theme")
+    assert page.evaluate(color) != light
+    page.reload()
+    page.wait_for_selector(".examples img")
+    assert page.evaluate(color) != light
+
+
+def test_a_small_picture_keeps_its_shape(visit):
+    page = visit()
+    for height, width in ((90, 120), (400, 40), (40, 3000)):
+        page.set_input_files(".file", {"name": "a.png", "mimeType": "image/png", "buffer": served.png(height, width)})
+        page.wait_for_function("wide => document.querySelector('.view').width === wide", arg=min(width, 1600))
+        box = page.locator(".view").bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.1)
+        assert box["height"] <= 0.72 * 860 + 1 and box["width"] <= 1280
+
+
 def test_the_keyboard_reaches_everything(visit):
     page = visit()
     page.locator(".file").focus()

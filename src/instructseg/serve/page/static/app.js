@@ -107,7 +107,7 @@ class Page {
     this.subject = subject;
     this.entries = [];
     const chosen = this.find("chosen");
-    chosen.textContent = `${subject.name} · ${megabytes(subject.file.size)} · drop another to replace it`;
+    chosen.querySelector("strong").textContent = `${subject.name} · ${megabytes(subject.file.size)}`;
     chosen.hidden = false;
     this.find("hint").hidden = true;
     this.find("empty").hidden = true;

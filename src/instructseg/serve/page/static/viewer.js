@@ -27,6 +27,7 @@ export class Viewer {
     this.source = source;
     this.size = size;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    this.canvas.style.cssText = `--wide: ${width}; --high: ${height}`;
     this.canvas.hidden = false;
     this.objects = objects.map((object) => this.prepared(object, width, height));
     this.draw();
