@@ -2,9 +2,9 @@
 
     python -m benchmarks.bulk.bulk_jobs SCRATCH [--photos 1000] [--engines local ray] [--workers 2]
 
-"Plain loop" is `Segmenter.segment` of the same files, one after another, in one process with all cores. The times of the
-engines include the start of all processes; `seconds_of_work` does not: it is what is left of them when the time of a job
-with one photo for each worker is subtracted.
+"Plain loop" is `Segmenter.segment` of the same files, one after another, in one process with all cores. The times of
+the engines include the start of all processes; `seconds_of_work` does not: it is what is left of them when the time of
+a job with one photo for each worker is subtracted.
 """
 
 from __future__ import annotations
