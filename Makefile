@@ -18,6 +18,10 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 3000
 endif
 
+# pip compiles nothing; a module is compiled when it is first imported, and kept. With this variable, as some containers
+# set it, each start of the program would compile PyTorch's sources anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 PIP_INSTALL := .venv/bin/pip install --disable-pip-version-check --no-compile --constraint constraints.txt
 
 .PHONY: demo test test-long package docs pictures clean

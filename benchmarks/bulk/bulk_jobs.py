@@ -2,9 +2,9 @@
 
     python -m benchmarks.bulk.bulk_jobs SCRATCH [--photos 1000] [--engines local ray] [--workers 2]
 
-"Plain loop" is `Segmenter.segment` photo by photo in one process with all cores. The times of the engines include the
-start of all processes; `seconds_of_work` does not: it is what is left of them when the time of a job of two photos is
-subtracted.
+"Plain loop" is `Segmenter.segment` of the same files, one after another, in one process with all cores. The times of
+the engines include the start of all processes; `seconds_of_work` does not: it is what is left of them when the time of
+a job with one photo for each worker is subtracted.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from instructseg.inference.segmenter import Segmenter
 
 
 def plain_loop(inputs: Path, model: str) -> float:
-    """Photos per second of `Segmenter.segment` with all texts, photo by photo; loading is not counted."""
+    """Seconds of segmenting all photos and the clip with all texts, file by file; loading is not counted."""
     segmenter = Segmenter.load(model)
-    photos = [path for path in sorted(inputs.glob("*.jpg")) if "broken" not in path.name]
     start = time.monotonic()
-    for path in photos:
-        segmenter.segment(path, list(TEXTS))
-    return len(photos) / (time.monotonic() - start)
+    for path in sorted(inputs.iterdir()):
+        if path.suffix == ".mp4":
+            segmenter.segment_video(path, list(TEXTS))
+        elif "broken" not in path.name:
+            segmenter.segment(path, list(TEXTS))
+    return time.monotonic() - start
 
 
 def main() -> None:
@@ -37,13 +39,15 @@ def main() -> None:
     options = parser.parse_args()
     inputs, few = options.scratch / "inputs", options.scratch / "few"
     expected = make_inputs(inputs, options.photos)
-    make_inputs(few, 2)
+    make_inputs(few, options.workers, clip=False)
     facts = {"photos": options.photos, "texts": len(TEXTS), "clip_frames": FRAMES, "workers": options.workers}
     result = ResultFile(options.output, provenance("benchmarks.bulk.bulk_jobs", options, **facts), digits=3)
     for engine in options.engines:
         output = options.scratch / f"whole-{engine}"
         shutil.rmtree(output, ignore_errors=True)
-        start = run(command(few, options.scratch / f"few-{engine}", options.model, engine, options.workers))
+        shutil.rmtree(options.scratch / f"few-{engine}", ignore_errors=True)
+        one_each = ("--shards", str(options.workers))
+        start = run(command(few, options.scratch / f"few-{engine}", options.model, engine, options.workers, *one_each))
         seconds = run(command(inputs, output, options.model, engine, options.workers))
         size = sum(path.stat().st_size for path in (output / "data").iterdir())
         result.update({engine: {
@@ -51,10 +55,14 @@ def main() -> None:
             "seconds_of_work": seconds - start, "bytes_per_row": size / expected,
             "rows": {"expected": expected, **count_rows(output)},
         }})  # fmt: skip
-    if {"local", "ray"} <= set(options.engines):
-        work = {engine: result.content[engine]["seconds_of_work"] for engine in ("local", "ray")}
+    work = {engine: result.content[engine]["seconds_of_work"] for engine in options.engines}
+    if len(work) == 2:
         result.add(ray_overhead=work["ray"] / work["local"] - 1)
-    result.add(plain_loop_photos_per_second=plain_loop(inputs, options.model))
+    plain = plain_loop(inputs, options.model)
+    result.add(
+        plain_loop_photos_per_second=options.photos / plain,
+        times_the_plain_loop={engine: plain / seconds for engine, seconds in work.items()},
+    )
 
 
 if __name__ == "__main__":

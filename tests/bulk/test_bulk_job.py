@@ -155,4 +155,6 @@ def test_shards_hold_consecutive_items_of_about_equal_work():
     assert [*shards] == [5, 6, 7] and [item for shard in shards.values() for item in shard] == items
     assert [len(shard) for shard in shards.values()] == [50, 1, 51]
     assert [len(shard) for shard in cut(photos, 4).values()] == [25] * 4
+    assert [len(shard) for shard in cut(photos * 2, None, workers=2).values()] == [15] * 8 + [16] * 5
+    assert len(cut(photos * 30, None, workers=2)) == 47 and len(cut(photos[:40], None, workers=2)) == 3
     assert cut([], 3) == {} and [len(shard) for shard in cut(photos[:2], 9).values()] == [1, 1]

@@ -15,9 +15,10 @@ from PIL import Image
 from time_limit import time_limit
 
 from instructseg.bulk.api import run_batch
-from instructseg.bulk.engines.ray import connected
+from instructseg.bulk.engines.ray import actor_options, connected
 from instructseg.evaluation.api import evaluate
 from instructseg.media.masks import mask_to_rle
+from instructseg.threads import usable_cpus
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'instructseg[ray]'")
 pytestmark = pytest.mark.slow
@@ -26,7 +27,7 @@ DRIVER = """
 import sys
 from bulk_world import TEXTS, settings
 from instructseg.bulk.api import run_batch
-from instructseg.bulk.engines.ray import connected
+from instructseg.bulk.engines.ray import actor_options, connected
 run_batch(sys.argv[2], sys.argv[3], TEXTS, engine="ray", workers=2, shards=6, settings=settings(sys.argv[1]))
 """
 
@@ -49,11 +50,11 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A local Ray of 2 workers, or the one that runs already."""
+    """A local Ray of 2 workers, or the one that runs already; the threads of an actor, None for one that runs."""
     with ExitStack() as stack:
         with time_limit():
-            stack.enter_context(connected(2))
-        yield
+            threads = stack.enter_context(connected(2))
+        yield threads
 
 
 def same(rows, expected):
@@ -91,6 +92,17 @@ def test_a_killed_worker_is_replaced(world, tmp_path, cluster):
     assert len(killer.killed) == 1 and summary.errors == len(TEXTS)
     same(read_rows(output), expected)
     assert {*keys(expected)} == expected_keys(inputs)
+
+
+def test_actors_share_the_cores_at_the_priority_of_this_process(cluster):
+    import ray
+
+    if cluster is None:
+        pytest.skip("a Ray that runs already has its own settings")
+    assert cluster == max(1, usable_cpus() // 2) and ray.cluster_resources()["CPU"] == 2
+    assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
+    gpus = ray.cluster_resources().get("GPU", 0)
+    assert [actor_options(device)["num_gpus"] for device in ("cpu", "cuda", "auto")] == [0, 1, int(gpus > 0)]
 
 
 def test_evaluation_gives_the_same_bytes(tmp_path, cluster):

@@ -69,7 +69,7 @@ def run_batch(
         instructions: sentences, or paths of .txt files with one per line, for all items; None: each item's own.
         engine: "local": processes of this machine; "ray": Ray Data, on one machine or on a cluster.
         workers: number of processes or actors, each with a model. "local" with 0 runs in this process.
-        shards: number of data files; None: one per 64 photos.
+        shards: number of data files; None: one per 64 photos, more in a small job with several workers, see `plan.cut`.
         retry_errors: read the items that have errors again.
         formats: formats of other tools that are written at the end, see `annotations.formats`; photos only.
         settings: model, device and options; None: nano.
@@ -90,7 +90,7 @@ def run_batch(
     model_hash = hash_checkpoint(chosen.model, chosen.revision)
     with job.locked():
         job.check_settings(chosen.manifest(model_hash))
-        plan = job.plan.extend(items, shards)
+        plan = job.plan.extend(items, shards, workers)
         todo = _unfinished(job, plan, retry_errors)
         work = Work(job.folder, chosen, model_hash, retry_errors)
         counts = sum(len(group) for _, group in todo), sum(map(len, plan.values()))

@@ -23,6 +23,10 @@ SHARD_WEIGHT = 64
 """Photos per shard, unless the number of shards is given."""
 CLIP_WEIGHT = 32
 """A clip counts as this many photos."""
+SHARDS_PER_WORKER = 8
+"""Shards of each of several workers, so that all end at about the same time."""
+LEAST_WEIGHT = 16
+"""Photos per shard, if `SHARDS_PER_WORKER` would make fewer."""
 
 
 class Plan:
@@ -40,8 +44,8 @@ class Plan:
                 shards.setdefault(shard, []).append(Item(instructions=texts, **row))
         return shards
 
-    def extend(self, items: Sequence[Item], shards: int | None = None) -> dict[int, list[Item]]:
-        """Append the items that are not in the plan yet, in `shards` new shards (None: as many as needed).
+    def extend(self, items: Sequence[Item], shards: int | None = None, workers: int = 1) -> dict[int, list[Item]]:
+        """Append the items that are not in the plan yet, in `shards` new shards (None: as many as `cut` makes).
 
         Returns the whole plan. An item whose photo is in the plan is appended with its new instructions only.
         """
@@ -49,7 +53,7 @@ class Plan:
         new = _new_items(items, [item for shard in planned.values() for item in shard])
         first_item = sum(map(len, planned.values()))
         numbered = [replace(item, number=first_item + index) for index, item in enumerate(new)]
-        added = cut(numbered, shards, max(planned, default=-1) + 1)
+        added = cut(numbered, shards, max(planned, default=-1) + 1, workers)
         if added:
             self._write(added)
         return planned | added
@@ -78,16 +82,18 @@ class Plan:
         write_bytes(self.folder / f"plan-{number:06d}.parquet", buffer.getvalue())
 
 
-def cut(items: Sequence[Item], shards: int | None, first: int = 0) -> dict[int, list[Item]]:
+def cut(items: Sequence[Item], shards: int | None, first: int = 0, workers: int = 1) -> dict[int, list[Item]]:
     """Consecutive items in shards of about equal work, numbered from `first`.
 
+    `shards`: how many; None: one per 64 photos, and with several `workers` up to 8 for each, of 16 photos or more.
     Raises InputError when `shards` is not a whole number of at least 1.
     """
     if shards is not None and (not isinstance(shards, int) or isinstance(shards, bool) or shards < 1):
         raise InputError(f"expected shards to be a whole number of at least 1, got {shards!r}")
     weights = [CLIP_WEIGHT if item.looks_like_clip else 1 for item in items]
     total, at = sum(weights), 0
-    count = min(len(items), shards or math.ceil(total / SHARD_WEIGHT))
+    balanced = min(workers * SHARDS_PER_WORKER, math.ceil(total / LEAST_WEIGHT)) if workers > 1 else 0
+    count = min(len(items), shards or max(math.ceil(total / SHARD_WEIGHT), balanced))
     groups: dict[int, list[Item]] = {}
     for number in range(count):
         start, left, weight = at, count - number, 0

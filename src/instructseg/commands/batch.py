@@ -46,7 +46,8 @@ def batch(
         int, typer.Option(min=1, metavar="N", help="Number of processes or Ray actors; each loads the model.")
     ] = 1,
     shards: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of data files. [default: one per 64 photos]")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of data files. [default: one per 64 photos, or 8 per worker]"),
     ] = None,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Read inputs that had errors again.")] = False,
     formats: Annotated[

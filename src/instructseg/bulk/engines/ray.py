@@ -19,13 +19,18 @@ from instructseg.bulk.engines.ray_address import running_cluster
 from instructseg.bulk.items import Item
 from instructseg.bulk.worker import ShardResult
 from instructseg.errors import InputError, InstructSegError
+from instructseg.threads import usable_cpus
 
 
 class ShardActor:
-    """A Ray actor with one worker; each batch is one shard."""
+    """A Ray actor with one worker; each batch is one shard. `threads`: of PyTorch; None: as many as Ray sets."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, threads: int | None = None) -> None:
         os.chdir(work.current_folder)
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         self.worker = work.worker()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -45,17 +50,19 @@ def run_on_ray(work: Work, shards: Sequence[tuple[int, list[Item]]], workers: in
 
     Raises InputError when ray is not installed, and InstructSegError for what stops a worker.
     """
-    with connected(workers):
+    with connected(workers) as threads:
         import ray.data  # pyright: ignore[reportMissingImports]  # an optional extra
 
+        # One task in flight: a shard goes to the first actor that is free, not into the queue of a slower one.
+        pool = ray.data.ActorPoolStrategy(size=min(workers, len(shards)), max_tasks_in_flight_per_actor=1)
         rows = [
             {"shard": shard, "items": json.dumps([asdict(item) for item in items])} for shard, items in shards
         ]  # fmt: skip
         answers = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             ShardActor,
-            fn_constructor_args=(work,),
+            fn_constructor_args=(work, threads),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+            compute=pool,
             **actor_options(work.settings.device),
         )
         for row in answers.iter_rows():
@@ -66,35 +73,38 @@ def run_on_ray(work: Work, shards: Sequence[tuple[int, list[Item]]], workers: in
 
 
 def actor_options(device: str) -> dict[str, Any]:
-    """One CPU per actor, and one GPU if the device is one; `device` "auto" asks this machine.
+    """One CPU per actor, and one GPU if the device is one; with "auto", if the connected Ray has any.
 
     By default, Ray Data restarts actors and repeats what they did without limit.
     """
-    import torch
+    import ray  # pyright: ignore[reportMissingImports]  # an optional extra
 
-    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    gpu = device.startswith("cuda") or (device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
     return {"num_cpus": 1, "num_gpus": 1 if gpu else 0}
 
 
 @contextmanager
-def connected(workers: int) -> Iterator[None]:
-    """A connection to Ray for the block. Raises InputError when ray is not installed."""
+def connected(workers: int) -> Iterator[int | None]:
+    """A connection to Ray for the block. Raises InputError when ray is not installed.
+
+    Yields the threads of each of `workers` actors that share this machine; None if Ray was running before.
+    """
     try:
         import ray  # pyright: ignore[reportMissingImports]  # an optional extra
     except ImportError as error:
         raise InputError(f"the engine ray needs Ray ({error}); run: pip install 'instructseg[ray]'") from error
     if ray.is_initialized():
-        yield
+        yield None
         return
-    _connect(workers)
+    started = _connect(workers)
     try:
-        yield
+        yield max(1, usable_cpus() // workers) if started else None
     finally:
         ray.shutdown()
 
 
-def _connect(workers: int) -> None:
-    """Connect to the Ray that `running_cluster` finds, or start one for this job alone.
+def _connect(workers: int) -> bool:
+    """Connect to the Ray that `running_cluster` finds, or start one for this job alone; returns whether it was started.
 
     Raises InstructSegError when Ray does not start; it gives itself 30 s, which a busy machine may exceed.
     """
@@ -103,11 +113,15 @@ def _connect(workers: int) -> None:
 
     DataContext.get_current().enable_progress_bars = False  # the command draws its own
     options: dict[str, Any] = {"address": running_cluster(), "log_to_driver": False, "logging_level": logging.WARNING}
-    if options["address"] is None:
-        options |= {"address": "local", "num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
+    started = options["address"] is None
+    if started:
+        # Ray starts one process per CPU it is told of. Its default priority of workers is low.
+        options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray.init(**options)
     except Exception as error:  # Ray raises Exception itself
         raise InstructSegError(
             f"Ray cannot be used ({error}); run the command again when the machine is less busy, or use --engine local"
         ) from error
+    return started
