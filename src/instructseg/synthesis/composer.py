@@ -151,7 +151,7 @@ class Composer:
     def _choose(
         self, dataset: str, candidates: Sequence[CandidateExpression], rng: np.random.Generator
     ) -> list[CandidateExpression]:
-        """Draw a kind by its weight, then an expression of this kind by its weight and, if present, its noun's rarity."""
+        """Draw a kind by its weight, then an expression of this kind by its weight and, unless absent, its rarity."""
         remaining, absent, chosen = list(candidates), 0, []
         while remaining and len(chosen) < self.config.expressions_per_photo:
             kinds = sorted({candidate.kind for candidate in remaining})
