@@ -92,7 +92,7 @@ def test_the_criterion_scores_seeds_but_gives_them_no_mask_loss():
     seeds = logits[:2].clone().requires_grad_()
     learned = logits[2:].clone().requires_grad_()
     scores = torch.zeros(1, 1, 4, requires_grad=True)
-    head = Proposals(torch.cat([seeds, learned])[None, None], scores, num_seeds=2)
+    head = Proposals(learned[None, None], scores, seeds[None])
     targets = Targets(masks[None, None], torch.ones(1, 1, 2, dtype=torch.bool))
     criterion = Criterion(num_points=64, score_target="choice")
     plural = torch.zeros(1, 1, requires_grad=True)

@@ -123,7 +123,7 @@ class Criterion:
         self, head: Proposals, masks: Tensor, unions: Tensor, valid: Tensor, expression_mask: Tensor,
         normalizers: LossNormalizers, generator: torch.Generator | None, choice_quality: Tensor | None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        logits, scores = head.mask_logits[:, :, head.num_seeds :].flatten(0, 1), head.score_logits.flatten(0, 1)
+        logits, scores = head.learned_logits.flatten(0, 1), head.score_logits.flatten(0, 1)
         points = self.draw(len(masks), self.num_points, masks, generator)
         samples, queries, objects = match(logits.detach(), masks, valid, points, self.weights.mask, self.weights.dice)
         pairs = normalizers.pairs.clamp(min=1)
