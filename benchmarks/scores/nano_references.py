@@ -10,7 +10,8 @@ pairs         "the X on the left", "the X on the right", where it shows two: rig
 sizes         "the largest X", "the smallest X" of two: the same
 plurals       "all the Xs", where it shows two to twelve: mIoU
 conjunctions  "the X and the Y", each unique: mIoU
-absent        "the X" for a noun that the source annotates and the photo does not show: refused
+absent        "the X" for a noun that the source annotates and the photo certainly does not show: refused
+lookalikes    the same for nouns that look like one that it shows, such as a truck beside a car
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from instructseg.data.readers.coco_instances import CocoInstances
 from instructseg.inference.prediction import Prediction
 from instructseg.inference.segmenter import Segmenter
 from instructseg.metrics import iou
-from instructseg.synthesis.expressions import countable_groups
-from instructseg.synthesis.nouns import is_plural, plural
+from instructseg.synthesis.expressions import absent_nouns, countable_groups
+from instructseg.synthesis.nouns import is_plural, lookalikes, plural
 from instructseg.synthesis.pixels import crop_scene, store_photo
 from instructseg.synthesis.scene import ObjectGroup, Scene, SceneObject
 from instructseg.training.data.photos import InstanceReader, open_photos
@@ -70,10 +71,11 @@ def references(scene: Scene, vocabulary: Sequence[str], rng: np.random.Generator
         yield Reference("conjunctions", f"the {first.words[0]} and the {second.words[0]}", masks)
     for group in groups:
         yield from _of_several(scene, group)
-    possible = scene.possible_nouns
-    missing = [noun for noun in vocabulary if noun not in possible]
-    for index in rng.permutation(len(missing))[:ABSENT_PER_PHOTO]:
-        yield Reference("absent", f"the {missing[index]}", ())
+    missing = absent_nouns(scene, vocabulary)
+    alike = [noun for noun in missing if lookalikes(noun) & scene.possible_nouns]
+    for kind, nouns in ("absent", [noun for noun in missing if noun not in alike]), ("lookalikes", alike):
+        for index in rng.permutation(len(nouns))[:ABSENT_PER_PHOTO]:
+            yield Reference(kind, f"the {nouns[index]}", ())
 
 
 def _of_several(scene: Scene, group: ObjectGroup) -> Iterator[Reference]:
@@ -122,7 +124,7 @@ class Scores:
     def add(self, reference: Reference, prediction: Prediction) -> None:
         mask = prediction.mask
         if not reference.targets:
-            self.refused["absent"].append(not prediction.found)
+            self.refused[reference.kind].append(not prediction.found)
             return
         target = np.logical_or.reduce(reference.targets)
         overlap = iou(mask, target)

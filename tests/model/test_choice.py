@@ -19,14 +19,37 @@ def squares() -> tuple[torch.Tensor, torch.Tensor]:
 def test_quality_is_the_best_iou_with_an_object():
     masks, logits = squares()
     valid = torch.tensor([[True, True], [True, False], [False, False]])
-    quality = proposal_quality(logits.expand(3, -1, -1, -1), masks.expand(3, -1, -1, -1), valid)
-    torch.testing.assert_close(quality, torch.tensor([[1, 1, 0.5, 0], [1, 0, 0.5, 0], [0, 0, 0, 0]]))
+    logits, masks = logits.expand(1, 3, -1, -1, -1), masks.expand(1, 3, -1, -1, -1)
+    for row, expected in enumerate([[1, 1, 0.5, 0], [1, 0, 0.5, 0], [0, 0, 0, 0]]):  # each its own image
+        quality = proposal_quality(logits[:, row, None], masks[:, row, None], valid[None, row, None])
+        torch.testing.assert_close(quality, torch.tensor([[expected]], dtype=torch.float32))
 
 
 def test_quality_averages_larger_targets_to_the_logits_size():
     masks, logits = squares()
     large = masks.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    assert proposal_quality(logits[None], large[None], torch.ones(1, 2, dtype=torch.bool))[0, 0] == 1
+    assert proposal_quality(logits[None, None], large[None, None], torch.ones(1, 1, 2, dtype=torch.bool))[0, 0, 0] == 1
+
+
+def test_showing_the_object_of_another_instruction_costs_quality():
+    """Two instructions mean one square each; a third means both, a fourth nothing."""
+    masks, logits = squares()
+    valid = torch.tensor([[[True, False], [True, False], [True, True], [False, False]]])
+    targets = torch.stack([masks, masks.flip(0), masks, masks])[None]
+    quality = proposal_quality(logits.expand(1, 4, -1, -1, -1), targets, valid)
+    expected = torch.tensor([[1, 0, 0.25, 0], [0, 1, 0.25, 0], [1, 1, 0.5, 0], [0, 0, 0, 0]])
+    torch.testing.assert_close(quality[0], expected)
+
+
+def test_a_part_of_the_object_is_no_other_object():
+    """ "The head" beside "the dog": a mask of the whole dog keeps its quality, as an answer to "the dog"."""
+    masks, _ = squares()
+    part = torch.zeros(8, 8)
+    part[:2, :2] = 1
+    targets = torch.stack([masks[0], part])[None, :, None]
+    logits = (masks[0] * 10 - 5).expand(1, 2, 1, -1, -1)
+    quality = proposal_quality(logits, targets, torch.ones(1, 2, 1, dtype=torch.bool))
+    assert quality[0, 0, 0] == 1
 
 
 def test_one_object_is_a_choice_among_proposals_and_none():
@@ -69,7 +92,7 @@ def test_the_criterion_scores_seeds_but_gives_them_no_mask_loss():
     seeds = logits[:2].clone().requires_grad_()
     learned = logits[2:].clone().requires_grad_()
     scores = torch.zeros(1, 1, 4, requires_grad=True)
-    head = Proposals(torch.cat([seeds, learned])[None, None], scores, num_seeds=2)
+    head = Proposals(learned[None, None], scores, seeds[None])
     targets = Targets(masks[None, None], torch.ones(1, 1, 2, dtype=torch.bool))
     criterion = Criterion(num_points=64, score_target="choice")
     plural = torch.zeros(1, 1, requires_grad=True)

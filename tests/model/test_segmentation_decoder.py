@@ -11,23 +11,22 @@ from instructseg.model.segmentation_decoder import (
     MaskedAttentionDecoder,
     PixelDecoder,
     PixelFeatures,
-    attention_mask,
+    attended_cells,
 )
 
 
 def test_masks_open_where_the_proposal_is_and_everywhere_when_it_is_empty():
     torch.manual_seed(0)
-    logits = torch.randn(2, 3, 4, 8, 8)
-    logits[0, 1, 2], logits[1, 0, 0] = -5, 5
-    mask = attention_mask(logits, (4, 4))
-    assert mask.shape == (2, 1, 12, 16) and mask.dtype == torch.bool
+    logits = torch.randn(2, 12, 8, 8)
+    logits[0, 5], logits[1, 0] = -5, 5
+    cells = attended_cells(logits, (4, 4))
+    assert cells.shape == (2, 12, 16) and cells.dtype == torch.bool
     for row in range(2):
-        for instruction in range(3):
-            for query in range(4):
-                means = logits[row, instruction, query].view(4, 2, 4, 2).mean((1, 3)).flatten()
-                expected = means >= 0 if (means >= 0).any() else torch.ones(16, dtype=torch.bool)
-                assert torch.equal(mask[row, 0, instruction * 4 + query], expected)
-    assert mask[0, 0, 1 * 4 + 2].all() and mask[1, 0, 0].all()
+        for query in range(12):
+            means = logits[row, query].view(4, 2, 4, 2).mean((1, 3)).flatten()
+            expected = means >= 0 if (means >= 0).any() else torch.ones(16, dtype=torch.bool)
+            assert torch.equal(cells[row, query], expected)
+    assert cells[0, 5].all() and cells[1, 0].all()
 
 
 def test_attention_is_multi_head_attention():
@@ -81,7 +80,7 @@ def test_a_layer_reads_its_level_and_only_there_where_the_last_mask_is():
         changed = built(PixelFeatures(pixels.mask_features, tuple(levels)), queries, text)
         same = [torch.equal(one.mask_logits, two.mask_logits) for one, two in zip(base, changed, strict=True)]
         assert same == [True] * (level + 1) + [False] * (4 - level)
-    mask = attention_mask(base[0].mask_logits, (2, 2))[0, 0]
+    mask = attended_cells(base[0].mask_logits[0], (2, 2))[0]
     blocked = (~mask).all(0).nonzero()[:, 0].tolist()
     levels = list(pixels.levels)
     levels[0] = levels[0].clone()

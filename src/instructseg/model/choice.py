@@ -18,20 +18,41 @@ TIE = 0.1
 """Proposals whose IoU is this close to the best are equally right."""
 UNDECIDED_IOU = 0.35
 """Proposals of a plural answer with an IoU between this and `MATCHED_IOU` are neither right nor wrong."""
+SEPARATE = 0.3
+"""Maximum share of an object inside an instruction's own objects at which it counts as another object."""
+OTHERS_WEIGHT = 0.5
+"""Part of its quality that a proposal loses which shows another object in full."""
 
 
 @torch.no_grad()
 def proposal_quality(mask_logits: Tensor, masks: Tensor, valid: Tensor) -> Tensor:
-    """Each proposal's best IoU with an object of its instruction: (n, proposals) in 0..1, 0 without a target.
+    """Each proposal's best IoU with an object of its instruction, less for showing another object: (batch,
+    instructions, proposals) in 0..1, 0 without a target.
 
-    Shapes: mask_logits (n, proposals, h, w), masks (n, objects, H, W) in [0, 1], valid bool (n, objects).
+    The other objects are those that the same image's other instructions about one object mean. If they cost nothing, a
+    mask of two dogs would be as good an answer to "the left dog" as a coarse mask of that dog alone.
+
+    Shapes: mask_logits (batch, instructions, proposals, h, w), masks (batch, instructions, objects, H, W) in [0, 1],
+    valid bool (batch, instructions, objects).
     """
-    if masks.shape[-2:] != mask_logits.shape[-2:]:
-        height, width = mask_logits.shape[-2:]
-        masks = nn.functional.adaptive_avg_pool2d(masks, (height, width))
-    predicted = (mask_logits > 0).flatten(2).to(masks.dtype)
-    objects = ((masks > 0.5) & valid[..., None, None]).flatten(2).to(masks.dtype)
-    return pairwise_iou(predicted, objects).amax(-1)
+    batch, instructions = valid.shape[:2]
+    size = mask_logits.shape[-2:]
+    if masks.shape[-2:] != size:
+        masks = nn.functional.adaptive_avg_pool2d(masks.flatten(0, 1), size).unflatten(0, (batch, instructions))
+    predicted = (mask_logits > 0).flatten(3).to(masks.dtype)
+    objects = ((masks > 0.5) & valid[..., None, None]).flatten(3).to(masks.dtype)
+    iou = pairwise_iou(predicted.flatten(0, 1), objects.flatten(0, 1)).amax(-1)
+    return iou.view(batch, instructions, -1) * (1 - OTHERS_WEIGHT * _others_shown(predicted, objects, valid))
+
+
+def _others_shown(predicted: Tensor, objects: Tensor, valid: Tensor) -> Tensor:
+    """The largest share of another object that each proposal shows: masks of 0 and 1, predicted (batch, instructions,
+    proposals, cells) and objects (batch, instructions, objects, cells) -> (batch, instructions, proposals)."""
+    own = objects.amax(2)
+    area = own.sum(-1).clamp(min=1)[:, None]
+    is_other = (valid.sum(-1) == 1)[:, None] & (own @ own.mT / area < SEPARATE)
+    shown = (predicted.flatten(1, 2) @ own.mT / area).view(*predicted.shape[:3], -1)
+    return (shown * is_other[:, :, None]).amax(-1)
 
 
 def choice_loss(scores: Tensor, quality: Tensor, count: Tensor) -> Tensor:

@@ -101,7 +101,10 @@ class Criterion:
         normalizers = targets.normalizers or LossNormalizers.of(targets, expression_mask)
         losses: dict[str, Tensor] = {}
         for head in (heads[-1], *heads[:-1]):  # the released code draws its random points in this order
-            terms = self._one_head(head, masks, unions, valid, expression_mask.flatten(), normalizers, generator)
+            quality = self._choice_quality(head, targets, expression_mask)
+            terms = self._one_head(
+                head, masks, unions, valid, expression_mask.flatten(), normalizers, generator, quality
+            )
             for name, value in terms.items():
                 losses[name] = losses.get(name, 0) + value
         if plural is not None:
@@ -109,20 +112,26 @@ class Criterion:
             losses["plural"] = loss[expression_mask.flatten()].sum() / normalizers.present.clamp(min=1)
         return losses
 
+    def _choice_quality(self, head: Proposals, targets: Targets, expression_mask: Tensor) -> Tensor | None:
+        """The proposals' quality (batch * instructions, proposals) that the target "choice" needs, else None."""
+        if self.score_target != "choice":
+            return None
+        valid = targets.valid & expression_mask[..., None]
+        return proposal_quality(head.mask_logits, targets.masks.float(), valid).flatten(0, 1)
+
     def _one_head(
         self, head: Proposals, masks: Tensor, unions: Tensor, valid: Tensor, expression_mask: Tensor,
-        normalizers: LossNormalizers, generator: torch.Generator | None,
+        normalizers: LossNormalizers, generator: torch.Generator | None, choice_quality: Tensor | None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        logits, scores = head.mask_logits[:, :, head.num_seeds :].flatten(0, 1), head.score_logits.flatten(0, 1)
+        logits, scores = head.learned_logits.flatten(0, 1), head.score_logits.flatten(0, 1)
         points = self.draw(len(masks), self.num_points, masks, generator)
         samples, queries, objects = match(logits.detach(), masks, valid, points, self.weights.mask, self.weights.dice)
         pairs = normalizers.pairs.clamp(min=1)
         matched = logits[samples, queries][:, None]
         bce, dice = self._mask_losses(matched, masks[samples, objects][:, None], generator)
         losses = {"mask": bce.sum() / pairs, "dice": dice.sum() / pairs}
-        if self.score_target == "choice":
-            quality = proposal_quality(head.mask_logits.flatten(0, 1), masks, valid)
-            loss = choice_loss(scores, quality, valid.sum(-1))
+        if choice_quality is not None:
+            loss = choice_loss(scores, choice_quality, valid.sum(-1))
             return losses | {"score": loss[expression_mask].sum() / normalizers.expressions}
         scores = scores[:, head.num_seeds :]
         quality = torch.zeros_like(scores)

@@ -32,14 +32,28 @@ class PixelFeatures:
 
 @dataclass(frozen=True)
 class Proposals:
-    """Masks and scores of one prediction head."""
+    """Masks and scores of one prediction head; seeds, if there are any, precede the learned queries."""
 
-    mask_logits: Tensor
-    """(batch, instructions, queries, height / 4, width / 4)."""
+    learned_logits: Tensor
+    """Mask logits of the learned queries: (batch, instructions, queries, height / 4, width / 4)."""
     score_logits: Tensor
-    """(batch, instructions, queries)."""
-    num_seeds: int = 0
-    """Number of leading proposals that are seeds."""
+    """(batch, instructions, seeds + queries)."""
+    seed_logits: Tensor | None = None
+    """Mask logits of the seeds, the same for all instructions: (batch, seeds, height / 4, width / 4)."""
+
+    @property
+    def num_seeds(self) -> int:
+        """Number of leading proposals that are seeds."""
+        return 0 if self.seed_logits is None else self.seed_logits.shape[1]
+
+    @property
+    def mask_logits(self) -> Tensor:
+        """Mask logits of all proposals: (batch, instructions, seeds + queries, height / 4, width / 4); with seeds, a
+        new tensor."""
+        if self.seed_logits is None:
+            return self.learned_logits
+        seeds = self.seed_logits[:, None].expand(-1, self.learned_logits.shape[1], -1, -1, -1)
+        return torch.cat([seeds, self.learned_logits], 2)
 
 
 class DeformableEncoderLayer(nn.Module):
@@ -223,9 +237,11 @@ class MaskedAttentionDecoder(nn.Module):
             learned = position.expand(len(queries), -1, -1)
             position = torch.cat([seed_queries.position, learned.to(seed_queries.position.dtype)], 1)[:, None]
         predictions = [self.predict(pixels.mask_features, queries, text, seeds, seed_queries)]
+        seed_cells = self._seed_cells(pixels, seeds)
         for index, layer in enumerate(self.layers):
             level = index % len(memories)
-            mask = attention_mask(predictions[-1].mask_logits, _size(pixels.levels[level]))
+            cells = attended_cells(predictions[-1].learned_logits.flatten(1, 2), _size(pixels.levels[level]))
+            mask = _join_cells(seed_cells[level] if seed_cells else None, cells, queries.shape[1])
             queries = layer(queries, position, memories[level], positions[level], mask)
             predictions.append(self.predict(pixels.mask_features, queries, text, seeds, seed_queries))
         return predictions
@@ -239,10 +255,10 @@ class MaskedAttentionDecoder(nn.Module):
         memories, positions = self._memories(pixels)
         queries, position = seed_queries.queries, seed_queries.position[:, None]
         scores = [self._seed_scores(self.norm(queries), text, seed_queries)]
+        seed_cells = self._seed_cells(pixels, seeds)
         for index, layer in enumerate(self.layers):
             level = index % len(memories)
-            mask = attention_mask(seeds.mask_logits[:, None], _size(pixels.levels[level]))
-            mask = mask.repeat(1, 1, queries.shape[1], 1)
+            mask = seed_cells[level].repeat(1, queries.shape[1], 1)[:, None]
             queries = layer(queries, position, memories[level], positions[level], mask)
             scores.append(self._seed_scores(self.norm(queries), text, seed_queries))
         return [score.masked_fill(~seeds.boxes.valid[:, None], EMPTY) for score in scores]
@@ -254,6 +270,12 @@ class MaskedAttentionDecoder(nn.Module):
             level.flatten(2).transpose(1, 2) + embed for level, embed in zip(levels, self.level_embed, strict=True)
         ]
         return tokens, [sine_position(*_size(level), level.shape[1], level.device).to(level.dtype) for level in levels]
+
+    def _seed_cells(self, pixels: PixelFeatures, seeds: Seeds | None) -> list[Tensor]:
+        """The cells of each level that a layer reads which the seeds attend to: bool (batch, seeds, cells); empty
+        without seeds. No instruction changes them."""
+        levels = pixels.levels[: len(self.layers)]
+        return [] if seeds is None else [attended_cells(seeds.mask_logits.float(), _size(level)) for level in levels]
 
     def _seed_scores(self, queries: Tensor, text: Tensor, seed_queries: SeedQueries) -> Tensor:
         """Scores of the seeds' normalized queries: scaled similarity with the text, plus how well their class fits."""
@@ -277,11 +299,8 @@ class MaskedAttentionDecoder(nn.Module):
             return Proposals(masks, scores)
         seed_scores = self._seed_scores(normed[:, :, : -learned.shape[2]], text, seed_queries)
         scores = torch.cat([seed_scores, scores], -1)
-        seed_masks = seeds.mask_logits.float()[:, None].expand(-1, queries.shape[1], -1, -1, -1)
         padding = nn.functional.pad(~seeds.boxes.valid, (0, learned.shape[2]))[:, None]
-        return Proposals(
-            torch.cat([seed_masks, masks], 2), scores.masked_fill(padding, EMPTY), seeds.mask_logits.shape[1]
-        )
+        return Proposals(masks, scores.masked_fill(padding, EMPTY), seeds.mask_logits.float())
 
     def _similarity(self, embedded: Tensor, text: Tensor) -> Tensor:
         """Dot product of each query (batch, instructions, queries, dim) with E_v, reduced over E_v's tokens."""
@@ -292,11 +311,20 @@ class MaskedAttentionDecoder(nn.Module):
 
 
 @torch.no_grad()
-def attention_mask(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+def attended_cells(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Cells that each query attends to next: its mask's foreground, or all cells if that is empty at this level.
 
-    Shapes: (batch, instructions, queries, height, width) -> bool (batch, 1, instructions * queries, cells of `size`).
+    Shapes: (batch, queries, height, width) -> bool (batch, queries, cells of `size`).
     """
-    small = nn.functional.interpolate(mask_logits.flatten(1, 2), size=size, mode="bilinear").flatten(2)
+    small = nn.functional.interpolate(mask_logits, size=size, mode="bilinear").flatten(2)
     allowed = small.sigmoid() >= 0.5
-    return (allowed | ~allowed.any(-1, keepdim=True))[:, None]
+    return allowed | ~allowed.any(-1, keepdim=True)
+
+
+def _join_cells(seeds: Tensor | None, learned: Tensor, instructions: int) -> Tensor:
+    """The attention mask (batch, 1, queries of all instructions, cells): in each instruction the seeds' cells (batch,
+    seeds, cells), then those of its learned queries, given as (batch, queries of all instructions, cells)."""
+    if seeds is None:
+        return learned[:, None]
+    repeated = seeds[:, None].expand(-1, instructions, -1, -1)
+    return torch.cat([repeated, learned.unflatten(1, (instructions, -1))], 2).flatten(1, 2)[:, None]

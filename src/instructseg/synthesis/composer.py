@@ -151,14 +151,16 @@ class Composer:
     def _choose(
         self, dataset: str, candidates: Sequence[CandidateExpression], rng: np.random.Generator
     ) -> list[CandidateExpression]:
-        """Draw a kind by its weight, then an expression of this kind by its weight and the rarity of its noun."""
+        """Draw a kind by its weight, then an expression of this kind by its weight and, unless absent, its rarity."""
         remaining, absent, chosen = list(candidates), 0, []
         while remaining and len(chosen) < self.config.expressions_per_photo:
             kinds = sorted({candidate.kind for candidate in remaining})
             weights = np.array([_KIND_WEIGHTS.get(kind, 1.0) for kind in kinds])
             kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
             options = [candidate for candidate in remaining if candidate.kind == kind]
-            weights = np.array([option.weight * self.library.rarity(dataset, option.noun) for option in options])
+            weights = np.array([option.weight for option in options])
+            if kind != "absent":  # a common noun is as often absent as a rare one
+                weights *= [self.library.rarity(dataset, option.noun) for option in options]
             candidate = options[rng.choice(len(options), p=weights / weights.sum())]
             chosen.append(candidate)
             remaining = [other for other in remaining if not _is_equivalent(candidate, other)]

@@ -7,13 +7,13 @@ positions, relations and colours are in separate modules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from instructseg.synthesis.affordances import affordances
 from instructseg.synthesis.colors import color_codes, color_expressions
-from instructseg.synthesis.nouns import indefinite, is_plural, lookalikes, noun_table, plural, words_for
+from instructseg.synthesis.nouns import confusable, indefinite, is_plural, lookalikes, noun_table, plural, words_for
 from instructseg.synthesis.position_expressions import (
     position_expressions,
     size_expressions,
@@ -24,6 +24,7 @@ from instructseg.synthesis.scene import ObjectGroup, Scene, union
 from instructseg.synthesis.text import CandidateExpression
 
 _MAX_PLURAL_TARGETS = 12  # COCO annotators turn larger groups into crowds, so larger unions may be incomplete
+_CONFUSABLE_WEIGHT = 6.0  # of an absent noun next to one that a model takes for it
 _MIN_CLEAR_SHARE = 0.8  # area of a plural's target that belongs to clearly visible objects
 
 
@@ -157,15 +158,25 @@ def _superclasses(scene: Scene, vocabulary: frozenset[str]) -> Iterator[Candidat
             yield CandidateExpression("plural", objects[0].name, _plural_phrases(word), objects, True, weight=0.5)
 
 
+def absent_nouns(scene: Scene, vocabulary: Collection[str]) -> list[str]:
+    """The nouns of a vocabulary that are certainly not in the scene, sorted.
+
+    Left out are nouns that annotators use interchangeably with one that is there, and those they often leave out.
+    """
+    possible = scene.possible_nouns
+    missing = sorted(set(vocabulary) - possible - noun_table().never_absent)
+    return [noun for noun in missing if words_for(noun, possible)]
+
+
 def _absent(scene: Scene, vocabulary: frozenset[str]) -> Iterator[CandidateExpression]:
     """Expressions without a target: nouns that the annotators would have marked if they were in the picture."""
     table, possible = noun_table(), scene.possible_nouns
-    certain = (noun for noun in sorted(vocabulary - possible - table.never_absent) if not lookalikes(noun) & possible)
-    absent = [noun for noun in certain if words_for(noun, possible)]
-    for noun in absent:
+    absent = [noun for noun in absent_nouns(scene, vocabulary) if not lookalikes(noun) & possible]
+    factors = {noun: _CONFUSABLE_WEIGHT if confusable(noun) & scene.visible_nouns else 1.0 for noun in absent}
+    for noun, factor in factors.items():
         words = words_for(noun, possible)
         for word in words:
-            weight = 1 / (len(absent) * len(words))
+            weight = factor / (sum(factors.values()) * len(words))
             yield CandidateExpression("absent", noun, unique_phrases(word), (), is_plural(word), weight)
             if word not in table.mass_nouns:
                 yield CandidateExpression("absent", noun, _plural_phrases(word), (), True, weight / 4)

@@ -26,6 +26,7 @@ class NounTable:
     blocked_by: Mapping[str, frozenset[str]]
     interchangeable: tuple[frozenset[str], ...]
     lookalikes: tuple[frozenset[str], ...]
+    confusable: tuple[frozenset[str], ...]
     never_absent: frozenset[str]
     worn_by_bystanders: frozenset[str]
     never_pasted: frozenset[str]
@@ -65,6 +66,7 @@ def noun_table() -> NounTable:
         blocked_by=mapping("blocked_by"),
         interchangeable=noun_sets("interchangeable"),
         lookalikes=noun_sets("lookalikes"),
+        confusable=noun_sets("confusable"),
         never_absent=nouns("never_absent", content["never_absent"]),
         worn_by_bystanders=nouns("worn_by_bystanders", content["worn_by_bystanders"]),
         never_pasted=nouns("never_pasted", content["never_pasted"]),
@@ -99,6 +101,12 @@ def lookalikes(noun: str) -> frozenset[str]:
     table = noun_table()
     groups = (group for group in table.lookalikes + table.interchangeable if noun in group)
     return frozenset().union(*groups) - {noun}
+
+
+@cache
+def confusable(noun: str) -> frozenset[str]:
+    """The nouns that a model takes for `noun`."""
+    return frozenset().union(*(group for group in noun_table().confusable if noun in group)) - {noun}
 
 
 def plural(word: str) -> str:

@@ -58,8 +58,8 @@ def _seed_terms(
 ) -> dict[str, Tensor]:
     """Score and plural loss of one sample's seeds; scores (1, instructions, seeds) of each head."""
     instructions = targets.valid.shape[1]
-    masks = mask_logits.expand(instructions, -1, -1, -1)
-    quality = proposal_quality(masks, targets.masks[0], targets.valid[0])
+    masks = mask_logits[:, None].expand(-1, instructions, -1, -1, -1)
+    quality = proposal_quality(masks, targets.masks, targets.valid)[0]
     count = targets.valid[0].sum(-1)
     used = (count == 0) | (quality.amax(-1) >= MIN_QUALITY)
     total = torch.stack([choice_loss(score[0], quality, count) for score in scores]).sum(0)

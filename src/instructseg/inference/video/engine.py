@@ -83,7 +83,8 @@ class VideoEngine:
             final = self.model.decode(visual, queries.mask_embeddings, queries.text, queries.words)[-1]
             for position, member in enumerate(group.members):
                 row = slice(position, position + 1)
-                proposals[member] = Proposals(final.mask_logits[:, row], final.score_logits[:, row])
+                learned, scores = final.learned_logits[:, row], final.score_logits[:, row]
+                proposals[member] = Proposals(learned, scores, final.seed_logits)
         return [proposals[member] for member in range(len(self.instructions))], visual.pixels
 
     def compute_queries(
