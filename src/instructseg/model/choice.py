@@ -36,8 +36,8 @@ def proposal_quality(mask_logits: Tensor, masks: Tensor, valid: Tensor) -> Tenso
     valid bool (batch, instructions, objects).
     """
     batch, instructions = valid.shape[:2]
-    size = mask_logits.shape[-2:]
-    if masks.shape[-2:] != size:
+    size = (mask_logits.shape[-2], mask_logits.shape[-1])
+    if tuple(masks.shape[-2:]) != size:
         masks = nn.functional.adaptive_avg_pool2d(masks.flatten(0, 1), size).unflatten(0, (batch, instructions))
     predicted = (mask_logits > 0).flatten(3).to(masks.dtype)
     objects = ((masks > 0.5) & valid[..., None, None]).flatten(3).to(masks.dtype)
