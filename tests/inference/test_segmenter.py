@@ -110,7 +110,7 @@ def test_a_batch_of_different_tasks(segmenter):
 
 
 def test_a_session_encodes_its_photo_once(each_segmenter, monkeypatch):
-    counts = {"encode_image": 0, "read_prefix": 0, "forward_from_features": 0}
+    counts = {"encode_image": 0, "remember": 0, "read_prefix": 0, "forward_from_features": 0}
     for name in counts:
         original = getattr(each_segmenter.model, name)
 
@@ -122,7 +122,7 @@ def test_a_session_encodes_its_photo_once(each_segmenter, monkeypatch):
     session = each_segmenter.open(tiny_model.photo())
     assert counts["encode_image"] == 0
     answers = [session.segment(text) for text in [*TEXTS, "what can fly ?", TEXTS[0]]]
-    assert counts == {"encode_image": 1, "read_prefix": 2, "forward_from_features": 5}
+    assert counts == {"encode_image": 1, "remember": 1, "read_prefix": 2, "forward_from_features": 5}
     assert_same(answers[0], answers[-1])
     assert_same(answers[1], each_segmenter.segment(tiny_model.photo(), TEXTS[1]))
 

@@ -105,6 +105,23 @@ def test_a_kept_image_and_a_kept_prefix_give_the_answers_of_forward(pair):
     assert_same(packed, 0, 2, run(model, tiny_model.prepare(processor, ([image], DOGS[2:]))))
 
 
+@torch.no_grad()
+def test_what_is_remembered_of_the_images_gives_the_same_bits_and_is_not_computed_again(pair, monkeypatch):
+    model, processor = pair
+    inputs = tiny_model.prepare(processor, ([tiny_model.photo()], DOGS), ([tiny_model.photo(seed=1)], KITES))
+    visual = model.encode_image(inputs.pixel_values, inputs.clip_pixel_values)
+    expected = model.forward_from_features(visual, inputs.layout, inputs.reference_index)
+    remembered = model.remember(visual)
+    readers = [part for part in (model.perceiver, model.text_fusion, model.mask_decoder) if part is not None]
+    for part in readers:
+        monkeypatch.setattr(part, "read", None)
+    for layer in model.mask_decoder.layers:
+        monkeypatch.setattr(layer, "read", None)
+    again = model.forward_from_features(remembered, inputs.layout, inputs.reference_index)
+    assert torch.equal(again.mask_logits, expected.mask_logits)
+    assert torch.equal(again.score_logits, expected.score_logits)
+
+
 @pytest.mark.parametrize("name", ["image_first", "references_first", "like_nano"])
 def test_videos_with_different_counts_of_references(name):
     model, processor = tiny_model.build(**ORDERS[name])

@@ -174,7 +174,7 @@ class ImageSession:
     def _prepare(self, layout: Layout, task: Task) -> tuple[VisualFeatures, Cache]:
         """The photo's features and the task's cached prompt before the instruction, computed at the first use."""
         if self._visual_features is None:
-            self._visual_features = self.model.encode_image(*self._pixels())
+            self._visual_features = self.model.remember(self.model.encode_image(*self._pixels()))
         if task not in self._prefix_caches:
             self._prefix_caches[task] = self.model.read_prefix(layout, self._visual_features)
         return self._visual_features, self._prefix_caches[task]

@@ -24,7 +24,13 @@ from instructseg.model.configuration import AuxiliaryHeadsConfig, InstructSegCon
 from instructseg.model.generation import TextGeneration
 from instructseg.model.layout import Layout
 from instructseg.model.losses import Criterion, text_loss
-from instructseg.model.outputs import InstructSegOutput, LanguageModelOutput, VisualFeatures, require
+from instructseg.model.outputs import (
+    InstructSegOutput,
+    LanguageModelOutput,
+    VisualFeatures,
+    VisualMemory,
+    require,
+)
 from instructseg.model.perceiver import ObjectAwareVideoPerceiver
 from instructseg.model.seeds import InstructionWords, SeedProposer
 from instructseg.model.segmentation_decoder import MaskedAttentionDecoder, PixelDecoder, Proposals
@@ -186,6 +192,19 @@ class InstructSegModel(TextGeneration):
         maps = tuple(self.backbone(pixel_values).feature_maps)
         return VisualFeatures(None, maps[-1], self.pixel_decoder(maps))
 
+    def remember(self, visual: VisualFeatures) -> VisualFeatures:
+        """The same features with all that the stages below compute from the images alone, for several instructions.
+
+        The results are the same. The memory takes about as many bytes as the pixel decoder's output.
+        """
+        pixels = require(visual.pixels, "pixels")
+        memory = VisualMemory(
+            self.perceiver.read(require(visual.tokens, "tokens")) if self.perceiver else (),
+            self.text_fusion.read(require(visual.coarsest, "coarsest")) if self.text_fusion else (),
+            self.mask_decoder.read(pixels, visual.seeds),
+        )
+        return replace(visual, memory=memory)
+
     def perceive(
         self, visual: VisualFeatures, layout: Layout, reference_index: Tensor, reference_times: Tensor | None = None
     ) -> Tensor | None:
@@ -197,11 +216,15 @@ class InstructSegModel(TextGeneration):
         """
         if self.perceiver is None:
             return None
-        frames = require(visual.tokens, "tokens")[reference_index.clamp(min=0)]
+        index = reference_index.clamp(min=0)
         words = self.get_input_embeddings()(layout.word_ids)
         if self.perceiver.word_order == "contextual":
             words = self._contextual(words, layout.word_mask)
-        tokens = self.perceiver(frames, words, layout.word_mask)
+        if visual.memory is None:
+            tokens = self.perceiver(require(visual.tokens, "tokens")[index], words, layout.word_mask)
+        else:
+            keys = tuple(layer[index] for layer in visual.memory.perceiver)
+            tokens = self.perceiver.condense(keys, words, layout.word_mask)
         if reference_times is not None:
             tokens = self.perceiver.with_time(tokens, reference_times[:, None].expand(-1, tokens.shape[1], -1))
         return tokens.flatten(2, 3)
@@ -268,8 +291,9 @@ class InstructSegModel(TextGeneration):
         shape = hidden.word_embeddings.shape[:2]
         words, mask = hidden.word_embeddings.flatten(0, 1), hidden.word_mask.flatten(0, 1)
         if self.text_fusion is not None:
-            coarsest = require(visual.coarsest, "coarsest").repeat_interleave(shape[1], dim=0)
-            return self.text_fusion(words, mask, coarsest).unflatten(0, shape)
+            if visual.memory is None:
+                return self.text_fusion(words, mask, require(visual.coarsest, "coarsest")).unflatten(0, shape)
+            return self.text_fusion.fuse(words, mask, visual.memory.text_fusion).unflatten(0, shape)
         assert self.pooled_text is not None
         return self.pooled_text(pool_words(words, mask))[:, 0].unflatten(0, shape)
 
@@ -282,13 +306,14 @@ class InstructSegModel(TextGeneration):
         (batch, instructions, queries, dim), text E_v as `fuse` returns it.
         """
         queries = self.query_projection(mask_embeddings)
+        memory = visual.memory and visual.memory.decoder
         if self.seed_proposer is None:
-            return self.mask_decoder(visual.pixels, queries, text)
+            return self.mask_decoder(visual.pixels, queries, text, memory=memory)
         seeds = require(visual.seeds, "seeds")
         if words is None:
             raise ValueError("expected the instruction's words for a model with seeds, got None; pass `words`")
         seed_queries = self.seed_proposer.queries(seeds, one_embedding(text), words)
-        return self.mask_decoder(visual.pixels, queries, text, seeds, seed_queries)
+        return self.mask_decoder(visual.pixels, queries, text, seeds, seed_queries, memory)
 
     def auxiliary_losses(
         self, visual: VisualFeatures, text: Tensor, references: Tensor | None, layout: Layout, targets: Targets,

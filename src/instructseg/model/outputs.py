@@ -9,7 +9,20 @@ from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
 from instructseg.model.seeds import InstructionWords, Seeds
-from instructseg.model.segmentation_decoder import PixelFeatures
+from instructseg.model.segmentation_decoder import DecoderMemory, PixelFeatures
+
+
+@dataclass(frozen=True)
+class VisualMemory:
+    """What the stages that depend on the instructions read of the images, for several passes about the same images.
+
+    The keys and values of each layer of OVP (frames, patches, ...) and of VMTF (batch, cells, ...); empty for a model
+    without the part.
+    """
+
+    perceiver: tuple[Tensor, ...]
+    text_fusion: tuple[Tensor, ...]
+    decoder: DecoderMemory
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,8 @@ class VisualFeatures:
     """The pixel decoder's output for the key frames."""
     seeds: Seeds | None = None
     """Seed proposals of the key frames; None for a model without seeds."""
+    memory: VisualMemory | None = None
+    """Of `InstructSegModel.remember`; None: each pass computes it."""
 
 
 Part = TypeVar("Part", Tensor, PixelFeatures, Seeds)

@@ -93,18 +93,27 @@ class ObjectAwareVideoPerceiver(nn.Module):
         self.time_projection = nn.Linear(ORDER_FEATURES, hidden_size, bias=False) if config.frame_time else None
 
     def forward(self, frames: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
-        batch, time, patches, _ = frames.shape
+        return self.condense(self.read(frames), words, word_mask)
+
+    def read(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """What each layer reads of frames (..., patches, dim), computed from them alone: (..., patches, 2 * heads *
+        head dim) each."""
+        return tuple(layer.keys_of_media(frames) for layer in cast(Iterable[PerceiverLayer], self.layers))
+
+    def condense(self, frame_keys: tuple[Tensor, ...], words: Tensor, word_mask: Tensor) -> Tensor:
+        """`forward` with what `read` returned for the frames (batch, time, patches, dim)."""
+        batch, time, patches, _ = frame_keys[0].shape
         if self.word_position is not None:
             place = sine_order(torch.arange(words.shape[2], device=words.device), ORDER_FEATURES)
             words = words + self.word_position(place.to(words.dtype))
         pairs = (batch, words.shape[1], time)
         latents = self.latents.expand(math.prod(pairs), -1, -1)
         own = len(self.latents) if self.latents_in_keys else 0
-        keep = torch.ones(*pairs, patches, dtype=torch.bool, device=frames.device)
+        keep = torch.ones(*pairs, patches, dtype=torch.bool, device=words.device)
         keep = torch.cat([keep, word_mask[:, :, None].expand(*pairs, -1)], dim=-1).flatten(0, 2)
         keep = nn.functional.pad(keep, (0, own), value=True)
-        for layer in cast(Iterable[PerceiverLayer], self.layers):
-            visual_keys = layer.keys_of_media(frames)[:, None].expand(*pairs, -1, -1)
+        for layer, keys in zip(cast(Iterable[PerceiverLayer], self.layers), frame_keys, strict=True):
+            visual_keys = keys[:, None].expand(*pairs, -1, -1)
             word_keys = layer.keys_of_media(words)[:, :, None].expand(*pairs, -1, -1)
             latents = layer(latents, torch.cat([visual_keys, word_keys], dim=3).flatten(0, 2), keep, own)
         return self.norm(latents).unflatten(0, pairs)

@@ -7,7 +7,9 @@ multi-grained text embedding; otherwise the two parts follow Mask2Former.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,16 @@ class PixelFeatures:
     """(batch, mask_size, height / 4, width / 4)."""
     levels: tuple[Tensor, ...]
     """Maps of strides 32, 16 and 8, each (batch, hidden_size, height / stride, width / stride)."""
+
+
+@dataclass(frozen=True)
+class DecoderMemory:
+    """What the masked-attention decoder reads of the images, computed from them alone."""
+
+    keys_and_values: tuple[tuple[Tensor, Tensor], ...]
+    """Of each layer, for its level: (batch, heads, cells, head dim) each."""
+    seed_cells: tuple[Tensor, ...]
+    """The cells of each level that the seeds attend to: bool (batch, seeds, cells); empty without seeds."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +170,27 @@ class Attention(nn.Module):
         self.v_proj, self.out_proj = nn.Linear(size, size), nn.Linear(size, size)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        heads = lambda x: x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # noqa: E731
-        attended = nn.functional.scaled_dot_product_attention(
-            heads(self.q_proj(queries)), heads(self.k_proj(keys)), heads(self.v_proj(values)), attn_mask=mask
-        )
+        return self.attend(queries, self.keys_and_values(keys, values), mask)
+
+    def keys_and_values(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected keys and values, (batch, heads, m, dim / heads) each."""
+        return self._heads(self.k_proj(keys)), self._heads(self.v_proj(values))
+
+    def attend(self, queries: Tensor, keys_and_values: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
+        """`forward` with keys and values that are already projected."""
+        projected = self._heads(self.q_proj(queries))
+        attended = nn.functional.scaled_dot_product_attention(projected, *keys_and_values, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class Level(NamedTuple):
+    """The tokens of one of the pixel decoder's maps, (batch, cells, dim), and their positions, (cells, dim)."""
+
+    tokens: Tensor
+    position: Tensor
 
 
 class MaskedAttentionLayer(nn.Module):
@@ -176,14 +204,19 @@ class MaskedAttentionLayer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(size, config.ffn_size), nn.Linear(config.ffn_size, size)
         self.ffn_norm = nn.LayerNorm(size)
 
-    def forward(self, queries: Tensor, position: Tensor, memory: Tensor, memory_position: Tensor, mask: Tensor):
-        """queries (batch, instructions, queries, dim), memory (batch, cells, dim), mask bool over both."""
-        flat = (queries + position).flatten(1, 2)
-        crossed = self.cross_attn(flat, memory + memory_position, memory, mask).view_as(queries)
+    def forward(self, queries: Tensor, position: Tensor, memory: Level | tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """queries (batch, instructions, queries, dim), mask bool over them and cells; memory: a level, or the keys and
+        values that `read` returned for it."""
+        keys_and_values = self.read(memory) if isinstance(memory, Level) else memory
+        crossed = self.cross_attn.attend((queries + position).flatten(1, 2), keys_and_values, mask).view_as(queries)
         queries = self.cross_attn_norm(queries + crossed)
         keys = (queries + position).flatten(0, 1)
         queries = self.self_attn_norm(queries + self.self_attn(keys, keys, queries.flatten(0, 1)).view_as(queries))
         return self.ffn_norm(queries + self.linear2(self.linear1(queries).relu()))
+
+    def read(self, level: Level) -> tuple[Tensor, Tensor]:
+        """Keys and values of a level for the cross-attention."""
+        return self.cross_attn.keys_and_values(level.tokens + level.position, level.tokens)
 
 
 def _mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
@@ -222,29 +255,36 @@ class MaskedAttentionDecoder(nn.Module):
 
     def forward(
         self, pixels: PixelFeatures, queries: Tensor, text: Tensor, seeds: Seeds | None = None,
-        seed_queries: SeedQueries | None = None,
+        seed_queries: SeedQueries | None = None, memory: DecoderMemory | None = None,
     ) -> list[Proposals]:  # fmt: skip
         """Predictions of every head, the final one last.
 
         With `seeds`, their queries precede the others: they attend to their masks' foreground and are scored, but
-        their masks stay. Shapes: queries (batch, instructions, queries, hidden_size), text E_v (batch, instructions,
-        hidden_size) or (batch, instructions, tokens, hidden_size).
+        their masks stay. `memory`, from `read` for the same images, saves computing it again. Shapes: queries (batch,
+        instructions, queries, hidden_size), text E_v (batch, instructions, hidden_size) or (batch, instructions,
+        tokens, hidden_size).
         """
-        memories, positions = self._memories(pixels)
+        levels = self._levels(pixels) if memory is None else memory.keys_and_values
+        seed_cells = self._seed_cells(pixels, seeds) if memory is None else memory.seed_cells
         position = self.query_embed
         if seed_queries is not None:
             queries = torch.cat([seed_queries.queries.to(queries.dtype), queries], 2)
             learned = position.expand(len(queries), -1, -1)
             position = torch.cat([seed_queries.position, learned.to(seed_queries.position.dtype)], 1)[:, None]
         predictions = [self.predict(pixels.mask_features, queries, text, seeds, seed_queries)]
-        seed_cells = self._seed_cells(pixels, seeds)
         for index, layer in enumerate(self.layers):
-            level = index % len(memories)
+            level = index % len(pixels.levels)
             cells = attended_cells(predictions[-1].learned_logits.flatten(1, 2), _size(pixels.levels[level]))
             mask = _join_cells(seed_cells[level] if seed_cells else None, cells, queries.shape[1])
-            queries = layer(queries, position, memories[level], positions[level], mask)
+            queries = layer(queries, position, levels[index], mask)
             predictions.append(self.predict(pixels.mask_features, queries, text, seeds, seed_queries))
         return predictions
+
+    def read(self, pixels: PixelFeatures, seeds: Seeds | None = None) -> DecoderMemory:
+        """What `forward` computes from the images alone, for several calls about the same images."""
+        layers = cast(Iterable[MaskedAttentionLayer], self.layers)
+        keys_and_values = tuple(layer.read(level) for layer, level in zip(layers, self._levels(pixels), strict=True))
+        return DecoderMemory(keys_and_values, self._seed_cells(pixels, seeds))
 
     def score_seeds(self, pixels: PixelFeatures, text: Tensor, seeds: Seeds, seed_queries: SeedQueries) -> list[Tensor]:
         """Scores of the seeds alone before the first layer and after each layer, without the learned queries.
@@ -252,30 +292,34 @@ class MaskedAttentionDecoder(nn.Module):
         The seeds' queries attend to each other as in `forward`, but to no learned query, so that the scores are an
         approximation at a small part of its cost. Shapes: (batch, instructions, seeds) each.
         """
-        memories, positions = self._memories(pixels)
+        levels = self._levels(pixels)
         queries, position = seed_queries.queries, seed_queries.position[:, None]
         scores = [self._seed_scores(self.norm(queries), text, seed_queries)]
         seed_cells = self._seed_cells(pixels, seeds)
         for index, layer in enumerate(self.layers):
-            level = index % len(memories)
-            mask = seed_cells[level].repeat(1, queries.shape[1], 1)[:, None]
-            queries = layer(queries, position, memories[level], positions[level], mask)
+            mask = seed_cells[index % len(seed_cells)].repeat(1, queries.shape[1], 1)[:, None]
+            queries = layer(queries, position, levels[index], mask)
             scores.append(self._seed_scores(self.norm(queries), text, seed_queries))
         return [score.masked_fill(~seeds.boxes.valid[:, None], EMPTY) for score in scores]
 
-    def _memories(self, pixels: PixelFeatures) -> tuple[list[Tensor], list[Tensor]]:
-        """The tokens of each level (batch, cells, hidden_size) and their positions (cells, hidden_size)."""
-        levels = pixels.levels
-        tokens = [
-            level.flatten(2).transpose(1, 2) + embed for level, embed in zip(levels, self.level_embed, strict=True)
+    def _levels(self, pixels: PixelFeatures) -> list[Level]:
+        """The level that each layer reads: the coarsest first, then in turn."""
+        levels = [
+            Level(
+                level.flatten(2).transpose(1, 2) + embed,
+                sine_position(*_size(level), level.shape[1], level.device).to(level.dtype),
+            )
+            for level, embed in zip(pixels.levels, self.level_embed, strict=True)
         ]
-        return tokens, [sine_position(*_size(level), level.shape[1], level.device).to(level.dtype) for level in levels]
+        return [levels[index % len(levels)] for index in range(len(self.layers))]
 
-    def _seed_cells(self, pixels: PixelFeatures, seeds: Seeds | None) -> list[Tensor]:
+    def _seed_cells(self, pixels: PixelFeatures, seeds: Seeds | None) -> tuple[Tensor, ...]:
         """The cells of each level that a layer reads which the seeds attend to: bool (batch, seeds, cells); empty
         without seeds. No instruction changes them."""
+        if seeds is None:
+            return ()
         levels = pixels.levels[: len(self.layers)]
-        return [] if seeds is None else [attended_cells(seeds.mask_logits.float(), _size(level)) for level in levels]
+        return tuple(attended_cells(seeds.mask_logits.float(), _size(level)) for level in levels)
 
     def _seed_scores(self, queries: Tensor, text: Tensor, seed_queries: SeedQueries) -> Tensor:
         """Scores of the seeds' normalized queries: scaled similarity with the text, plus how well their class fits."""

@@ -40,9 +40,10 @@ class VisionGuidedMultiGranularityTextFusion(nn.Module):
     In the released code, whose keys are the paper's, no detail reaches that token; granularity "global" reproduces it.
     Our "both" therefore has all queries as keys and takes the global token, "detailed" the mean of the fused details.
 
-    Shapes: words (batch, words, text_size), word_mask bool (batch, words), visual (batch, channels, height, width)
-    -> (batch, output_size), or (batch, tokens, output_size) for "all". Padding tokens of the latter equal the mean of
-    the others, so that neither the mean nor the maximum of similarities depends on them.
+    Shapes: words (batch, words, text_size), word_mask bool (batch, words), visual (images, channels, height, width),
+    with batch / images consecutive instructions about each image -> (batch, output_size), or (batch, tokens,
+    output_size) for "all". Padding tokens of the latter equal the mean of the others, so that neither the mean nor the
+    maximum of similarities depends on them.
     """
 
     def __init__(self, config: TextFusionConfig, text_size: int, visual_channels: int, output_size: int):
@@ -61,14 +62,23 @@ class VisionGuidedMultiGranularityTextFusion(nn.Module):
         self.token_projection = None if single else nn.Linear(size, output_size)
 
     def forward(self, words: Tensor, word_mask: Tensor, visual: Tensor) -> Tensor:
+        return self.fuse(words, word_mask, self.read(visual))
+
+    def read(self, visual: Tensor) -> tuple[Tensor, ...]:
+        """What each layer reads of the images, computed from them alone: (images, cells, 2 * heads * head dim) each."""
+        media = self.visual_projection(visual).flatten(2).transpose(1, 2)
+        return tuple(layer.keys_of_media(media) for layer in cast(Iterable[PerceiverLayer], self.layers))
+
+    def fuse(self, words: Tensor, word_mask: Tensor, visual_keys: tuple[Tensor, ...]) -> Tensor:
+        """`forward` with what `read` returned for the images."""
         pooled = pool_words(words, word_mask)
         latents, valid = self._queries(pooled, words, word_mask)
         latents = self.text_projection(latents)
-        media = self.visual_projection(visual).flatten(2).transpose(1, 2)
         own = self._text_keys(latents.shape[1])
-        keep = torch.cat([valid.new_ones(media.shape[:2]), valid[:, :own]], dim=1)
-        for layer in cast(Iterable[PerceiverLayer], self.layers):
-            latents = layer(latents, layer.keys_of_media(media), keep, own=own)
+        images, cells = visual_keys[0].shape[:2]
+        keep = torch.cat([valid.new_ones(latents.shape[0], cells), valid[:, :own]], dim=1)
+        for layer, keys in zip(self.layers, visual_keys, strict=True):
+            latents = layer(latents, keys.repeat_interleave(latents.shape[0] // images, 0), keep, own=own)
         fused = self.norm(latents)
         if self.token_projection is not None:
             tokens = self.token_projection(fused)
