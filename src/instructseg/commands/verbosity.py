@@ -1,7 +1,7 @@
 """--verbose and --quiet: what a command writes to stderr besides its errors.
 
-The level of the logger `instructseg` holds the choice, so that the library follows it without knowing the commands:
-from ERROR on there are no progress bars.
+The choice is the level of the logger `instructseg`, so that the library follows it without knowing the commands: at
+ERROR and above there are no progress bars.
 """
 
 from __future__ import annotations

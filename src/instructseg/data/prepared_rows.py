@@ -5,7 +5,7 @@
 | id, dataset, task, key | as in `Sample`; files of format 1 have no column dataset |
 | frames | list of {"bytes": an image file, "path": its name}: a list of images for `datasets` |
 | frame_names | list of names; empty for photos |
-| expressions | list of {text, kind, id, answer, details (JSON), mask, ignore, masks}; RLE: {"size", "counts"} |
+| expressions | list of {text, kind, id, answer, details (JSON), mask, ignore, masks, instances}; masks are COCO RLE |
 | regions, region_names | 16-bit PNG of label + 1; or null |
 """
 

@@ -144,8 +144,9 @@ class Segmenter:
         """Segment what the instruction describes in the photo.
 
         One photo and one instruction give one `Prediction`; one photo and a list of instructions give a list. A list of
-        photos, with one instruction for all or one per photo, is computed in batches of up to 8 photos and gives a
-        list. For photos that do not fit in memory together, or several instructions each, see `segment_many`.
+        photos, with one instruction for all or one per photo, is computed in batches (at most 4 photos on a CPU, 8 on
+        a GPU) and gives a list. For photos that do not fit in memory together, or several instructions each, see
+        `segment_many`.
 
         Args:
             photo: a path, the bytes of an image file, a PIL image or an array, see `media.image.load_image`.

@@ -1,4 +1,4 @@
-"""Point sampling and Hungarian matching of mask proposals to targets (Mask2Former; released criterion facts A.5)."""
+"""Point sampling and Hungarian matching of mask proposals to targets, as in Mask2Former and the released criterion."""
 
 from __future__ import annotations
 

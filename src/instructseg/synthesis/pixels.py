@@ -69,7 +69,7 @@ class View:
         return full
 
     def nearly_shows(self, instance: StoredInstance) -> bool:
-        """True when the instance's box is within 3 % of the picture's edge, inside or outside."""
+        """True when the instance's box reaches into the picture, or ends less than 3 % of its longest side outside."""
         x0, y0, x1, y1 = instance.box
         (left, right), (top, bottom) = _ends(self.ax, self.bx, x0, x1), _ends(self.ay, self.by, y0, y1)
         margin = _NEAR_EDGE * max(self.size)

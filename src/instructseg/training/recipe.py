@@ -32,7 +32,7 @@ class ModelRecipe:
     """The model to start from, and which of its parts are trained."""
 
     preset: Literal["nano", "paper", "tiny"] = "nano"
-    """Preset of `model.configuration` to build on pretrained parts. Ignored when `init` is set."""
+    """Preset of `model.presets` to build on pretrained parts. Ignored when `init` is set."""
     init: str | None = None
     """Saved model to continue from: a name ("nano"), a folder or a Hugging Face hub id."""
     config: dict[str, Any] = field(default_factory=dict)
