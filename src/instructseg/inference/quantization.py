@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +19,6 @@ from instructseg.errors import InputError
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.vision_encoder import ClipTokens
 
-Quantize = Literal["int8", "int4"]
 KINDS = ("int8", "int4")
 GROUP = 32
 """Weights of a row that share a scale, for int4."""

@@ -38,7 +38,6 @@ from instructseg.types import Task
 if TYPE_CHECKING:
     import onnx_ir
 
-GRAPHS = ("encode", "prefix", "answer")
 WEIGHTS, SETTINGS, TOKENIZER = "weights.bin", "settings.json", "tokenizer.json"
 TASKS = (Task.RES, Task.REASON_SEG)
 """The tasks of photos."""

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 
 from instructseg.errors import InputError
-from instructseg.evaluation.predictor import MaskPrediction, expression_name
+from instructseg.evaluation.predictor import expression_name
 from instructseg.types import Sample
 
 ExpressionRecord = Mapping[str, Any]
@@ -59,9 +59,6 @@ class Scorer(ABC, Generic[P]):
             self.score_expression(sample, position, prediction, truth)
             for position, prediction in enumerate(one_per_expression(sample, predictions))
         ]
-
-
-MaskScorer = Scorer[MaskPrediction]
 
 
 def one_per_expression(sample: Sample, predictions: Sequence[P] | None) -> Sequence[P | None]:
