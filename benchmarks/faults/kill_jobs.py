@@ -28,8 +28,8 @@ from instructseg.media.video import open_clip
 from instructseg.media.video_writer import VideoWriter
 from instructseg.model.storage import save_compact
 from instructseg.training import checkpoint
+from instructseg.training.checkpoint_entries import is_valid
 from instructseg.training.logging.run_log import read_log
-from instructseg.training.state import is_valid
 
 FRAMES = 6
 TEXTS = ("the cup", "the spoon")

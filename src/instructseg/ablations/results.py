@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 from instructseg.errors import DataError, InputError
 from instructseg.media.files import make_folder
+from instructseg.training.checkpoint_entries import changed_keys
 from instructseg.training.recipe import Recipe, parse_recipe
-from instructseg.training.state import changed_keys
 
 Result = dict[str, Any]
 

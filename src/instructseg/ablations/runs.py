@@ -14,9 +14,9 @@ from instructseg.ablations.plan import AblationPlan
 from instructseg.ablations.report import write_report
 from instructseg.ablations.results import Result, differences, find_same, recorded_recipe
 from instructseg.errors import InputError
+from instructseg.training.checkpoint_entries import changed_keys
 from instructseg.training.recipe import Recipe
 from instructseg.training.run import Run
-from instructseg.training.state import changed_keys
 
 Say = Callable[[str], None]
 Score = Callable[[Path, Recipe], Mapping[str, Mapping[str, float]]]

@@ -20,6 +20,7 @@ from instructseg.inference.loading import silence_transformers
 from instructseg.media.folders import new_folder
 from instructseg.training import checkpoint
 from instructseg.training.adapters import save_adapters
+from instructseg.training.checkpoint_entries import Progress, capture, changed_keys, is_valid, restore
 from instructseg.training.choice_objective import ChoiceObjective
 from instructseg.training.data.batches import BatchShare, TrainingBatches, open_loader
 from instructseg.training.data.collate import Batch, Collator
@@ -43,7 +44,6 @@ from instructseg.training.precision import set_weight_format
 from instructseg.training.recipe import Recipe, load_recipe
 from instructseg.training.schedule import learning_rate
 from instructseg.training.seed_objective import SeedObjective
-from instructseg.training.state import Progress, capture, changed_keys, is_valid, restore
 from instructseg.training.states import StateFolder, StoredStates
 from instructseg.training.token_row import add_token_row, merge_token_row
 from instructseg.training.training_step import TrainingStep

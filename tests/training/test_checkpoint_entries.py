@@ -8,10 +8,10 @@ import torch
 import yaml
 
 from instructseg.errors import CheckpointError
+from instructseg.training.checkpoint_entries import Progress, capture, changed_keys, is_valid, restore
 from instructseg.training.distributed.state_managers import ReplicatedState
 from instructseg.training.parameters import MovingAverage
 from instructseg.training.recipe import LoraRecipe, ModelRecipe, Recipe
-from instructseg.training.state import Progress, capture, changed_keys, is_valid, restore
 
 
 @pytest.fixture
