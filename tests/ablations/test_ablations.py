@@ -78,7 +78,7 @@ def run(planned, start=initial_weights):
 def interrupted(world, tmp_path_factory):
     """Table 6, interrupted in its third run and started again: the folder, what was said, results before and after."""
     output = tmp_path_factory.mktemp("ablations")
-    step_of, count = ablation_runs.Run._one_step, []
+    step_of, count = ablation_runs.Run.one_step, []
 
     def step(self, pieces):
         count.append(1)
@@ -89,7 +89,7 @@ def interrupted(world, tmp_path_factory):
         return step_of(self, pieces)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ablation_runs.Run, "_one_step", step)
+        patch.setattr(ablation_runs.Run, "one_step", step)
         with pytest.raises(KeyboardInterrupt):
             run(plan(world, output))
     before = (output / "results" / "table6.jsonl").read_text()

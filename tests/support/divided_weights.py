@@ -23,8 +23,8 @@ def main(recipe, stop, *overrides):
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     run = training.Run(load_recipe(Path(recipe), overrides))
     assert run.state_manager.collective and run.accelerator.num_processes == 2
-    make = run._one_step
-    run._one_step = lambda pieces: os._exit(0) if run.step == int(stop) else make(pieces)
+    make = run.one_step
+    run.one_step = lambda pieces: os._exit(0) if run.step == int(stop) else make(pieces)
     run.train()
 
 

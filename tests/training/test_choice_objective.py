@@ -19,7 +19,7 @@ from instructseg.training.choice_objective import ChoiceObjective
 from instructseg.training.data.collate import Collator
 from instructseg.training.logging.run_log import read_log
 from instructseg.training.objective import Objective, use_loss
-from instructseg.training.parameters import choose_choice
+from instructseg.training.parameters import freeze_all_but_choice
 from instructseg.training.recipe import LossRecipe, load_recipe
 from instructseg.training.states import StateFolder, StoredStates, encode_states, load_states, save_states
 from instructseg.types import Expression, Sample, Task
@@ -62,7 +62,7 @@ def test_stored_states_give_the_loss_of_the_whole_model(model, collate, tmp_path
 
 
 def test_seeds_alone_train_what_reads_the_states(model, collate, tmp_path):
-    groups = choose_choice(model)
+    groups = freeze_all_but_choice(model)
     stored = ("mask_tokens", "seed_proposer.head", "vision_tokens")
     assert not any(name.startswith(stored) for name in groups["trained"])
     batch = collate([sample()])

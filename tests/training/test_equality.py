@@ -62,7 +62,7 @@ def test_in_pieces(world, tmp_path, extra):
         run.collate = training.Collator(run.processor, location_cells=12)
         mixture = training.open_mixture(run.recipe.data, 2, 4, 10, seed=3)
         batches = training.TrainingBatches(mixture, run.collate, run.share, 0, 10)
-        parts, asked = run._one_step(batches[0])
+        parts, asked = run.one_step(batches[0])
         gradients.append(({name: each.grad.clone() for name, each in run.trained.items()}, parts, asked))
     (whole, parts, asked), *others = gradients
     scale = max(float(each.abs().max()) for each in whole.values())
@@ -91,7 +91,7 @@ def test_checkpointed_activations_give_the_same_gradients(world, tmp_path, monke
             mixture, training.Collator(run.processor, location_cells=12), run.share, 0, 10
         )
         calls.clear()
-        run._one_step(batches[0])
+        run.one_step(batches[0])
         found.append(({name: each.grad for name, each in run.trained.items()}, len(calls)))
     (plain, once), (checkpointed, twice) = found
     assert (once, twice) == (2, 4), "each layer runs again in the backward pass"

@@ -84,7 +84,7 @@ def test_frozen_weights_stay_and_trained_ones_move(world, finished):
 @pytest.mark.parametrize("saved_at, killed_at", [(7, 7), (5, 11)])
 def test_interrupted_and_resumed_is_as_never_interrupted(saved_at, killed_at, world, finished, tmp_path, monkeypatch):
     """Killed after the log has gone on: lines after the checkpoint are told again, once."""
-    step_of = training.Run._one_step
+    step_of = training.Run.one_step
 
     def step(self, batch):
         if self.step == saved_at:
@@ -94,7 +94,7 @@ def test_interrupted_and_resumed_is_as_never_interrupted(saved_at, killed_at, wo
         return step_of(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Run, "_one_step", step)
+        patch.setattr(training.Run, "one_step", step)
         with pytest.raises(KeyboardInterrupt):
             start(world, tmp_path).train()
     torch.rand(5)  # what happens in between must not matter

@@ -11,7 +11,7 @@ import torch
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.model.seeds import Boxes
 from instructseg.training.data.collate import Collator
-from instructseg.training.parameters import choose_seed_head
+from instructseg.training.parameters import freeze_all_but_seed_head
 from instructseg.training.seed_objective import JITTER, SeedObjective, tight_boxes, training_boxes
 from instructseg.types import Expression, Sample, Task
 
@@ -62,7 +62,7 @@ def painted() -> Sample:
 def trained(keep_features: float) -> tuple[float, float, float]:
     """The mask losses before and after 60 steps, and the change of the features at the end."""
     model = tiny_seeds.build().train()
-    choose_seed_head(model)
+    freeze_all_but_seed_head(model)
     initial = copy.deepcopy(model.seed_proposer.head)
     batch = Collator(InstructSegProcessor.for_config(model.config, tiny_model.tokenizer()))([painted()])
     objective = SeedObjective(model, keep_features)

@@ -75,8 +75,7 @@ def make_recipe(options: Options, photos: Path, initial: str, output: Path, over
 def measure(recipe: Recipe) -> dict[str, Any]:
     """Samples a second and the spread of each part of a step, without the first steps."""
     run = Run(recipe)
-    run.collate = run._collator()
-    batches = run._open_data()
+    batches = run.open_batches()
     rows: list[dict[str, float]] = []
     with parts_timed(run) as parts:
         for number in range(recipe.steps):
@@ -84,7 +83,7 @@ def measure(recipe: Recipe) -> dict[str, Any]:
             start = time.perf_counter()
             micro_batches = next(batches)
             waited = time.perf_counter() - start
-            run._one_step(micro_batches)
+            run.one_step(micro_batches)
             synchronize(run.accelerator.device)
             run.progress.step = number + 1
             rows.append({"seconds": time.perf_counter() - start, "waiting for data": waited, **parts})

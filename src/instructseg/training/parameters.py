@@ -46,16 +46,7 @@ def choose_trainable(
     Raises RecipeError for a name that is not a module of the model or is always frozen, and if nothing of `train` is
     in the model.
     """
-    trainable = _trainable_modules(model)
-    unknown = [name for name in train if name not in trainable and not _is_left_out(model, name)]
-    if unknown:
-        raise RecipeError(f"model.train: expected names among {', '.join(trainable)}; got {unknown[0]!r}")
-    if train and not {*train} & {*trainable}:
-        raise RecipeError(f"model.train: expected names among {', '.join(trainable)}; this model has no {train[0]!r}")
-    modules = dict(model.named_modules())
-    unknown = [name for name in freeze if name not in modules and not _is_left_out(model, name.split(".")[0])]
-    if unknown:
-        raise RecipeError(f"model.freeze: expected modules of the model, got {unknown[0]!r}")
+    _check_names(model, train, freeze)
     encoders = {id(parameter) for encoder in model.encoders for parameter in encoder.parameters()}
     words = {id(model.get_input_embeddings().get_parameter("weight")), id(model.lm_head.weight)} if all_words else ()
     groups: dict[str, list[str]] = {
@@ -77,13 +68,12 @@ def choose_trainable(
     return groups
 
 
-def choose_seed_head(model: InstructSegModel) -> dict[str, list[str]]:
-    """Set requires_grad of the seed proposals' mask head alone; returns group -> parameter names.
+def freeze_all_but_seed_head(model: InstructSegModel) -> dict[str, list[str]]:
+    """Set requires_grad for `objective: seeds`, which trains the seeds' mask head; returns group -> parameter names.
 
     Raises RecipeError for a model without seeds.
     """
-    if model.seed_proposer is None:
-        raise RecipeError("objective: expected a model with seeds, got one without; set model.config.seed_config")
+    _require_seeds(model)
     groups: dict[str, list[str]] = {"trained": [], "frozen by the recipe": []}
     for name, parameter in model.named_parameters():
         trained = name.startswith("seed_proposer.head.")
@@ -98,20 +88,41 @@ STORED = (
 """Modules and parameters whose output is part of the stored states."""
 
 
-def choose_choice(model: InstructSegModel) -> dict[str, list[str]]:
-    """Set requires_grad of what `objective: choice` trains; returns group -> parameter names.
+def freeze_all_but_choice(model: InstructSegModel) -> dict[str, list[str]]:
+    """Set requires_grad for `objective: choice`; returns group -> parameter names.
 
-    That is everything that reads stored states: text fusion, decoder and the seeds' queries. Raises RecipeError for a
-    model without seeds.
+    Trained is everything that reads stored states: text fusion, decoder and the seeds' queries. Raises RecipeError for
+    a model without seeds.
     """
-    if model.seed_proposer is None:
-        raise RecipeError("objective: expected a model with seeds, got one without; set model.config.seed_config")
+    _require_seeds(model)
     groups = choose_trainable(model)
     stored = [name for name in groups["trained"] if name.startswith(STORED)]
     for name in stored:
         model.get_parameter(name).requires_grad_(False)
     trained = [name for name in groups["trained"] if name not in stored]
     return groups | {"trained": trained, "frozen by the recipe": groups["frozen by the recipe"] + stored}
+
+
+def _require_seeds(model: InstructSegModel) -> None:
+    if model.seed_proposer is None:
+        raise RecipeError("objective: expected a model with seeds, got one without; set model.config.seed_config")
+
+
+def _check_names(model: InstructSegModel, train: Sequence[str], freeze: Sequence[str]) -> None:
+    """Raises RecipeError as `choose_trainable` does."""
+    trainable = _trainable_modules(model)
+    unknown = [name for name in train if name not in trainable and not _is_left_out(model, name)]
+    if unknown:
+        raise RecipeError(f"model.train: expected names among {', '.join(trainable)}; got {unknown[0]!r}")
+    if train and not {*train} & {*trainable}:
+        raise RecipeError(f"model.train: expected names among {', '.join(trainable)}; this model has no {train[0]!r}")
+    modules = dict(model.named_modules())
+    unknown = [name for name in freeze if name not in modules and not _is_left_out(model, name.split(".")[0])]
+    if unknown:
+        raise RecipeError(
+            f"model.freeze: expected modules of the model, got {unknown[0]!r}; name one of {', '.join(trainable)}, or "
+            "a part of one"
+        )
 
 
 def _trainable_modules(model: InstructSegModel) -> list[str]:

@@ -35,9 +35,9 @@ from instructseg.training.objective import Objective, use_loss
 from instructseg.training.parameters import (
     MovingAverage,
     add_lora,
-    choose_choice,
-    choose_seed_head,
     choose_trainable,
+    freeze_all_but_choice,
+    freeze_all_but_seed_head,
     merge_lora,
 )
 from instructseg.training.precision import set_weight_format
@@ -73,6 +73,7 @@ class Run:
         )
         self._prepare_model()
         self._prepare_optimizer()
+        self.collate = self._collator()
         self.progress = Progress()
         self.reporter: Reporter | None = None
         self.validation: list[Sample] = []
@@ -86,10 +87,16 @@ class Run:
         """Train the remaining steps and export the model; returns its folder."""
         if self.main:
             print_groups(self.model, self.groups)
-        self.collate = self._collator()
         if self.step < self.recipe.steps:
-            self._loop(self._open_data())
+            self._loop(self.open_batches())
         return self._export()
+
+    def open_batches(self) -> Iterator[Sequence[Batch]]:
+        """Open data and logs; returns this process's micro-batches of each remaining step, for `one_step`."""
+        batches = self._open_states() if self.recipe.objective == "choice" else self._open_data()
+        if self.main:
+            self.reporter = Reporter(self.recipe, self.step, self.accelerator)
+        return iter(open_loader(batches, self.recipe.data.workers))
 
     def _loop(self, batches: Iterator[Sequence[Batch]]) -> None:
         window, saved = self.progress.window, time.monotonic()
@@ -99,7 +106,7 @@ class Run:
                 start = time.perf_counter()
                 micro_batches = next(batches)
                 waited = time.perf_counter() - start
-                losses, instructions = self._one_step(micro_batches)
+                losses, instructions = self.one_step(micro_batches)
                 self.progress.seconds += time.perf_counter() - start - waited
                 self.progress.step += 1
                 self.progress.instructions += instructions
@@ -128,8 +135,8 @@ class Run:
                 add_token_row(self.model, self.processor.prompts.seg_id)
             self.groups = choose_trainable(self.model, recipe.model.train, recipe.model.freeze, words == "all")
         else:
-            choose = choose_seed_head if recipe.objective == "seeds" else choose_choice
-            self.groups = choose(self.model)
+            freeze = freeze_all_but_seed_head if recipe.objective == "seeds" else freeze_all_but_choice
+            self.groups = freeze(self.model)
         set_weight_format(self.model, recipe.model.dtype, recipe.mixed_precision, self.accelerator.mixed_precision)
         use_loss(self.model, recipe.loss)
         if recipe.gradient_checkpointing:
@@ -174,26 +181,21 @@ class Run:
             explanation_probability=self.recipe.loss.explanation_probability,
         )  # fmt: skip
 
-    def _open_data(self) -> Iterator[Sequence[Batch]]:
-        """The remaining batches; also opens the validation samples and the reporter if this process needs them."""
+    def _open_data(self) -> TrainingBatches:
+        """The remaining batches; also sets `validation` if this process needs its samples."""
         recipe, references, problems = self.recipe, self.model.config.num_reference_frames, Problems()
-        if recipe.objective == "choice":
-            return self._open_states()
         try:
             mixture = open_mixture(recipe.data, references, recipe.batch_photos, recipe.steps, recipe.seed, problems)
-            scored = recipe.objective == "instructions"  # the base stage does not train what validation scores
+            scored = recipe.objective == "instructions"  # "seeds" does not train what validation scores
             if scored and (self.main or self.state_manager.collective):
                 self.validation = open_validation(recipe.data, recipe.validation_photos, references, problems)
         finally:
             if self.main:
                 print_problems(problems)
-        if self.main:
-            self.reporter = Reporter(recipe, self.step, self.accelerator)
-        batches = TrainingBatches(mixture, self.collate, self.share, self.step, recipe.steps)
-        return iter(open_loader(batches, recipe.data.workers))
+        return TrainingBatches(mixture, self.collate, self.share, self.step, recipe.steps)
 
-    def _open_states(self) -> Iterator[Sequence[Batch]]:
-        """The remaining batches of stored states; the first process writes those that are missing."""
+    def _open_states(self) -> TrainingBatches:
+        """The remaining batches of stored states; the first process writes the states that are missing."""
         recipe, folder = self.recipe, StateFolder(self.output / self.recipe.states.folder, self.recipe.states.samples)
         if self.main and (missing := folder.missing()):
             references = self.model.config.num_reference_frames
@@ -202,13 +204,11 @@ class Run:
                 line = bar.add_task("states", total=folder.count, status="")
                 folder.fill(missing, self.model, mixture, self.collate, lambda done: bar.update(line, completed=done))
         self.accelerator.wait_for_everyone()
-        if self.main:
-            self.reporter = Reporter(recipe, self.step, self.accelerator)
         stored = StoredStates(folder, recipe.batch_photos, recipe.seed)
-        batches = TrainingBatches(stored, stored.collate, self.share, self.step, recipe.steps)
-        return iter(open_loader(batches, recipe.data.workers))
+        return TrainingBatches(stored, stored.collate, self.share, self.step, recipe.steps)
 
-    def _one_step(self, micro_batches: Sequence[Batch]) -> tuple[dict[str, float], int]:
+    def one_step(self, micro_batches: Sequence[Batch]) -> tuple[dict[str, float], int]:
+        """Train one step; returns the weighted loss terms and the number of instructions, as `TrainingStep` does."""
         losses, instructions = self.training_step(self.step, micro_batches)
         if losses.get("text"):
             self.model.config.writes_text = True  # `chat` and `reason` warn of models that never learned it
