@@ -21,7 +21,7 @@ from benchmarks.scores.nano_references import BINS, MIN_SHARE, open_held_out, si
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.masks import mask_to_box
 from instructseg.metrics import iou
-from instructseg.model.seeds import Boxes
+from instructseg.model.boxes import Boxes
 
 MODULE = "benchmarks.scores.seed_masks"
 FIRST = 12

@@ -7,23 +7,11 @@ import tiny_seeds
 import torch
 
 from instructseg.model.backbones.nanodet import Detections
+from instructseg.model.boxes import Boxes, box_iou, geometry, sample_boxes, select_boxes, suppress
 from instructseg.model.configuration import SeedConfig
 from instructseg.model.modeling import InstructSegModel
-from instructseg.model.seeds import (
-    EMPTY,
-    OUTSIDE_SLOPE,
-    Boxes,
-    InstructionWords,
-    PlaceMatching,
-    SeedHead,
-    box_iou,
-    compare,
-    geometry,
-    mask_iou,
-    sample_boxes,
-    select_boxes,
-    suppress,
-)  # fmt: skip
+from instructseg.model.seed_head import OUTSIDE_SLOPE, SeedHead, mask_iou
+from instructseg.model.seeds import PADDING_LOGIT, InstructionWords, PlaceMatching, compare_with_class
 
 
 def detections(boxes: list[list[float]], scores: list[float]) -> Detections:
@@ -122,7 +110,7 @@ def test_seeds_are_compared_with_others_of_their_class():
     probabilities = torch.zeros(1, 4, 5)
     probabilities[0, [0, 1, 3], 2] = 0.6
     probabilities[0, 2, 4] = 0.6
-    compared = compare(boxes, probabilities)[0]
+    compared = compare_with_class(boxes, probabilities)[0]
     larger_x, smaller_x = compared[:, 0], compared[:, 3]
     assert larger_x[0] > 0.4 and smaller_x[0] < 1e-3  # the left one of two; its duplicate (the last) does not count
     assert larger_x[1] < 1e-3 and smaller_x[1] > 0.4
@@ -143,7 +131,7 @@ def test_place_matching_learns_left_and_right():
             torch.cat([corner, corner + 0.1], -1), torch.ones(8, 2), torch.zeros(8, 2, dtype=torch.long),
             torch.ones(8, 2, dtype=torch.bool), torch.zeros(8, 2, dtype=torch.long),
         )  # fmt: skip
-        places = torch.cat([geometry(boxes.boxes), compare(boxes, torch.ones(8, 2, 3))], -1)
+        places = torch.cat([geometry(boxes.boxes), compare_with_class(boxes, torch.ones(8, 2, 3))], -1)
         texts = embedding[torch.tensor([[0, 1, 2], [0, 1, 3]])].expand(8, -1, -1, -1)  # "the dog left", "... right"
         words = InstructionWords(texts, texts, torch.ones(8, 2, 3, dtype=torch.bool))
         return matching(places, words)[1], torch.stack([x.argmin(1), x.argmax(1)], 1)
@@ -194,11 +182,11 @@ def test_padding_seeds_are_empty_and_never_chosen(seeded: InstructSegModel):
     maps = tuple(seeded.backbone(torch.randn(1, 3, 64, 64)).feature_maps)
     seeds = proposer.propose(dense, maps, (64, 64))
     assert seeds.boxes.valid.tolist() == [[True, False, False]]
-    assert (seeds.mask_logits[0, 1:] == EMPTY).all()
+    assert (seeds.mask_logits[0, 1:] == PADDING_LOGIT).all()
     visual = seeded.encode_image(torch.randn(1, 3, 64, 64))
     padded = type(visual)(visual.tokens, visual.coarsest, visual.pixels, seeds)
     final = seeded.decode(padded, torch.randn(1, 1, 12, 32), torch.randn(1, 1, 128), words_of(1))[-1]
-    assert (final.score_logits[0, 0, 1:3] == EMPTY).all()
+    assert (final.score_logits[0, 0, 1:3] == PADDING_LOGIT).all()
 
 
 @torch.inference_mode()
@@ -208,9 +196,9 @@ def test_the_detector_names_what_it_sees(seeded: InstructSegModel):
     proposer.class_words.copy_(torch.randn(80, 32))
     probabilities = torch.zeros(1, 80)
     probabilities[0, 7] = 0.9
-    named = torch.nn.functional.cosine_similarity(proposer.name(probabilities), proposer.class_words, dim=-1)
+    named = torch.nn.functional.cosine_similarity(proposer.embed_classes(probabilities), proposer.class_words, dim=-1)
     assert named.argmax() == 7 and named.max() > 0.999
-    assert proposer.name(torch.full((1, 80), 0.01)).norm() < 0.3 * proposer.name(probabilities).norm()
+    assert proposer.embed_classes(torch.full((1, 80), 0.01)).norm() < 0.3 * proposer.embed_classes(probabilities).norm()
 
 
 def test_training_keeps_a_frozen_seed_head_without_dropout(seeded: InstructSegModel):

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from instructseg.cli import app
 from instructseg.errors import InputError
 from instructseg.inference.segmenter import Segmenter
-from instructseg.model.seeds import suppress, without_repeats
+from instructseg.model.boxes import suppress, without_duplicates
 from instructseg.onnx_export.running import differences, expected_of, open_graph, outputs_of
 from instructseg.onnx_export.writing import (
     SETTINGS,
@@ -237,7 +237,7 @@ def test_suppression_in_few_steps_is_suppression_row_by_row():
         repeats = (overlap > limit).triu(1).float()
         keep, earlier = torch.ones(1, 20), torch.zeros(1, 20)
         while (keep != earlier).any():
-            keep, earlier = without_repeats(keep, repeats), keep
+            keep, earlier = without_duplicates(keep, repeats), keep
         assert keep.bool().equal(suppress(overlap, limit))
         assert keep.sum() == 10 if overlap is chain else keep.any()
 

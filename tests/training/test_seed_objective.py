@@ -8,8 +8,8 @@ import tiny_model
 import tiny_seeds
 import torch
 
+from instructseg.model.boxes import Boxes
 from instructseg.model.processing import InstructSegProcessor
-from instructseg.model.seeds import Boxes
 from instructseg.training.data.collate import Collator
 from instructseg.training.parameters import freeze_all_but_seed_head
 from instructseg.training.seed_objective import JITTER, SeedObjective, tight_boxes, training_boxes

@@ -18,7 +18,7 @@ from instructseg.model.auxiliary_heads import TextToPixelHead
 from instructseg.model.configuration import SegmentationDecoderConfig
 from instructseg.model.deformable_attention import MultiScaleDeformableAttention
 from instructseg.model.position import sine_position
-from instructseg.model.seeds import EMPTY, SeedQueries, Seeds
+from instructseg.model.seeds import PADDING_LOGIT, SeedQueries, Seeds
 from instructseg.model.text_fusion import one_embedding
 
 
@@ -300,7 +300,7 @@ class MaskedAttentionDecoder(nn.Module):
             mask = seed_cells[index % len(seed_cells)].repeat(1, queries.shape[1], 1)[:, None]
             queries = layer(queries, position, levels[index], mask)
             scores.append(self._seed_scores(self.norm(queries), text, seed_queries))
-        return [score.masked_fill(~seeds.boxes.valid[:, None], EMPTY) for score in scores]
+        return [score.masked_fill(~seeds.boxes.valid[:, None], PADDING_LOGIT) for score in scores]
 
     def _levels(self, pixels: PixelFeatures) -> list[Level]:
         """The level that each layer reads: the coarsest first, then in turn."""
@@ -344,7 +344,7 @@ class MaskedAttentionDecoder(nn.Module):
         seed_scores = self._seed_scores(normed[:, :, : -learned.shape[2]], text, seed_queries)
         scores = torch.cat([seed_scores, scores], -1)
         padding = nn.functional.pad(~seeds.boxes.valid, (0, learned.shape[2]))[:, None]
-        return Proposals(masks, scores.masked_fill(padding, EMPTY), seeds.mask_logits.float())
+        return Proposals(masks, scores.masked_fill(padding, PADDING_LOGIT), seeds.mask_logits.float())
 
     def _similarity(self, embedded: Tensor, text: Tensor) -> Tensor:
         """Dot product of each query (batch, instructions, queries, dim) with E_v, reduced over E_v's tokens."""

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from instructseg.model.boxes import Boxes
 from instructseg.model.layout import PADDING, Block, Layout, PromptSpan, split_prefix
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.outputs import VisualFeatures, require
-from instructseg.model.seeds import Boxes, Seeds
+from instructseg.model.seeds import Seeds
 from instructseg.model.segmentation_decoder import PixelFeatures
 
 Tensors: TypeAlias = dict[str, Tensor]

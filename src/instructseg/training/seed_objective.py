@@ -12,10 +12,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from instructseg.model.boxes import Boxes, box_iou, relative_coordinates, select_boxes
 from instructseg.model.inputs import ModelInputs
 from instructseg.model.losses import dice_loss
 from instructseg.model.modeling import InstructSegModel
-from instructseg.model.seeds import Boxes, box_iou, relative_coordinates, select_boxes
 from instructseg.model.targets import LossNormalizers, Targets
 
 MATCHED_IOU = 0.5

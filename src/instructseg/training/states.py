@@ -18,9 +18,10 @@ from torch import Tensor
 
 from instructseg.errors import CheckpointError
 from instructseg.media.files import new_file
+from instructseg.model.boxes import Boxes
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.outputs import LanguageModelOutput, VisualFeatures, require
-from instructseg.model.seeds import Boxes, Seeds
+from instructseg.model.seeds import Seeds
 from instructseg.model.segmentation_decoder import PixelFeatures
 from instructseg.model.targets import LossNormalizers, Targets
 from instructseg.training.data.collate import Batch, Collator
