@@ -7,7 +7,7 @@ import tiny_model
 import torch
 
 from instructseg.errors import InputError
-from instructseg.inference.quantization import check_quantize, quantize_weights
+from instructseg.inference.quantization import choose_unquantized_dtype, quantize_weights
 from instructseg.inference.segmenter import Segmenter
 
 CPU = torch.device("cpu")
@@ -21,15 +21,16 @@ def test_without_torchao_the_error_says_what_to_install(monkeypatch):
 
 
 def test_what_cannot_run_is_refused(monkeypatch):
-    assert check_quantize(None, CPU, "float32") == "float32"
+    assert choose_unquantized_dtype(None, CPU, "float32") == "float32"
     with pytest.raises(InputError, match="expected quantize to be 'int8' or 'int4' or None, got 'int2'"):
-        check_quantize("int2", CPU, "auto")
+        choose_unquantized_dtype("int2", CPU, "auto")
     monkeypatch.setattr("instructseg.inference.quantization._torchao", lambda: None)
-    assert check_quantize("int4", CPU, "auto") == "bfloat16" and check_quantize("int8", CPU, "auto") == "auto"
+    assert choose_unquantized_dtype("int4", CPU, "auto") == "bfloat16"
+    assert choose_unquantized_dtype("int8", CPU, "auto") == "auto"
     with pytest.raises(InputError, match="expected dtype='bfloat16' with quantize='int4', got 'float32'"):
-        check_quantize("int4", CPU, "float32")
+        choose_unquantized_dtype("int4", CPU, "float32")
     with pytest.raises(InputError, match="got 'mps'"):
-        check_quantize("int8", torch.device("mps"), "auto")
+        choose_unquantized_dtype("int8", torch.device("mps"), "auto")
 
 
 def test_int8_weights_hardly_change_the_masks():

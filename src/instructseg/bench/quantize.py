@@ -16,7 +16,7 @@ from instructseg.bench.models import describe, open_model
 from instructseg.bench.options import Options, Report
 from instructseg.bench.timing import peak_memory, seconds_of, spread
 from instructseg.inference.arguments import choose_device
-from instructseg.inference.quantization import KINDS, check_quantize, quantize_weights
+from instructseg.inference.quantization import KINDS, choose_unquantized_dtype, quantize_weights
 
 FORMATS = ("float32", "bfloat16", *KINDS)
 """The first one is what masks are compared with."""
@@ -76,7 +76,7 @@ def measure(number_format: str, settings: dict[str, Any], file: Path) -> dict[st
 
         kind = number_format if number_format in KINDS else None
         device = choose_device(settings["device"])
-        dtype = check_quantize(kind, device, "auto" if kind else number_format)
+        dtype = choose_unquantized_dtype(kind, device, "auto" if kind else number_format)
         segmenter = open_model(settings["scale"], settings["device"], dtype, settings["seed"], settings["model"])
         if kind:
             found["quantized_layers"] = len(quantize_weights(segmenter.model, kind))

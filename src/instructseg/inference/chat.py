@@ -123,10 +123,10 @@ def check_question(processor: InstructSegProcessor, question: str, max_new_token
     """Raises InputError unless the question is a non-empty string of at most 512 tokens and `max_new_tokens` >= 1."""
     check_text(question, "question")
     processor.prompts.limited_ids(question, "question")
-    check_length(max_new_tokens)
+    check_max_new_tokens(max_new_tokens)
 
 
-def check_length(max_new_tokens: int) -> None:
+def check_max_new_tokens(max_new_tokens: int) -> None:
     """Raises InputError unless `max_new_tokens` is an integer of at least 1."""
     if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise InputError(

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import Cache
 
 from instructseg.inference.arguments import choose_task, list_texts
-from instructseg.inference.chat import Conversation, PhotoContext, check_length, prefill_photo, warn_untrained
+from instructseg.inference.chat import Conversation, PhotoContext, check_max_new_tokens, prefill_photo, warn_untrained
 from instructseg.inference.explanation import ExplainedPrediction, OnText, explain
 from instructseg.inference.prediction import Prediction
 from instructseg.inference.video.byte_cache import tensor_bytes
@@ -116,7 +116,7 @@ class ImageSession:
         """Answer a question with words and the masks that belong to them; see `Segmenter.reason`."""
         kind = choose_task(task, question)
         check_limits(max_masks, threshold)
-        check_length(max_new_tokens)
+        check_max_new_tokens(max_new_tokens)
         warn_untrained(self.model, self.model_name)
         visual, prefix = self._prepare(self.processor.layout([[question]], [kind], [1]).to(self.model.device), kind)
         written = explain(self.model, self.processor, visual, prefix, question, kind, max_new_tokens, on_text)

@@ -1,7 +1,7 @@
-"""Weights of linear layers as int8 or int4 numbers in memory, multiplied as such by torchao's kernels.
+"""Weight-only quantization: linear layers hold int8 or int4 weights in memory, which torchao's kernels multiply.
 
-Only the large matrices are quantized: those of the language model and of the CLIP-type encoder. The decoders and all
-that the paper adds stay as they are; they are a small part of the memory, and masks are most sensitive to them.
+Only the large matrices are quantized: those of the language model and of the CLIP-type encoder. The decoders and the
+paper's new modules are not: they take little of the memory, and masks are most sensitive to them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ GROUP = 32
 INSTALL = 'pip install "instructseg[quantize]"'
 
 
-def check_quantize(kind: str | None, device: torch.device, dtype: str) -> str:
-    """The number format of all other weights; raises InputError for what cannot run.
+def choose_unquantized_dtype(kind: str | None, device: torch.device, dtype: str) -> str:
+    """The dtype of the weights that are not quantized, for `choose_dtype`.
 
-    dtype: what the user asked for. "auto" becomes bfloat16 for int4, which torchao multiplies in no other format.
+    Args:
+        kind: "int8", "int4", or None: no weights are quantized.
+        device: where the model will run.
+        dtype: what the user asked for; with "int4", "auto" becomes "bfloat16", the only dtype that torchao supports.
+
+    Raises InputError for an unknown kind, for a device or dtype that does not go with it, and without torchao.
     """
     if kind is None:
         return dtype
@@ -45,8 +50,8 @@ def check_quantize(kind: str | None, device: torch.device, dtype: str) -> str:
 def quantize_weights(model: InstructSegModel, kind: str) -> list[str]:
     """Quantize the linear layers of the language model and of the CLIP-type encoder, in place; returns their names.
 
-    Layers whose width is no multiple of the group stay as they are. Raises InputError if this version of torchao has
-    no kernel for the device.
+    `kind` is "int8" or "int4". Layers whose sides are not multiples of `GROUP` are left as they are. Raises InputError
+    if this version of torchao has no kernel for the device.
     """
     parts: dict[str, nn.Module] = {"language_model": model.language_model}
     if isinstance(model.vision_tokens, ClipTokens):
@@ -61,7 +66,7 @@ def quantize_weights(model: InstructSegModel, kind: str) -> list[str]:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"quantize={kind!r} cannot run on {model.device} with this version of torchao: {reason:.200}; "
-                "use quantize='int8', or none"
+                "use quantize='int8', or leave quantize out"
             ) from error
     return names
 

@@ -27,7 +27,7 @@ from instructseg.inference.photo_batches import (
     split,
 )
 from instructseg.inference.prediction import Prediction
-from instructseg.inference.quantization import check_quantize, quantize_weights
+from instructseg.inference.quantization import choose_unquantized_dtype, quantize_weights
 from instructseg.inference.video.api import segment_video, track
 from instructseg.inference.video.frames import StreamedFramePrediction
 from instructseg.inference.video.options import VideoOptions
@@ -79,23 +79,23 @@ class Segmenter:
             revision: branch, tag or commit of a hub id; None: its default branch.
             token: access token for a private or gated hub id; None: the one that `hf auth login` stored.
             cache_dir: folder of the hub's cache; None: the environment variable INSTRUCTSEG_CACHE, else its default.
-            quantize: "int8" or "int4" keeps the weights of the language model and the CLIP-type encoder in memory so;
-                needs torchao (the extra `quantize`), and for "int4" bfloat16. None: the weights as they are.
-            compile: compile the image encoders and the pixel decoder with torch.compile, whose first photo of each
-                batch size takes up to minutes.
+            quantize: "int8" or "int4": hold the weights of the language model and of the CLIP-type encoder in this
+                format; needs torchao (the extra `quantize`), and "int4" needs bfloat16. None: no quantization.
+            compile: compile the image encoders and the pixel decoder with torch.compile; the first photo of each batch
+                size then takes up to minutes.
 
         Raises CheckpointError when the weights are missing or inconsistent, and InputError for an option that is
         unknown or not available on this machine.
         """
         target = choose_device(device)
-        number_format = choose_dtype(check_quantize(quantize, target, dtype), target)
+        torch_dtype = choose_dtype(choose_unquantized_dtype(quantize, target, dtype), target)
         check_attention(attention)
         loaded, processor = load_pretrained(
-            model, number_format, attention, revision=revision, token=token, cache_dir=cache_dir
+            model, torch_dtype, attention, revision=revision, token=token, cache_dir=cache_dir
         )
         if target.type == "cpu" and loaded.num_parameters() >= LARGE_MODEL:
             keep_freed_memory()
-        logger.info("%s runs on %s in %s", model, target, str(number_format).removeprefix("torch."))
+        logger.info("%s runs on %s in %s", model, target, str(torch_dtype).removeprefix("torch."))
         try:
             # transformers wraps `to` in a decorator that hides its signature.
             loaded.to(target)  # pyright: ignore[reportArgumentType]

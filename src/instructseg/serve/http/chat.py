@@ -10,7 +10,7 @@ from instructseg.serve.engine.engine import Engine
 from instructseg.serve.http import schemas
 from instructseg.serve.http.documentation import json_only, multipart_or_json
 from instructseg.serve.http.failures import RESPONSES
-from instructseg.serve.http.parsing import check_length, read_json, read_photo
+from instructseg.serve.http.parsing import check_texts, read_json, read_photo
 from instructseg.serve.messages import ChatRequest
 
 CANNOT: dict[int | str, dict[str, Any]] = {
@@ -45,7 +45,7 @@ def chat_routes(engine: Engine) -> APIRouter:
         """Answer a question about the photo of a session, after its earlier questions and answers."""
         engine.refuse_chat()
         fields = await read_json(request, schemas.NextQuestion)
-        check_length(fields, limits)
+        check_texts(fields, limits)
         return await answer(ChatRequest(None, session, fields.question, fields.max_tokens, fields.new_conversation))
 
     return router

@@ -38,7 +38,7 @@ async def read_photo(request: Request, schema: type[PhotoFields], limits: Limits
     else:
         parsed = await read_json(request, schema)
         photo = decode_base64(parsed.photo)
-    check_length(parsed, limits)
+    check_texts(parsed, limits)
     if not photo:
         raise Refusal("expected a photo, got an empty file; pass the bytes of an image file as `photo`", 422)
     return photo, parsed
@@ -52,7 +52,7 @@ async def read_clip(
         raise Refusal("expected multipart/form-data with the file `clip`", 415)
     fields, file = await _read_form(request, "clip", limits)
     parsed = schema.model_validate(fields)
-    check_length(parsed, limits)
+    check_texts(parsed, limits)
     size = 0
     async with await anyio.open_file(target, "wb") as output:
         while chunk := await file.read(CHUNK):
@@ -74,7 +74,7 @@ async def read_json(request: Request, schema: type[Fields]) -> Fields:
     return schema.model_validate(content)
 
 
-def check_length(fields: Any, limits: Limits) -> None:
+def check_texts(fields: Any, limits: Limits) -> None:
     """Raises Refusal for too many or too long instructions, or a too long question."""
     if isinstance(fields, Question):
         texts, name, advice = [fields.question], "a question", "shorten it"

@@ -11,7 +11,7 @@ from instructseg.serve.engine.engine import Engine
 from instructseg.serve.http import schemas
 from instructseg.serve.http.documentation import json_only, multipart_or_json
 from instructseg.serve.http.failures import RESPONSES
-from instructseg.serve.http.parsing import check_length, read_json, read_photo
+from instructseg.serve.http.parsing import check_texts, read_json, read_photo
 from instructseg.serve.messages import PhotoRequest
 
 
@@ -48,7 +48,7 @@ def photo_routes(engine: Engine) -> APIRouter:
     async def ask_session(session: str, request: Request) -> dict[str, Any]:
         """Segment what each instruction describes in the photo of a session."""
         fields = await read_json(request, schemas.Instructions)
-        check_length(fields, limits)
+        check_texts(fields, limits)
         answer = await engine.ask(to_request(fields, None, session))
         return {"results": answer.results}
 
