@@ -54,6 +54,11 @@ class Task(str, Enum):
         """Whether the instruction implies the object instead of naming it, e.g. by a question."""
         return self in (Task.REASON_SEG, Task.REASON_VOS)
 
+    @property
+    def as_video(self) -> Task:
+        """The same task for clips: RVOS for RES, REASON_VOS for REASON_SEG; other tasks are returned unchanged."""
+        return {Task.RES: Task.RVOS, Task.REASON_SEG: Task.REASON_VOS}.get(self, self)
+
 
 @dataclass(frozen=True)
 class Instance:

@@ -9,7 +9,7 @@ from instructseg._version import __version__
 from instructseg.errors import InputError
 from instructseg.types import Linking, Task
 
-NOT_OF_THE_JOB = ("device", "batch", "revision")
+NOT_IN_MANIFEST = ("device", "batch", "revision")
 """Fields that may change between two runs of one job; the hash of the model tells its revisions apart."""
 
 
@@ -51,14 +51,13 @@ class Settings:
         """The `VideoOptions` for clips."""
         from instructseg.inference.video.options import VideoOptions
 
-        tasks = {None: None, Task.RES: Task.RVOS, Task.REASON_SEG: Task.REASON_VOS}
         return VideoOptions(
             every=self.every, max_side=self.max_side, linking=self.linking, threshold=self.threshold,
-            task=tasks[self.task],
+            task=self.task and self.task.as_video,
         )  # fmt: skip
 
     def manifest(self, model_hash: str) -> dict[str, Any]:
-        """What two runs must share for their rows to be of one job."""
-        fields = {key: value for key, value in asdict(self).items() if key not in NOT_OF_THE_JOB}
+        """The settings in which two runs must agree for their rows to belong to one job."""
+        fields = {key: value for key, value in asdict(self).items() if key not in NOT_IN_MANIFEST}
         fields["task"] = None if self.task is None else self.task.value
         return {"format": 1, "instructseg": __version__, "model_hash": model_hash, **fields}

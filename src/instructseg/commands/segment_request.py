@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from instructseg.inference.video.options import VideoOptions
     from instructseg.inference.video.results import VideoPrediction
 
-_VIDEO_TASKS = {None: None, Task.RES: Task.RVOS, Task.REASON_SEG: Task.REASON_VOS}
 _READ_ALL = {"every": 1, "start": 0.0, "end": None, "max_side": None}
 
 
@@ -79,7 +78,7 @@ class SegmentRequest:
         """The options for clips. Raises InputError for a wrong value."""
         from instructseg.inference.video.options import VideoOptions
 
-        task, linking, threshold = _VIDEO_TASKS[self.task], self.linking, self.threshold
+        task, linking, threshold = self.task and self.task.as_video, self.linking, self.threshold
         return VideoOptions(**self.read_options, task=task, linking=linking, threshold=threshold)
 
     @staticmethod

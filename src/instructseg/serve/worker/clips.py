@@ -121,5 +121,4 @@ def _rate(stream: Any) -> float:
 
 def _tasks(options: VideoOptions, texts: Sequence[str]) -> tuple[Task, ...]:
     """The task of each text, as `track` chooses it."""
-    videos = {Task.RES: Task.RVOS, Task.REASON_SEG: Task.REASON_VOS}
-    return tuple(videos[guess_task(text)] if options.task is None else Task(options.task) for text in texts)
+    return tuple(guess_task(text, video=True) if options.task is None else Task(options.task) for text in texts)
