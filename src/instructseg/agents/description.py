@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 from PIL import Image
 from pydantic import BaseModel, Field
 
 from instructseg.inference.prediction import Prediction
+from instructseg.media.pixels import encode_image
 
 OVERLAY_SIDE = 1024
 """Longer side of the overlay in pixels; chat clients refuse or shrink larger images."""
@@ -71,9 +70,7 @@ def overlay_jpeg(prediction: Prediction) -> bytes:
     """The photo with masks, scores and the instruction drawn on it, as a JPEG file of at most OVERLAY_SIDE pixels."""
     picture = Image.fromarray(prediction.overlay())
     picture.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=OVERLAY_QUALITY)
-    return buffer.getvalue()
+    return encode_image(picture, "JPEG", quality=OVERLAY_QUALITY)
 
 
 def _position(box: list[float], height: int, width: int) -> str:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from instructseg.errors import DataError, InputError
 from instructseg.media.image import load_image, opened_picture
+from instructseg.media.pixels import encode_image
 from instructseg.media.rle import decode_rle, encode_rle
 from instructseg.types import Expression, Sample, Task
 
@@ -42,7 +43,9 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "frames": frames,
         "frame_names": list(sample.frame_names),
         "expressions": [_expression_row(expression) for expression in sample.expressions],
-        "regions": None if sample.regions is None else _png(sample.regions.astype(np.int32) + 1, np.uint16),
+        "regions": None
+        if sample.regions is None
+        else encode_image((sample.regions.astype(np.int32) + 1).astype(np.uint16), "PNG"),
         "region_names": list(sample.region_names),
     }
 
@@ -110,13 +113,7 @@ def _picture(frame: np.ndarray, path: Path | None, number: int) -> dict[str, Any
             upright = picture.getexif().get(_ORIENTATION, 1) == 1
             if upright and np.array_equal(np.asarray(picture.convert("RGB")), frame):
                 return {"bytes": content, "path": Path(path).name}
-    return {"bytes": _png(frame, np.uint8), "path": f"{number:05d}.png"}
-
-
-def _png(pixels: np.ndarray, dtype: type) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.astype(dtype)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return {"bytes": encode_image(frame, "PNG"), "path": f"{number:05d}.png"}
 
 
 def _decode(content: bytes) -> np.ndarray:

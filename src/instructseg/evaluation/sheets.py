@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from instructseg.data.clip_sampling import resize_mask
 from instructseg.errors import InstructSegError
@@ -19,6 +17,7 @@ from instructseg.evaluation.records import Record
 from instructseg.evaluation.runner import predict
 from instructseg.evaluation.scoring.scorer import Scorer
 from instructseg.media.files import write_bytes
+from instructseg.media.pixels import encode_image
 from instructseg.types import Sample
 from instructseg.visualization import contact_sheet, overlay
 
@@ -78,9 +77,8 @@ def write_sheet(
     if not tiles:
         return False
     images, captions = zip(*tiles, strict=True)
-    buffer = io.BytesIO()
-    Image.fromarray(contact_sheet(list(images), COLUMNS, list(captions))).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    write_bytes(target, buffer.getvalue())
+    sheet = contact_sheet(list(images), COLUMNS, list(captions))
+    write_bytes(target, encode_image(sheet, "JPEG", quality=JPEG_QUALITY))
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from numbers import Integral
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from instructseg._version import __version__
 from instructseg.errors import InputError
@@ -19,6 +17,7 @@ from instructseg.media.files import make_folder
 from instructseg.media.folders import unfinished_folder, write_errors
 from instructseg.media.masks import mask_png, mask_to_rle, masks_to_boxes, masks_to_labels, palette_png
 from instructseg.media.outputs import JSON, MASK, OVERLAY, SavedFiles, choose_stem, publish
+from instructseg.media.pixels import encode_image
 from instructseg.types import Task
 from instructseg.visualization import overlay
 
@@ -181,7 +180,11 @@ class Prediction:
         """
         folder, content = make_folder(directory), self.to_dict()
         stem = choose_stem(stem, self.source or "photo", [self.instruction])
-        files = {OVERLAY: _png(self.overlay()), MASK: self._mask_file(), JSON: json.dumps(content, indent=2).encode()}
+        files = {
+            OVERLAY: encode_image(self.overlay(), "PNG"),
+            MASK: self._mask_file(),
+            JSON: json.dumps(content, indent=2).encode(),
+        }
         with write_errors(folder / stem), unfinished_folder(folder) as unfinished:
             staged = {ending: unfinished / ending for ending in files}
             for ending, data in files.items():
@@ -207,12 +210,6 @@ def _plain(name: str, value: object) -> int | str:
 def _image_hash(image: np.ndarray) -> str:
     """Hash that distinguishes photos whose files have the same name."""
     return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest()
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _expect(name: str, array: np.ndarray, dtype: type, shape: tuple[int | None, ...]) -> None:

@@ -6,7 +6,6 @@ Coordinates are pixel edges: pixel column x covers x .. x + 1. A mask of one pix
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from numbers import Real
@@ -18,6 +17,7 @@ from PIL import Image
 
 from instructseg.errors import InputError
 from instructseg.media.files import write_bytes
+from instructseg.media.pixels import encode_image
 from instructseg.media.rle import decode_rle, encode_rle
 
 MAX_PALETTE_OBJECTS = 255
@@ -122,7 +122,7 @@ def write_palette_png(path: Path, labels: np.ndarray) -> None:
 
 def mask_png(mask: np.ndarray) -> bytes:
     """bool (height, width) -> 8-bit gray PNG: 0 = background, 255 = object."""
-    return _png(Image.fromarray(_checked(mask).astype(np.uint8) * 255))
+    return encode_image(_checked(mask).astype(np.uint8) * 255, "PNG")
 
 
 def palette_png(labels: np.ndarray) -> bytes:
@@ -132,7 +132,7 @@ def palette_png(labels: np.ndarray) -> bytes:
     height, width = labels.shape
     picture = Image.frombytes("P", (width, height), labels.tobytes())
     picture.putpalette(voc_colormap().tobytes())
-    return _png(picture)
+    return encode_image(picture, "PNG")
 
 
 def voc_colormap() -> np.ndarray:
@@ -179,9 +179,3 @@ def _edges(outline: np.ndarray) -> np.ndarray:
     before, after = corners - np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0) - corners
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
     return corners[turns].astype(np.float32)
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -1,7 +1,8 @@
-"""Pixel formats -> RGB uint8: all PIL modes, and arrays of gray, RGB or RGBA."""
+"""Pixel formats -> RGB uint8: all PIL modes, and arrays of gray, RGB or RGBA; and pixels -> image files."""
 
 from __future__ import annotations
 
+import io
 import warnings
 from typing import Any, Protocol, TypeGuard
 
@@ -39,6 +40,20 @@ def picture_to_rgb(picture: Image.Image, upright: bool = True) -> np.ndarray:
         return np.array(picture.convert("RGB"))
     except ValueError as error:  # raised by Pillow for a mode that it cannot convert
         raise InputError(f"{error}; convert it to JPEG or PNG") from error
+
+
+def encode_image(image: np.ndarray | Image.Image, file_format: str, **options: Any) -> bytes:
+    """The bytes of an image file.
+
+    Args:
+        image: a PIL image, or an array that `PIL.Image.fromarray` accepts.
+        file_format: "PNG" or "JPEG".
+        options: those of Pillow's `save`, e.g. quality=88.
+    """
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    buffer = io.BytesIO()
+    picture.save(buffer, file_format, **options)
+    return buffer.getvalue()
 
 
 def array_to_rgb(array: np.ndarray) -> np.ndarray:

@@ -5,13 +5,11 @@ Figure 6: referring expression segmentation. Figure 7: reasoning segmentation. F
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image
 from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
@@ -25,6 +23,7 @@ from instructseg.inference.arguments import choose_task
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.files import make_folder, write_bytes
 from instructseg.media.image import load_image
+from instructseg.media.pixels import encode_image
 from instructseg.media.sources import identify
 from instructseg.media.video import open_clip
 from instructseg.types import Task
@@ -127,8 +126,8 @@ def _write(output: Path, name: str, rows: Sequence[FigureRow]) -> list[Path]:
     """The sheets of one figure."""
     paths = []
     for page, start in enumerate(range(0, len(rows), ROWS), start=1):
-        buffer, path = io.BytesIO(), output / (f"{name}.jpg" if page == 1 else f"{name}_{page}.jpg")
-        Image.fromarray(SHEETS[name](rows[start : start + ROWS])).save(buffer, "JPEG", quality=JPEG_QUALITY)
-        write_bytes(path, buffer.getvalue())
+        path = output / (f"{name}.jpg" if page == 1 else f"{name}_{page}.jpg")
+        sheet = SHEETS[name](rows[start : start + ROWS])
+        write_bytes(path, encode_image(sheet, "JPEG", quality=JPEG_QUALITY))
         paths.append(path)
     return paths

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from instructseg.media.files import make_folder, write_bytes
+from instructseg.media.pixels import encode_image
 from instructseg.types import Sample
 from instructseg.visualization import contact_sheet, overlay
 
@@ -41,7 +40,7 @@ class PredictionSheet:
             self.captions.append(name)
 
     def write(self, path: Path) -> None:
+        """Write the sheet as a JPEG file. Raises InputError when that is not possible."""
         make_folder(path.parent)
-        buffer = io.BytesIO()
-        Image.fromarray(contact_sheet(self.tiles, COLUMNS, self.captions)).save(buffer, "JPEG", quality=88)
-        write_bytes(path, buffer.getvalue())
+        sheet = contact_sheet(self.tiles, COLUMNS, self.captions)
+        write_bytes(path, encode_image(sheet, "JPEG", quality=88))
