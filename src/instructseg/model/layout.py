@@ -85,7 +85,7 @@ class Layout:
     mask_slots: Tensor
     expression_mask: Tensor
     prefix_length: int
-    """Number of tokens of the first row's prefix; a number, because reading it from a GPU's tensor would wait."""
+    """Number of tokens of the first row's prefix; an int, because reading it from a tensor would synchronize a GPU."""
 
     @property
     def length(self) -> int:
@@ -168,10 +168,10 @@ def build_layout(
 
     word_slots = slots(Block.INSTRUCTION, width)
     return Layout(
-        token_ids=_pad_rows([row.ids for row in rows], length, 0),
-        segments=_pad_rows([row.segments for row in rows], length, PADDING),
-        positions=_pad_rows([row.positions for row in rows], length, 0),
-        labels=_pad_rows([row.labels for row in rows], length, IGNORE),
+        token_ids=pad_rows([row.ids for row in rows], 0),
+        segments=pad_rows([row.segments for row in rows], PADDING),
+        positions=pad_rows([row.positions for row in rows], 0),
+        labels=pad_rows([row.labels for row in rows], IGNORE),
         image_slots=slots(Block.IMAGE, max(len(row.groups[Block.IMAGE]) for row in rows)),
         reference_slots=slots(Block.REFERENCES, width),
         word_ids=_pad_groups([[ids for _, ids in row.groups[Block.INSTRUCTION]] for row in rows], width, 0),
@@ -198,9 +198,10 @@ def _write_row(prompts: Sequence[Sequence[PromptSpan]], frames: int, counts: Tok
     return writer
 
 
-def _pad_rows(rows: Sequence[list[int]], length: int, fill: int) -> Tensor:
-    """Rows of integers, padded on the right: (rows, length)."""
-    return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
+def pad_rows(rows: Sequence[list[int]], fill: int) -> Tensor:
+    """Rows of integers, at least one, padded on the right to one length: int64 (rows, longest)."""
+    longest = max(map(len, rows))
+    return torch.tensor([row + [fill] * (longest - len(row)) for row in rows])
 
 
 def _pad_groups(rows: Sequence[list[list[int]]], groups: int, fill: int) -> Tensor:

@@ -123,6 +123,11 @@ class Criterion:
         self, head: Proposals, masks: Tensor, unions: Tensor, valid: Tensor, expression_mask: Tensor,
         normalizers: LossNormalizers, generator: torch.Generator | None, choice_quality: Tensor | None,
     ) -> dict[str, Tensor]:  # fmt: skip
+        """The terms of one head; the batch's instructions are one axis, n = batch * instructions.
+
+        Shapes: masks (n, objects, H, W), unions (n, 1, H, W), valid bool (n, objects), expression_mask bool (n,),
+        choice_quality (n, proposals).
+        """
         logits, scores = head.learned_logits.flatten(0, 1), head.score_logits.flatten(0, 1)
         points = self.draw(len(masks), self.num_points, masks, generator)
         samples, queries, objects = match(logits.detach(), masks, valid, points, self.weights.mask, self.weights.dice)

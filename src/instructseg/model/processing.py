@@ -19,7 +19,7 @@ from instructseg.model.checks import check_batch, check_frame, check_instruction
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.image_processing import Geometry, InstructSegImageProcessor
 from instructseg.model.inputs import ImageInputs, ModelInputs
-from instructseg.model.layout import Layout, TokenCounts, build_layout
+from instructseg.model.layout import Layout, TokenCounts, build_layout, pad_rows
 from instructseg.model.outputs import InstructSegOutput
 from instructseg.model.prompt_builder import PromptBuilder
 from instructseg.model.proposals import score_proposals, select_proposals
@@ -186,10 +186,10 @@ class InstructSegProcessor(ProcessorMixin):
         return ModelInputs(
             pixel_values=pixel_values,
             clip_pixel_values=clip_pixel_values,
-            reference_index=_pad_index(references),
+            reference_index=pad_rows(references, -1),
             layout=self.layout(instructions, tasks, [len(line) for line in references], replies),
             geometries=tuple(self.image_processor.geometry(*image.shape[:2]) for image in images[: len(frames)]),
-            reference_times=_pad_index(times, 0),
+            reference_times=pad_rows(times, 0),
         )
 
     def _prepare_frames(self, images: Sequence[np.ndarray], key_frames: int) -> tuple[Tensor, Tensor | None]:
@@ -349,12 +349,6 @@ def _options_of(config: InstructSegConfig, side: int) -> dict[str, Any]:
         "block_order": config.block_order,
         "prompt_set": config.prompt_set,
     }
-
-
-def _pad_index(rows: list[list[int]], fill: int = -1) -> Tensor:
-    """Rows of numbers, such as frame indices, padded to one length: (rows, longest)."""
-    longest = max(len(row) for row in rows)
-    return torch.tensor([row + [fill] * (longest - len(row)) for row in rows])
 
 
 AutoProcessor.register(InstructSegConfig, InstructSegProcessor, exist_ok=True)

@@ -14,7 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from instructseg.errors import InputError
 from instructseg.model.inputs import ModelInputs
-from instructseg.model.layout import IGNORE
+from instructseg.model.layout import IGNORE, pad_rows
 from instructseg.model.losses import LossNormalizers, Targets
 from instructseg.model.processing import InstructSegProcessor
 from instructseg.training.data.conversations import prepare_conversations
@@ -182,8 +182,7 @@ class Collator:
 
     def _name_ids(self, names: Sequence[str]) -> Tensor:
         ids = [self.processor.tokenizer(f" {name}", add_special_tokens=False).input_ids for name in names]
-        longest = max(map(len, ids))
-        return torch.tensor([row + [-1] * (longest - len(row)) for row in ids])
+        return pad_rows(ids, -1)
 
 
 def _reference_masks(sample: Sample, expression: Expression) -> list[np.ndarray | None]:
