@@ -10,7 +10,7 @@ from bulk_world import FRAMES, TEXTS, expected_keys, keys, read_rows, save_input
 
 from instructseg.bulk.api import run_batch
 from instructseg.bulk.items import Item
-from instructseg.bulk.plan import cut
+from instructseg.bulk.plan import make_shards
 from instructseg.errors import InputError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.masks import mask_to_box, mask_to_rle, rle_to_mask
@@ -151,10 +151,10 @@ def test_wrong_arguments(world, options, message):
 def test_shards_hold_consecutive_items_of_about_equal_work():
     photos = [Item(f"{number}.jpg", ("dog",)) for number in range(100)]
     items = [*photos[:50], Item("a.mp4", ("dog",)), Item("b.mp4", ("dog",)), *photos[50:]]
-    shards = cut(items, None, first=5)
+    shards = make_shards(items, None, first=5)
     assert [*shards] == [5, 6, 7] and [item for shard in shards.values() for item in shard] == items
     assert [len(shard) for shard in shards.values()] == [50, 1, 51]
-    assert [len(shard) for shard in cut(photos, 4).values()] == [25] * 4
-    assert [len(shard) for shard in cut(photos * 2, None, workers=2).values()] == [15] * 8 + [16] * 5
-    assert len(cut(photos * 30, None, workers=2)) == 47 and len(cut(photos[:40], None, workers=2)) == 3
-    assert cut([], 3) == {} and [len(shard) for shard in cut(photos[:2], 9).values()] == [1, 1]
+    assert [len(shard) for shard in make_shards(photos, 4).values()] == [25] * 4
+    assert [len(shard) for shard in make_shards(photos * 2, None, workers=2).values()] == [15] * 8 + [16] * 5
+    assert len(make_shards(photos * 30, None, workers=2)) == 47 and len(make_shards(photos[:40], None, workers=2)) == 3
+    assert make_shards([], 3) == {} and [len(shard) for shard in make_shards(photos[:2], 9).values()] == [1, 1]

@@ -7,7 +7,11 @@ import torch
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
 from instructseg.model import deformable_attention
-from instructseg.model.deformable_attention import MultiScaleDeformableAttention, sum_of_grids, sum_of_rows
+from instructseg.model.deformable_attention import (
+    MultiScaleDeformableAttention,
+    sample_by_embedding_bag,
+    sample_by_grid_sample,
+)
 from instructseg.model.position import sine_position
 
 SIZES = [(2, 3), (4, 5), (7, 6)]
@@ -63,10 +67,10 @@ def attention():
 
 @pytest.mark.parametrize("padded", [False, True], ids=["whole", "padded"])
 @pytest.mark.parametrize("apart", [False, True], ids=["one_reference", "reference_of_each_level"])
-@pytest.mark.parametrize("read", [sum_of_rows, sum_of_grids])
+@pytest.mark.parametrize("read", [sample_by_embedding_bag, sample_by_grid_sample])
 @torch.no_grad()
 def test_deformable_attention(attention, padded, apart, read, monkeypatch):
-    monkeypatch.setattr(deformable_attention, "sum_of_rows", read)
+    monkeypatch.setattr(deformable_attention, "sample_by_embedding_bag", read)
     torch.manual_seed(1)
     cells = sum(height * width for height, width in SIZES)
     tokens, queries = torch.randn(2, cells, DIM), torch.randn(2, 5, DIM)
@@ -102,7 +106,7 @@ def test_both_ways_of_reading_points_agree(spread):
     given = points(spread)
     pull = torch.randn(2, 40, DIM)
     answers = []
-    for read in (sum_of_rows, sum_of_grids):
+    for read in (sample_by_embedding_bag, sample_by_grid_sample):
         output = read(*given, SIZES)
         answers.append([output, *torch.autograd.grad(output, given, pull)])
     for fast, usual in zip(*answers, strict=True):
@@ -115,9 +119,9 @@ def test_both_ways_of_reading_points_agree(spread):
 def test_points_that_are_nowhere_read_nothing(wrong):
     """NaN must be seen in the output; infinitely far away there are zeros."""
     values, reference, offsets, weights = points(1)
-    expected = sum_of_rows(values, reference, offsets, weights, SIZES)
+    expected = sample_by_embedding_bag(values, reference, offsets, weights, SIZES)
     offsets[0, 3, 1, 2, 0, 1] = wrong
-    found = sum_of_rows(values, reference, offsets, weights, SIZES)
+    found = sample_by_embedding_bag(values, reference, offsets, weights, SIZES)
     hit = torch.zeros_like(found, dtype=torch.bool)
     hit[0, 3, DIM // HEADS :] = True
     assert torch.equal(found[~hit], expected[~hit])

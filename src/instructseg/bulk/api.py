@@ -28,7 +28,7 @@ from instructseg.media.files import write_bytes
 
 EngineName = Literal["local", "ray"]
 Progress = Callable[[Iterator[ShardResult], int, int], Iterable[ShardResult]]
-"""(results, number of items still to do, of all) -> the same results, like tqdm."""
+"""(results, number of items still to do, number of all items) -> the same results, like tqdm."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class BatchSummary:
     items: int
     """Number of photos and clips in the job."""
     shards: int
+    """Number of data files."""
     rows: int
+    """Number of rows in all data files."""
     found: int
     """Number of rows with a mask."""
     errors: int
@@ -69,7 +71,8 @@ def run_batch(
         instructions: sentences, or paths of .txt files with one per line, for all items; None: each item's own.
         engine: "local": processes of this machine; "ray": Ray Data, on one machine or on a cluster.
         workers: number of processes or actors, each with a model. "local" with 0 runs in this process.
-        shards: number of data files; None: one per 64 photos, more in a small job with several workers, see `plan.cut`.
+        shards: number of data files; None: one per 64 photos, or more in a small job with several workers, see
+            `plan.make_shards`.
         retry_errors: read the items that have errors again.
         formats: formats of other tools that are written at the end, see `annotations.formats`; photos only.
         settings: model, device and options; None: nano.
@@ -112,7 +115,7 @@ def _choose(engine: str, workers: int) -> Engine:
     from instructseg.bulk.engines.local import run_in_processes, run_in_this_process
 
     if engine not in ("local", "ray"):
-        raise InputError(f"expected engine to be local or ray, got {engine!r}")
+        raise InputError(f"expected engine to be local or ray, got {engine!r}; choose one of them")
     least = 0 if engine == "local" else 1
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < least:
         raise InputError(f"expected workers to be a whole number of at least {least}, got {workers!r}")

@@ -45,7 +45,7 @@ class Plan:
         return shards
 
     def extend(self, items: Sequence[Item], shards: int | None = None, workers: int = 1) -> dict[int, list[Item]]:
-        """Append the items that are not in the plan yet, in `shards` new shards (None: as many as `cut` makes).
+        """Append the items that are not in the plan yet, in `shards` new shards (None: as many as `make_shards` makes).
 
         Returns the whole plan. An item whose photo is in the plan is appended with its new instructions only.
         """
@@ -53,7 +53,7 @@ class Plan:
         new = _new_items(items, [item for shard in planned.values() for item in shard])
         first_item = sum(map(len, planned.values()))
         numbered = [replace(item, number=first_item + index) for index, item in enumerate(new)]
-        added = cut(numbered, shards, max(planned, default=-1) + 1, workers)
+        added = make_shards(numbered, shards, max(planned, default=-1) + 1, workers)
         if added:
             self._write(added)
         return planned | added
@@ -82,7 +82,7 @@ class Plan:
         write_bytes(self.folder / f"plan-{number:06d}.parquet", buffer.getvalue())
 
 
-def cut(items: Sequence[Item], shards: int | None, first: int = 0, workers: int = 1) -> dict[int, list[Item]]:
+def make_shards(items: Sequence[Item], shards: int | None, first: int = 0, workers: int = 1) -> dict[int, list[Item]]:
     """Consecutive items in shards of about equal work, numbered from `first`.
 
     `shards`: how many; None: one per 64 photos, and with several `workers` up to 8 for each, of 16 photos or more.

@@ -1,8 +1,8 @@
 """Choosing among proposals: the loss that ranks seeds and mask tokens against each other and against "no target".
 
 An instruction about one object is a choice: softmax over all proposals and "none", whose logit is 0. An instruction
-about several objects is a decision for each proposal: sigmoid. A score above 0 therefore means "rather than none" in
-both cases, and one threshold decides presence.
+about several objects is a binary decision for each proposal: sigmoid. In both cases a score logit above 0 means that
+the proposal is more likely than "none", so that one threshold decides presence.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from instructseg.model.matching import pairwise_iou
 
 MATCHED_IOU = 0.5
 """Minimum IoU with an object at which a proposal counts as a mask of it."""
-TIE = 0.1
-"""Proposals whose IoU is this close to the best are equally right."""
+TIE_MARGIN = 0.1
+"""Proposals whose quality is at most this much below the best are equally right."""
 UNDECIDED_IOU = 0.35
 """Proposals of a plural answer with an IoU between this and `MATCHED_IOU` are neither right nor wrong."""
-SEPARATE = 0.3
-"""Maximum share of an object inside an instruction's own objects at which it counts as another object."""
+MAX_OWN_SHARE = 0.3
+"""An object counts as another object if at most this share of it lies inside the instruction's own objects."""
 OTHERS_WEIGHT = 0.5
-"""Part of its quality that a proposal loses which shows another object in full."""
+"""Share of its quality that a proposal loses if it shows all of another object."""
 
 
 @torch.no_grad()
 def proposal_quality(mask_logits: Tensor, masks: Tensor, valid: Tensor) -> Tensor:
-    """Each proposal's best IoU with an object of its instruction, less for showing another object: (batch,
-    instructions, proposals) in 0..1, 0 without a target.
+    """Quality of each proposal as an answer to each instruction: (batch, instructions, proposals) in 0..1.
 
-    The other objects are those that the same image's other instructions about one object mean. If they cost nothing, a
-    mask of two dogs would be as good an answer to "the left dog" as a coarse mask of that dog alone.
+    It is the proposal's best IoU with an object of the instruction, reduced if the proposal also shows another object;
+    0 without a target. Other objects are the targets of the same image's other instructions about one object. Without
+    the reduction, a mask of two dogs would be as good an answer to "the left dog" as a coarse mask of that dog alone.
 
     Shapes: mask_logits (batch, instructions, proposals, h, w), masks (batch, instructions, objects, H, W) in [0, 1],
     valid bool (batch, instructions, objects).
@@ -50,7 +50,7 @@ def _others_shown(predicted: Tensor, objects: Tensor, valid: Tensor) -> Tensor:
     proposals, cells) and objects (batch, instructions, objects, cells) -> (batch, instructions, proposals)."""
     own = objects.amax(2)
     area = own.sum(-1).clamp(min=1)[:, None]
-    is_other = (valid.sum(-1) == 1)[:, None] & (own @ own.mT / area < SEPARATE)
+    is_other = (valid.sum(-1) == 1)[:, None] & (own @ own.mT / area < MAX_OWN_SHARE)
     shown = (predicted.flatten(1, 2) @ own.mT / area).view(*predicted.shape[:3], -1)
     return (shown * is_other[:, :, None]).amax(-1)
 
@@ -61,7 +61,7 @@ def choice_loss(scores: Tensor, quality: Tensor, count: Tensor) -> Tensor:
     Shapes: scores, quality (n, proposals); count int (n,), the instruction's number of objects, 0 = no target.
     """
     best = quality.amax(-1, keepdim=True)
-    right = quality >= (best - TIE).clamp(min=1e-6)
+    right = quality >= (best - TIE_MARGIN).clamp(min=1e-6)
     right |= (best <= 0) & (scores == scores.amax(-1, keepdim=True))  # nothing overlaps: presence only
     none = torch.zeros_like(scores[:, :1])
     total = torch.cat([scores, none], -1).logsumexp(-1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from instructseg.model.constants import numbers_like
 from instructseg.model.tracing import exporting
 
-BORDER = 3
+BORDER = 3  # columns, and rows, of zeros that `_bordered` adds to a map
 
 
 class MultiScaleDeformableAttention(nn.Module):
@@ -68,14 +68,14 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = self.attention_weights(queries).float().view(batch, length, heads, levels * points).softmax(-1)
         if reference.ndim == 2:
             reference = reference[None, :, None].expand(batch, -1, levels, -1)
-        sample = sum_of_rows if queries.device.type == "cpu" and not exporting() else sum_of_grids
+        sample = sample_by_embedding_bag if queries.device.type == "cpu" and not exporting() else sample_by_grid_sample
         sampled = sample(
             values.float().unflatten(-1, (heads, -1)), reference, offsets, weights.view_as(offsets[..., 0]), sizes
         )
         return self.output_proj(sampled.to(queries.dtype))
 
 
-def sum_of_grids(
+def sample_by_grid_sample(
     values: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor, sizes: list[tuple[int, int]]
 ) -> Tensor:
     """Weighted sum of each query's sampled points: bilinear between cells, zero outside the maps.
@@ -97,10 +97,10 @@ def sum_of_grids(
     return cast(Tensor, sum(sampled)).unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
 
 
-def sum_of_rows(
+def sample_by_embedding_bag(
     values: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor, sizes: list[tuple[int, int]]
 ) -> Tensor:
-    """`sum_of_grids` for CPUs, where it is several times faster.
+    """`sample_by_grid_sample` for CPUs, where it is several times faster.
 
     A point lies between four cells, and the channels of a cell are contiguous in memory, so the sum over points is a
     sum over rows of a table, which `embedding_bag` computes.
