@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from instructseg.bench.targets import Found
+from instructseg.bench.targets import ResultFiles
 
 CURVES = ("image side", "texts", "reference frames", "frames", "photos")
 
 
-def write_plots(results: Found, folder: Path) -> list[Path]:
+def write_plots(results: ResultFiles, folder: Path) -> list[Path]:
     """Write a PNG per file that has something to plot; returns their paths."""
     written = []
     for name, content in results.items():

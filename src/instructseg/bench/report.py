@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from instructseg.bench.targets import TARGETS, Found
+from instructseg.bench.targets import TARGETS, ResultFiles
 from instructseg.errors import InputError
 from instructseg.media.files import write_bytes
 
@@ -62,7 +62,7 @@ def insert(document: Path, text: str) -> None:
     write_bytes(document, f"{before}{BEGIN}\n\n{text}\n{END}{after}".encode())
 
 
-def markdown(results: Found) -> str:
+def markdown(results: ResultFiles) -> str:
     """The targets, then a section for each result file."""
     parts = [target_table(results)]
     for name, content in results.items():
@@ -70,7 +70,7 @@ def markdown(results: Found) -> str:
     return "\n".join(parts)
 
 
-def target_table(results: Found) -> str:
+def target_table(results: ResultFiles) -> str:
     rows = []
     for target in TARGETS:
         value = target.reached(results)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Found = Mapping[str, Mapping[str, Any]]
+ResultFiles = Mapping[str, Mapping[str, Any]]
 """Name of a result file, without bench_ and .json -> its content."""
 
 
@@ -29,7 +29,7 @@ class Target:
     def wanted(self) -> str:
         return f"{'>=' if self.at_least else '<='} {self.bound:g} {self.unit}".rstrip()
 
-    def reached(self, results: Found) -> float | None:
+    def reached(self, results: ResultFiles) -> float | None:
         """The figure, None where it was not measured."""
         value: Any = results.get(self.file)
         for key in self.keys:

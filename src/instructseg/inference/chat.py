@@ -40,7 +40,7 @@ class Conversation:
     """A conversation about one photo, or about none; every answer is written after all earlier turns.
 
     The language model reads each token once: its keys and values are cached from turn to turn. A turn that fails, or
-    whose stream is closed before its end, is as if it had not been asked.
+    whose stream is closed before its end, leaves the conversation unchanged.
 
     Attributes: `turns`: the (question, answer) pairs so far.
     """
@@ -49,7 +49,13 @@ class Conversation:
         self, model: InstructSegModel, processor: InstructSegProcessor, photo: PhotoContext | None,
         name: str | None = None,
     ) -> None:  # fmt: skip
-        """`name`: of the weights, for the warning that they were not trained to write text."""
+        """
+        Args:
+            model: the model that answers.
+            processor: the model's processor.
+            photo: what `prefill_photo` returned for the photo; None for a conversation without a photo.
+            name: name of the weights, for the warning that they were not trained to write text.
+        """
         warn_untrained(model, name)
         self._model, self._processor, self._photo = model, processor, photo
         self._row = GrowingRow(model, photo and photo.prefix)
@@ -57,8 +63,7 @@ class Conversation:
 
     @property
     def cache(self) -> Cache | None:
-        """Keys and values of all that the language model has read so far; None before the first question without a
-        photo."""
+        """Keys and values of all tokens read so far; None if there are none, before the first question."""
         return self._row.cache
 
     def ask(self, question: str, max_new_tokens: int = 128) -> str:
@@ -106,7 +111,7 @@ class Conversation:
 
 
 def decode_pieces(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[int]) -> Iterator[str]:
-    """The text of tokens in pieces of whole characters; together they are the stripped text."""
+    """The text of tokens as they arrive, in pieces of whole characters; joined, they are the stripped text."""
     ids: list[int] = []
     text = shown = ""
     for token in tokens:
@@ -135,6 +140,6 @@ def check_max_new_tokens(max_new_tokens: int) -> None:
 
 
 def warn_untrained(model: InstructSegModel, name: str | None) -> None:
-    """Warn, once per process, of a model that was not trained to write text, such as nano."""
+    """Warn once per process if the model was not trained to write text; nano was not."""
     if not model.config.was_trained_to_write:
         warnings.warn(UNTRAINED.format(name=name or "this model"), stacklevel=1)

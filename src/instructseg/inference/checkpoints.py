@@ -19,17 +19,19 @@ PACKAGE = Path(__file__).parents[1]
 def find_checkpoint(
     name: str | Path, revision: str | None = None, token: str | bool | None = None, cache_dir: str | Path | None = None
 ) -> str:
-    """The folder of a shipped model, of a path, or of a hub id, which is downloaded on first use.
+    """The folder of a model: a shipped name, a path, or a hub id, which is downloaded on first use.
 
-    The authors' model is converted, too. `revision` (a branch, a tag or a commit), `token` (None: the one of
-    `hf auth login`) and `cache_dir` (None: what the environment variable INSTRUCTSEG_CACHE names, else the hub's own)
-    apply to hub ids.
+    The hub id of the authors' model is also converted on first use. Three arguments apply to hub ids only: `revision`
+    (a branch, a tag or a commit), `token` (None: the one of `hf auth login`) and `cache_dir` (None: the folder named by
+    the environment variable INSTRUCTSEG_CACHE, else the hub's own cache).
 
     Raises CheckpointError, listing the known names, when `name` is none of these, when the hub does not provide it, and
     for a revision of something that is not on the hub.
     """
     if not isinstance(name, str | Path):
-        raise CheckpointError(f"expected model to be a name, a folder or a hub id, got {type(name).__name__}")
+        raise CheckpointError(
+            f"expected model to be a name, a folder or a hub id, got {type(name).__name__}; pass {SHIPPED[0]!r}"
+        )
     folder = _shipped(str(name)) if str(name) in SHIPPED else _folder(name)
     if folder and revision is not None:
         raise CheckpointError(
@@ -49,7 +51,7 @@ def find_checkpoint(
 
 
 def _is_hub_id(name: str) -> bool:
-    """Whether a name that is no folder may be on the hub: owner/name, unless "owner" is a folder here."""
+    """Whether a name that is not a folder may be a hub id: owner/name, unless "owner" is a local folder."""
     owner, slash, rest = name.partition("/")
     return bool(slash and owner and rest) and "/" not in rest and owner[0] not in ".~" and not os.path.isdir(owner)
 

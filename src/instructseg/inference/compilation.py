@@ -1,7 +1,7 @@
 """torch.compile for the parts whose shapes never change: the image encoders and the pixel decoder.
 
-The language model and the mask decoder see another length with every instruction, so compiling them would start again
-and again; they stay as they are.
+The language model and the mask decoder get a different sequence length with every instruction and would be compiled
+again each time, so they are not compiled.
 """
 
 from __future__ import annotations

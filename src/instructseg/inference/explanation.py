@@ -43,7 +43,7 @@ class ExplainedPrediction(Prediction):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As of `Prediction`, with the explanation and what is to be known about it."""
+        """`Prediction.to_dict`, plus `explanation`, `wrote_seg` and `trained_to_write`."""
         fields = ("explanation", "wrote_seg", "trained_to_write")
         return super().to_dict() | {name: getattr(self, name) for name in fields}
 
@@ -69,7 +69,7 @@ def explain(
 
     Args:
         prefix: the task's cached prompt before the instruction, from `read_prefix`; None computes it.
-        use_cache: False computes the whole sequence for each token, which needs `prefix` None; for tests.
+        use_cache: False computes the whole sequence for each token, as a reference for tests; `prefix` must be None.
     """
     layout = build_layout([[processor.prompts.explained_opening(instruction, task)]], [1], processor.token_counts)
     layout = layout.to(model.device)

@@ -127,16 +127,16 @@ class ImageSession:
         )  # fmt: skip
 
     def chat(self, question: str, max_new_tokens: int = 128, new_conversation: bool = False) -> str:
-        """Answer a question about the photo in words, after the earlier questions and answers of this session.
+        """Answer a question about the photo in words, given the earlier questions and answers of this session.
 
-        `new_conversation`: forget them first. For errors see `stream_chat`.
+        `new_conversation` forgets them first. For errors see `stream_chat`.
         """
         return "".join(self.stream_chat(question, max_new_tokens, new_conversation))
 
     def stream_chat(
         self, question: str, max_new_tokens: int = 128, new_conversation: bool = False
     ) -> Generator[str, None, None]:
-        """`chat`, but yields the answer in pieces as it is written; closed before its end, it is as if not asked.
+        """`chat`, but yields the answer in pieces as it is written; closing it early leaves the conversation unchanged.
 
         Raises InputError for an empty question, one of more than 512 tokens, or when the conversation is longer than
         the language model can read.
@@ -161,7 +161,7 @@ class ImageSession:
     def _segment_together(
         self, texts: Sequence[str], task: Task, max_masks: int | None, threshold: float | None
     ) -> list[Prediction]:
-        """Instructions of one task in one pass, behind their shared prefix; none of them attends to another."""
+        """Segment by instructions of one task in one pass; they share their prefix and do not attend to each other."""
         layout = self.processor.layout([texts], [task], [1]).to(self.model.device)
         reference = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
         visual, prefix = self._prepare(layout, task)
@@ -189,7 +189,7 @@ class ImageSession:
         self, output: InstructSegOutput, place: tuple[int, int], instruction: str, task: Task,
         max_masks: int | None, threshold: float | None,
     ) -> Prediction:  # fmt: skip
-        """The prediction for this photo from a batch's output; `place` is its row and its instruction in the row."""
+        """The prediction for this photo from a batch's output; `place` is (row, instruction's index in the row)."""
         assert output.mask_logits is not None and output.score_logits is not None  # forward always sets them
         masks, scores = self.processor.post_process(
             output.mask_logits[place],

@@ -25,10 +25,10 @@ MAX_PHOTOS_ON_CPU = 4
 """The same on a CPU, where the intermediate results of more leave the caches (docs/performance.md)."""
 BATCH_BYTES = 2**30
 """Default memory budget of a batch: one gigabyte."""
-CHANNELS = 64
-"""Values per input pixel that the image encoders hold at a time, by rough estimate."""
-WORDS = 64
-"""Tokens of an instruction and its prompt, by rough estimate."""
+VALUES_PER_PIXEL = 64
+"""Rough estimate of the values per input pixel that the image encoders hold at a time."""
+PROMPT_TOKENS = 64
+"""Rough estimate of the number of tokens of an instruction and its prompt."""
 
 
 def photos_per_batch(
@@ -40,18 +40,20 @@ def photos_per_batch(
     photo. Raises InputError for a budget below 1.
     """
     if not isinstance(batch_bytes, int) or isinstance(batch_bytes, bool) or batch_bytes < 1:
-        raise InputError(f"expected batch_bytes to be an integer of at least 1, got {batch_bytes!r}")
+        raise InputError(
+            f"expected batch_bytes to be an integer of at least 1, got {batch_bytes!r}; the default is {BATCH_BYTES}"
+        )
     config, side, texts = model.config, processor.image_processor.side, min(instructions, MAX_PACKED)
     proposals = config.num_mask_tokens + (config.seed_config.num_seeds if config.seed_config else 0)
     masks = texts * proposals * (side // 4) ** 2 * (config.decoder_config.decoder_layers + 1)
-    length = processor.image_tokens + texts * (config.num_mask_tokens + processor.frame_tokens + WORDS)
+    length = processor.image_tokens + texts * (config.num_mask_tokens + processor.frame_tokens + PROMPT_TOKENS)
     language = length * (length + 16 * config.text_config.hidden_size)
     most = MAX_PHOTOS_ON_CPU if model.device.type == "cpu" else MAX_PHOTOS
-    return max(1, min(most, batch_bytes // (4 * (masks + language + side**2 * CHANNELS))))
+    return max(1, min(most, batch_bytes // (4 * (masks + language + side**2 * VALUES_PER_PIXEL))))
 
 
 def split(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Consecutive lists of `size` items; the last may be shorter. Items are read when they are needed."""
+    """Consecutive lists of `size` items; the last may be shorter. Items are taken from the iterable as needed."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
@@ -92,7 +94,18 @@ def segment_rows(
     sessions: Sequence[ImageSession], visual: VisualFeatures, rows: Sequence[Sequence[str]], tasks: Sequence[Task],
     max_masks: int | None, threshold: float | None,
 ) -> list[list[Prediction]]:  # fmt: skip
-    """One pass of the language model and the decoder; photo i is segmented by rows[i], which are of tasks[i]."""
+    """One pass of the language model and the decoder.
+
+    Args:
+        sessions: one per photo, at least one, all of one model.
+        visual: the photos' features, from `encode_photos`.
+        rows: the instructions of each photo.
+        tasks: the task of each photo's instructions.
+        max_masks: as in `Segmenter.segment`.
+        threshold: as in `Segmenter.segment`.
+
+    Returns the predictions of each photo, one per instruction.
+    """
     model, processor = sessions[0].model, sessions[0].processor
     layout = processor.layout(rows, tasks, [1] * len(sessions)).to(model.device)
     references = torch.arange(len(sessions), device=model.device)[:, None]  # a photo is its own reference

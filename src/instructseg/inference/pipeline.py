@@ -12,7 +12,7 @@ from instructseg.inference.prediction import Prediction
 from instructseg.inference.segmenter import Segmenter
 from instructseg.media.image import ImageInput
 
-Found = dict[str, Any]
+MaskResult = dict[str, Any]
 """One mask: "score" (float in 0..1), "label" (the text), "mask" (PIL image of mode "L", 0 or 255, the photo's
 size)."""
 
@@ -39,7 +39,7 @@ class ReferringSegmentationPipeline:
     def __call__(
         self, images: Any, text: str | Sequence[str] | None = None, threshold: float | None = None,
         max_masks: int | None = None, task: str | None = None,
-    ) -> list[Found] | list[list[Found]]:  # fmt: skip
+    ) -> list[MaskResult] | list[list[MaskResult]]:  # fmt: skip
         """The masks of one photo, best first, or a list of them for a list of photos; no mask means "no target".
 
         Args:
@@ -55,15 +55,17 @@ class ReferringSegmentationPipeline:
             return [self._one(image, each, options) for image, each in zip(images, texts, strict=True)]
         return self._one(images, text, options)
 
-    def _one(self, image: Any, text: str | Sequence[str] | None, options: Mapping[str, Any]) -> list[Found]:
+    def _one(self, image: Any, text: str | Sequence[str] | None, options: Mapping[str, Any]) -> list[MaskResult]:
         if isinstance(image, Mapping):
             image, text = _pair(image, text)
         if text is None:
             raise InputError('expected a text for each photo, got none; pass text="the dog on the left"')
-        return _found(self.segmenter, image, [text] if isinstance(text, str) else list(text), options)
+        return _mask_results(self.segmenter, image, [text] if isinstance(text, str) else list(text), options)
 
 
-def _found(segmenter: Segmenter, image: ImageInput, texts: list[str], options: Mapping[str, Any]) -> list[Found]:
+def _mask_results(
+    segmenter: Segmenter, image: ImageInput, texts: list[str], options: Mapping[str, Any]
+) -> list[MaskResult]:
     predictions: list[Prediction] = segmenter.segment(image, texts, **options)
     return [
         {"score": float(score), "label": prediction.instruction, "mask": Image.fromarray(mask.astype("uint8") * 255)}
@@ -74,7 +76,10 @@ def _found(segmenter: Segmenter, image: ImageInput, texts: list[str], options: M
 
 def _pair(given: Mapping[str, Any], text: Any) -> tuple[Any, Any]:
     if "image" not in given:
-        raise InputError(f"expected a dict with image and text, got one with {', '.join(map(str, given)) or 'nothing'}")
+        names = ", ".join(map(str, given)) or "nothing"
+        raise InputError(
+            f'expected a dict with image and text, got one with {names}; pass {{"image": ..., "text": ...}}'
+        )
     return given["image"], given.get("text", text)
 
 

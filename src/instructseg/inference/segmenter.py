@@ -181,10 +181,10 @@ class Segmenter:
     ) -> Iterator[list[Prediction]]:  # fmt: skip
         """Segment every photo by all instructions; yields the predictions of each photo, one per instruction.
 
-        Photos are read, and computed in batches, as the result is iterated over. A batch has at most 4 photos on
-        a CPU and 8 on a GPU, and as many as fit into `batch_bytes` of memory by rough estimate, beside the photos
-        themselves. The other arguments and the errors are those of `segment`; an unreadable photo
-        raises InputError before any of its batch.
+        Photos are read, and segmented in batches, as the result is iterated over. A batch has at most 4 photos on a CPU
+        and 8 on a GPU, fewer if their intermediate results would take more than `batch_bytes` of memory by rough
+        estimate. The other arguments and the errors are those of `segment`; an unreadable photo raises InputError
+        before any prediction of its batch is yielded.
         """
         texts = list_texts(instructions)
         for text in texts:  # refuses what is wrong before a photo is read
