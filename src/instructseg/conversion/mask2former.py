@@ -87,6 +87,6 @@ TABLE: tuple[Rule, ...] = (
         "mask_decoder.",
     ),
     Ignore("criterion.*", "belongs to Mask2Former's own loss"),
-    Ignore("pixel_mean", "the image processor normalises"),
-    Ignore("pixel_std", "the image processor normalises"),
+    Ignore("pixel_mean", "the image processor normalizes"),
+    Ignore("pixel_std", "the image processor normalizes"),
 )

@@ -1,4 +1,4 @@
-"""Numbers of the code as tensors, made on the device where they are used."""
+"""Constants as tensors, created on the device where they are used."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from torch import Tensor
 def numbers_like(numbers: Sequence[float], like: Tensor) -> Tensor:
     """The numbers as a tensor (n,) of the device and the type of `like`.
 
-    `torch.tensor` copies them from the host, and the program then waits until a GPU has done everything before.
+    `torch.tensor` would copy them from the host, which synchronizes the program with a GPU.
     """
     return torch.stack([like.new_full((), number) for number in numbers])

@@ -16,7 +16,9 @@ LEVELS = (
     0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.5626170, 0.7229568, 1.0,
 )  # fmt: skip
 SHRINKING = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+"""Candidate scales of a group, as shares of its largest absolute value."""
 ROWS_AT_ONCE = 4096
+"""Rows that are packed or unpacked at a time, to bound memory."""
 
 
 def pack_groups(matrix: Tensor) -> tuple[Tensor, Tensor]:

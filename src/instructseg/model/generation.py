@@ -82,7 +82,7 @@ class GrowingRow:
 
     @property
     def room(self) -> int:
-        """How many more tokens the language model can read: its positions end."""
+        """How many more tokens the language model can read before it runs out of positions."""
         return self.model.config.text_config.max_position_embeddings - self.length - len(self._unread)
 
     def read(self, embeddings: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -116,7 +116,7 @@ class GrowingRow:
             yield token
 
     def truncate(self, length: int, unread: Collection[int] = ()) -> None:
-        """Forget everything after `length` tokens, except written tokens that were not read then."""
+        """Return to an earlier state of the row: `length` tokens read, and the written tokens `unread`."""
         if self.cache is not None and length < self.length:
             self.cache.crop(length - self.length)  # the negative number of tokens to remove
         self._visible, self._unread = self._visible[:, :length], list(unread)

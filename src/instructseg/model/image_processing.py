@@ -21,7 +21,7 @@ MAX_INPUT_SIDE = 8192
 
 _HINT = "use the processor_config.json saved with the weights"
 
-PADDING_GREY = 128
+PADDING_GRAY = 128
 """Value of padded pixels, 0..255 (released behaviour)."""
 
 
@@ -40,7 +40,7 @@ class Geometry:
 
 
 class InstructSegImageProcessor(BaseImageProcessor):
-    """Resize and normalise photos for the fine-grained encoder and, if there is one, the CLIP-type encoder.
+    """Resize and normalize photos for the fine-grained encoder and, if there is one, the CLIP-type encoder.
 
     Call it through `InstructSegProcessor.prepare_images`, which checks and batches the images.
     """
@@ -61,12 +61,12 @@ class InstructSegImageProcessor(BaseImageProcessor):
         """
         Args:
             side: input side of the fine-grained encoder in pixels.
-            resize: "stretch" fills the square; "pad" scales the longest side and pads right and below with grey 128
+            resize: "stretch" fills the square; "pad" scales the longest side and pads right and below with gray 128
                 (released behaviour).
-            mean, std: normalisation of the fine-grained encoder per RGB channel, in 0..255.
+            mean, std: normalization of the fine-grained encoder per RGB channel, in 0..255.
             clip_side: input side of the CLIP-type encoder in pixels, None when the model has none. Its input is
                 always stretched (bicubic), as in the released code.
-            clip_mean, clip_std: normalisation of the CLIP-type encoder per RGB channel, in 0..255.
+            clip_mean, clip_std: normalization of the CLIP-type encoder per RGB channel, in 0..255.
 
         Raises CheckpointError for a value of another type or out of range: saved files are not trusted.
         """
@@ -95,15 +95,15 @@ class InstructSegImageProcessor(BaseImageProcessor):
         """RGB uint8 (height, width, 3) -> float32 (3, side, side) for the fine-grained encoder."""
         height, width = self.geometry(*image.shape[:2]).covered
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        canvas = np.full((self.side, self.side, 3), PADDING_GREY, dtype=np.uint8)
+        canvas = np.full((self.side, self.side, 3), PADDING_GRAY, dtype=np.uint8)
         canvas[:height, :width] = np.asarray(resized)
-        return _normalise(canvas, self.mean, self.std)
+        return _normalize(canvas, self.mean, self.std)
 
     def prepare_clip(self, image: np.ndarray) -> Tensor:
         """RGB uint8 (height, width, 3) -> float32 (3, clip_side, clip_side) for the CLIP-type encoder."""
         assert self.clip_side is not None
         resized = Image.fromarray(image).resize((self.clip_side, self.clip_side), Image.Resampling.BICUBIC)
-        return _normalise(np.asarray(resized), self.clip_mean, self.clip_std)
+        return _normalize(np.asarray(resized), self.clip_mean, self.clip_std)
 
     def prepare_mask(self, mask: np.ndarray) -> Tensor:
         """A photo's mask, bool (height, width) -> uint8 (side, side) of 0 and 1, placed like the photo in the input."""
@@ -143,7 +143,7 @@ def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return nn.functional.interpolate(logits[None], size=size, mode="bilinear")[0]
 
 
-def _normalise(image: np.ndarray, mean: list[float], std: list[float]) -> Tensor:
+def _normalize(image: np.ndarray, mean: list[float], std: list[float]) -> Tensor:
     scaled = (torch.from_numpy(np.array(image)).float() - torch.tensor(mean)) / torch.tensor(std)
     return scaled.permute(2, 0, 1).contiguous()
 

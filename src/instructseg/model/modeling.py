@@ -149,7 +149,10 @@ class InstructSegModel(TextGeneration):
     def propose(
         self, visual: VisualFeatures, hidden: LanguageModelOutput
     ) -> tuple[InstructSegOutput, list[Proposals], Tensor]:
-        """The stages after the language model: proposals of the last head, those of every head, and E_v."""
+        """The stages after the language model, `fuse` and `decode`.
+
+        Returns the output with the last head's proposals, the proposals of every head, and E_v as `fuse` returns it.
+        """
         text = self.fuse(hidden, visual)
         heads = self.decode(visual, hidden.mask_embeddings, text, hidden.words)
         plural = self.seed_proposer and self.seed_proposer.plural_head(one_embedding(text))[..., 0].float()
@@ -193,9 +196,10 @@ class InstructSegModel(TextGeneration):
         return VisualFeatures(None, maps[-1], self.pixel_decoder(maps))
 
     def remember(self, visual: VisualFeatures) -> VisualFeatures:
-        """The same features with all that the stages below compute from the images alone, for several instructions.
+        """The features with `memory` set: all that `perceive`, `fuse` and `decode` compute from the images alone.
 
-        The results are the same. The memory takes about as many bytes as the pixel decoder's output.
+        Use it for several passes about the same images. Results do not change. The memory takes about as many bytes as
+        the pixel decoder's output.
         """
         pixels = require(visual.pixels, "pixels")
         memory = VisualMemory(

@@ -14,10 +14,10 @@ from instructseg.model.segmentation_decoder import DecoderMemory, PixelFeatures
 
 @dataclass(frozen=True)
 class VisualMemory:
-    """What the stages that depend on the instructions read of the images, for several passes about the same images.
+    """What perceive, fuse and decode compute from the images alone, kept for several passes about the same images.
 
-    The keys and values of each layer of OVP (frames, patches, ...) and of VMTF (batch, cells, ...); empty for a model
-    without the part.
+    perceiver: keys and values of each layer of OVP (frames, patches, ...). text_fusion: those of each layer of VMTF
+    (batch, cells, ...). Each is empty for a model without the part.
     """
 
     perceiver: tuple[Tensor, ...]
@@ -41,7 +41,7 @@ class VisualFeatures:
     seeds: Seeds | None = None
     """Seed proposals of the key frames; None for a model without seeds."""
     memory: VisualMemory | None = None
-    """Of `InstructSegModel.remember`; None: each pass computes it."""
+    """Set by `InstructSegModel.remember`; None: each pass computes it again."""
 
 
 Part = TypeVar("Part", Tensor, PixelFeatures, Seeds)

@@ -96,8 +96,7 @@ class ObjectAwareVideoPerceiver(nn.Module):
         return self.condense(self.read(frames), words, word_mask)
 
     def read(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """What each layer reads of frames (..., patches, dim), computed from them alone: (..., patches, 2 * heads *
-        head dim) each."""
+        """Each layer's keys and values of frames (..., patches, dim): (..., patches, 2 * heads * head dim) each."""
         return tuple(layer.keys_of_media(frames) for layer in cast(Iterable[PerceiverLayer], self.layers))
 
     def condense(self, frame_keys: tuple[Tensor, ...], words: Tensor, word_mask: Tensor) -> Tensor:
@@ -121,7 +120,7 @@ class ObjectAwareVideoPerceiver(nn.Module):
     def with_time(self, tokens: Tensor, times: Tensor) -> Tensor:
         """Tokens with their frames' time: (..., time, latents, dim), int (..., time) of `references.time_order`.
 
-        Tokens are returned as they are without `config.frame_time`, and those of the key frame itself (time 0) always.
+        Tokens are unchanged without `config.frame_time`, and for the key frame itself, whose time is 0.
         """
         if self.time_projection is None:
             return tokens

@@ -11,7 +11,7 @@ from torch import Tensor
 def sine_position(height: int, width: int, dim: int, device: torch.device, temperature: float = 10000.0) -> Tensor:
     """Position encoding of every cell of a map, float32 (height * width, dim): first half for y, second half for x.
 
-    Coordinates run from 1 to the side's length and are normalised to 2 pi (Mask2Former, and DETR before it);
+    Coordinates run from 1 to the side's length and are normalized to 2 pi (Mask2Former, and DETR before it);
     `dim` must be a multiple of 4.
     """
     half = dim // 2

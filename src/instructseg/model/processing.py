@@ -58,7 +58,7 @@ class InstructSegProcessor(ProcessorMixin):
     ) -> None:
         """
         Args:
-            image_tokens: number of visual tokens of an image, and of its seeds.
+            image_tokens: number of visual tokens of an image, plus the number of its seeds.
             frame_tokens: number of OVP tokens of one reference frame; 0 for a model without a perceiver.
             mask_tokens: number of mask tokens (and mask proposals) per instruction.
             block_order: "image_first" or "released" (references first).
@@ -106,7 +106,7 @@ class InstructSegProcessor(ProcessorMixin):
         problems = [
             f"expected {name} {expected[name]}, got {actual[name]!s:.60}"
             for name in expected
-            if type(actual[name]) is not type(expected[name]) or actual[name] != expected[name]  # 144.0 is no size
+            if type(actual[name]) is not type(expected[name]) or actual[name] != expected[name]  # 144.0 is wrong
         ]
         if len(self.tokenizer) > config.text_config.vocab_size:
             problems.append(f"expected at most {config.text_config.vocab_size} tokens, got {len(self.tokenizer)}")
@@ -290,20 +290,20 @@ class InstructSegProcessor(ProcessorMixin):
         self, outputs: InstructSegOutput, target_sizes: Any = None, threshold: float | None = None,
         max_masks: int | None = None, selection: str | None = None, config: InstructSegConfig | None = None,
     ) -> list[dict[str, Tensor]]:  # fmt: skip
-        """The model's output as masks of the images, in transformers' manner.
+        """The model's output as masks of the images, in the form of transformers' other `post_process_...` methods.
 
         Args:
-            outputs: of the model's forward.
-            target_sizes: (height, width) of each image: a list of pairs or a tensor (batch, 2). None: masks at the
-                proposals' own resolution, of the square input with its padding.
-            threshold: minimum score of a mask, 0..1; None: the one of `config`, or 0.
+            outputs: what the model's forward returned.
+            target_sizes: (height, width) of each image: a list of pairs or a tensor (batch, 2). None: masks of the
+                square input, padding included, at the proposals' own resolution.
+            threshold: minimum score of a mask, 0..1; None: that of `config`, or 0 without `config`.
             max_masks: maximum number of masks per text, see `post_process`.
-            selection: "score" or "score_x_quality"; None: the one of `config`, or "score".
+            selection: "score" or "score_x_quality"; None: that of `config`, or "score" without `config`.
             config: the model's configuration, `model.config`; with it the masks are those of `Segmenter.segment`.
 
         Returns a dict per image: "masks" bool (n, height, width), "scores" float32 (n,) in 0..1, and "labels" int64
         (n,), the index of each mask's text among those of its image. An image may have none: "no target".
-        Raises InputError as `post_process` does, and for another number of sizes than images.
+        Raises InputError as `post_process` does, and if there is not one size per image.
         """
         return transformers_style.post_process(
             self.post_process, self.image_processor.geometry, outputs, target_sizes, threshold, max_masks, selection,

@@ -34,7 +34,7 @@ class PixelFeatures:
 
 @dataclass(frozen=True)
 class DecoderMemory:
-    """What the masked-attention decoder reads of the images, computed from them alone."""
+    """What the masked-attention decoder computes from the images alone."""
 
     keys_and_values: tuple[tuple[Tensor, Tensor], ...]
     """Of each layer, for its level: (batch, heads, cells, head dim) each."""

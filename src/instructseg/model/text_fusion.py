@@ -65,7 +65,7 @@ class VisionGuidedMultiGranularityTextFusion(nn.Module):
         return self.fuse(words, word_mask, self.read(visual))
 
     def read(self, visual: Tensor) -> tuple[Tensor, ...]:
-        """What each layer reads of the images, computed from them alone: (images, cells, 2 * heads * head dim) each."""
+        """Each layer's keys and values of the images: (images, cells, 2 * heads * head dim) each."""
         media = self.visual_projection(visual).flatten(2).transpose(1, 2)
         return tuple(layer.keys_of_media(media) for layer in cast(Iterable[PerceiverLayer], self.layers))
 

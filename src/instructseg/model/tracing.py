@@ -1,4 +1,4 @@
-"""Whether torch.export traces the model, whose result other programs run: they lack some operations of torch."""
+"""Detect torch.export, whose graphs run in other programs that lack some of torch's operations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 
 
 def exporting() -> bool:
-    """True while torch.export traces, also for torch.onnx.export; torch.compile does not count.
+    """Whether torch.export, which torch.onnx.export uses too, is tracing; False under torch.compile.
 
-    Always False before torch 2.7, which cannot tell.
+    Always False before torch 2.7, which has no way to find out.
     """
     is_exporting = getattr(torch.compiler, "is_exporting", None)
     return is_exporting is not None and is_exporting()

@@ -97,7 +97,7 @@ def write_onnx(model: InstructSegModel, processor: InstructSegProcessor, destina
 
 
 def graphs_of(model: InstructSegModel, processor: InstructSegProcessor) -> dict[str, Graph]:
-    """The three graphs, with inputs made from a grey photo.
+    """The three graphs, with inputs made from a gray photo.
 
     The number of texts and of their tokens vary, the number of the prefix's tokens, and a text of the prompt that is
     not of the same length for all tasks.
