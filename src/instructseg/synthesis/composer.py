@@ -74,7 +74,7 @@ class Composer:
         )
 
     def instances(self, epoch: int, index: int) -> Sample:
-        """One composed picture with an expression for each clearly visible object, its noun (the base stage).
+        """One composed picture with an expression for each clearly visible object, its noun (for `objective: seeds`).
 
         The largest `config.expressions_per_photo` objects that cover at least 0.1 % of the picture are kept. Raises
         DataError if none of 30 compositions shows one.

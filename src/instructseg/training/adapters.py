@@ -26,6 +26,7 @@ PARTS = "trained_parts.safetensors"
 PREFIX = "base_model.model."  # peft's prefix for the model it wraps
 LANGUAGE_MODEL = "language_model."
 LORA = ".lora_"
+_ADVICE = "use the model that they were trained on"
 
 
 def save_adapters(model: InstructSegModel, directory: Path, base: str | None = None, parts: Sequence[str] = ()) -> None:
@@ -64,9 +65,11 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
         config = PeftConfig.from_pretrained(str(directory))
         state = _whole_model_names(load_file(directory / WEIGHTS), model)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{directory} has no readable adapters: {error}") from error
+        raise CheckpointError(
+            f"{directory} has no readable adapters: {error}; pass a folder written by training or by peft"
+        ) from error
     if not isinstance(config, LoraConfig):
-        raise CheckpointError(f"{directory}: expected LoRA adapters, got {config.peft_type}")
+        raise CheckpointError(f"{directory}: expected LoRA adapters, got {config.peft_type}; train with LoRA")
     adapters = {name: tensor for name, tensor in state.items() if LORA in name}
     _restore_parts(model, {name: state[name] for name in state.keys() - adapters.keys()}, directory)
     config.target_modules, config.modules_to_save = _adapted_modules(adapters), None  # exactly the stored ones
@@ -75,11 +78,12 @@ def load_adapters(model: InstructSegModel, directory: Path) -> None:
         inject_adapter_in_model(config, model)
         outcome = set_peft_model_state_dict(model, adapters)
     except (ValueError, RuntimeError) as error:
-        raise CheckpointError(f"the adapters in {directory} do not fit this language model: {error}") from error
+        message = f"the adapters in {directory} do not fit this language model: {error}; {_ADVICE}"
+        raise CheckpointError(message) from error
     missing = [key for key in outcome.missing_keys if "lora_" in key]
     if missing or outcome.unexpected_keys:
         name = (missing + outcome.unexpected_keys)[0]
-        raise CheckpointError(f"the adapters in {directory} do not fit this language model, first at {name}")
+        raise CheckpointError(f"the adapters in {directory} do not fit this language model, first at {name}; {_ADVICE}")
     load_trained_parts(model, directory)
 
 
@@ -125,5 +129,5 @@ def _restore_parts(model: InstructSegModel, parts: dict[str, torch.Tensor], dire
         if restore_row(model, name, value):
             continue
         if name not in parameters or parameters[name].shape != value.shape:
-            raise CheckpointError(f"the trained parts in {directory} do not fit this model, first at {name}")
+            raise CheckpointError(f"the trained parts in {directory} do not fit this model, first at {name}; {_ADVICE}")
         parameters[name].data.copy_(value)

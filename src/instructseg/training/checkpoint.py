@@ -48,7 +48,7 @@ def load(directory: Path, is_valid: Callable[[dict[str, Any]], bool] = lambda st
         state = _read(path)
         if state is not None and is_valid(state):
             return state
-        console.print(f"{path} is damaged or no checkpoint")
+        console.print(f"{path} is damaged or not a checkpoint")
     if existing:
         names = " and ".join(path.name for path in existing)
         raise CheckpointError(f"{names} in {directory} cannot be read; move them away to start from scratch")
@@ -66,6 +66,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def random_states() -> dict[str, Any]:
+    """The states of the random generators of torch, NumPy and Python, as `torch.save` stores them."""
     state = np.random.get_state()
     assert isinstance(state, tuple)
     kind, keys, position, has_gauss, gauss = state
@@ -77,6 +78,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random(states: dict[str, Any]) -> None:
+    """Restore the states that `random_states` returned."""
     torch.set_rng_state(states["torch"])
     kind, keys, position, has_gauss, gauss = states["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))

@@ -1,7 +1,7 @@
-"""The choice stage: text fusion, decoder and seed queries learn to choose, from stored states of the frozen parts.
+"""`objective: choice`: text fusion, decoder and seed queries learn to choose, from stored states of all other parts.
 
 With `seeds_only`, the seeds compete with each other and with "no target", and instructions whose object no seed shows
-are left out. Otherwise the loss is that of the language stage.
+are left out. Otherwise the loss is the segmentation loss of `objective: instructions` (`Criterion.segmentation`).
 """
 
 from __future__ import annotations

@@ -140,8 +140,8 @@ class LossRecipe:
     target. "present_iou": mean of that IoU and 1 where there is a target, 0 where there is none. "choice": proposals
     compete with each other and with "none"; target masks are then single objects instead of their union."""
     keep_seed_features: float = Field(default=0.0, ge=0)
-    """Of `objective: seeds`: weight of the squared change of the seeds' normalized features against the initial model,
-    for a model whose later stages already read them. 0: they may change freely."""
+    """For `objective: seeds`: weight of the squared difference between the seeds' normalized features and those of the
+    initial model, for a model whose other parts already depend on them. 0: they may change freely."""
     text_loss: Literal["none", "reason_seg", "all"] = "none"
     """Segmentation samples whose reply, "Sure, the segmentation result is [SEG]", the language model learns (L_t of
     Eq. 4), beside conversations: none, those of ReasonSeg (released code), or all (Eq. 4)."""
@@ -156,8 +156,8 @@ class StatesRecipe:
     """The stored states that `objective: choice` learns from; see `training.states`."""
 
     folder: str = "states"
-    """Their folder, relative to `output`. States that it holds are used as they are: give another model or other data
-    another folder."""
+    """Their folder, relative to `output`. States that are already in it are used unchecked, so choose a new folder for
+    another model or other data."""
     samples: int = Field(default=4000, ge=1, le=100_000_000)
     """Number of composed samples, about 4.5 MB each for nano."""
     seeds_only: bool = True
@@ -203,9 +203,9 @@ class Recipe:
     report: tuple[Tracker, ...] = ()
     """Experiment trackers to use besides log.jsonl, e.g. [tensorboard]."""
     objective: Literal["instructions", "seeds", "choice"] = "instructions"
-    """"instructions": the paper's losses (Eq. 4). "seeds": the base stage, which trains only the mask head of the seed
-    proposals, on every labelled object and without the language model. "choice": text fusion, decoder and seed queries
-    learn from stored states of all other parts, which stay as they are."""
+    """"instructions": the paper's losses (Eq. 4). "seeds": train only the mask head of the seed proposals, on every
+    labelled object and without the language model. "choice": train text fusion, decoder and seed queries from stored
+    states of all other parts, which are frozen."""
     states: StatesRecipe = field(default_factory=StatesRecipe)
     """The stored states of `objective: choice`."""
     model: ModelRecipe = field(default_factory=ModelRecipe)

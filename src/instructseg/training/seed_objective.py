@@ -1,8 +1,8 @@
-"""The base stage: the seed proposals' mask head learns every labelled object, whatever an instruction would say.
+"""`objective: seeds`: the seed proposals' mask head learns the mask of every labelled object, without instructions.
 
-A box comes from the labels (jittered) or from the detector (if it overlaps one object enough), and its mask must be
-that object's. Objects without labels are never punished, because boxes that match no label are not used. There is no
-matching: each box knows its object.
+Boxes come from the labels (jittered) and from the detector (those that overlap an object enough), and the target of a
+box is the mask of its object. Masks of unlabelled objects are not penalized, because boxes that match no label are not
+used. No Hungarian matching is needed: the object of each box is known.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MATCHED_IOU = 0.5
 """Minimum IoU of a detected box with a labelled one."""
 JITTER = 0.1
 """Maximum shift of each side of a labelled box, as a share of the box's size."""
-CLOSE = 1.1
-"""Cross-entropy covers the box enlarged by the head's margin times this."""
+LOSS_MARGIN = 1.1
+"""Cross-entropy is computed inside the box enlarged by the head's `box_margin` times this."""
 
 
 class SeedObjective(nn.Module):
@@ -76,7 +76,7 @@ class SeedObjective(nn.Module):
         """Cross-entropy within the enlarged box and dice of each box: (batch, boxes, h, w) -> two (batch, boxes)."""
         assert self.model.seed_proposer is not None
         height, width = logits.shape[-2:]
-        margin = CLOSE * self.model.seed_proposer.config.box_margin
+        margin = LOSS_MARGIN * self.model.seed_proposer.config.box_margin
         across, down = (axis.abs() < margin for axis in relative_coordinates(boxes.boxes, height, width))
         inside = (across[..., None, :] & down[..., None]).float()
         bce = nn.functional.binary_cross_entropy_with_logits(logits, objects, reduction="none") * inside

@@ -1,7 +1,7 @@
-"""States of samples: what the frozen parts make of a composed photo and its instructions, stored on disk.
+"""Stored states: the outputs of the frozen parts for composed samples, cached on disk.
 
-The encoders, the seed proposals and the language model cost most of a training step. While they are frozen, what they
-make of a sample does not change, so it is computed once and read many times.
+The encoders, the seed proposals and the language model take most of the time of a training step. While they are frozen,
+their outputs for a sample do not change, so they are computed once and read many times.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ def validate(
     model: Any, collate: Collator, samples: Sequence[Sample], batch_photos: int, autocast: bool,
     show: ShowPrediction = lambda sample, index, prediction: None,
 ) -> dict[str, dict[str, float]]:  # fmt: skip
-    """Scores by kind of expression and by dataset ("from coco").
+    """Scores by kind of expression and by dataset ("from coco"), each a dict of metrics in 0..1 and counts.
 
-    "best_of_all" has the scores of the best proposal of each expression, an upper bound. Every prediction is passed to
-    `show`. The mask is selected as in inference, by the model's config.selection and config.score_threshold.
+    "best_of_all" has the scores of the best proposal of each expression, an upper bound. The mask is selected as in
+    inference, by the model's config.selection and config.score_threshold.
 
     Args:
         model: an `InstructSegModel`, or an object with the same device, config, eval, train and forward.

@@ -61,7 +61,7 @@ class ComposedSource:
 
 
 class InstanceSource:
-    """Composed photos with every object by its noun: the base stage's samples."""
+    """Composed photos with every object by its noun, for `objective: seeds`."""
 
     def __init__(self, composer: Composer) -> None:
         self.composer = composer
