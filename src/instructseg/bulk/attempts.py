@@ -1,8 +1,9 @@
-"""Attempts: a journal of what a worker is about to read, so that an item that kills workers is found and left out.
+"""Attempts: a journal of the items that a worker is about to read, to find and leave out items that kill workers.
 
-Only a process that dies without a word (a crash of a decoder, the out-of-memory killer, SIGKILL) leaves its last line
-as the last word. After such a death the shard's items are read one by one; an item that was being read at `MAX_DEATHS`
-deaths is quarantined.
+A worker that ends normally or with an exception deletes the journal or closes it with an empty entry. If the journal
+ends with an entry of items, the process died while it read them: a decoder crashed, or the process was killed (by the
+out-of-memory killer, by SIGKILL). From then on, the shard's items are read one by one. An item that was being read when
+`MAX_DEATHS` processes died is left out.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ MAX_DEATHS = 3
 
 
 class Attempts:
-    """The journal of one shard; use it in a with statement, which records that the process did not die.
+    """The journal of one shard; a context manager, which at its end records that the process did not die.
 
-    `died`: whether an earlier process died on this shard. `deaths`: item number -> deaths while it alone was read.
+    Attributes: `died`: whether an earlier process died on this shard. `deaths`: item number -> number of processes that
+    died while they read this item alone.
     """
 
     def __init__(self, folder: Path, shard: int) -> None:
@@ -44,7 +46,7 @@ class Attempts:
         if kind is None:
             self.path.unlink(missing_ok=True)
         else:
-            with suppress(OSError):  # a full disk; `error` says so
+            with suppress(OSError):  # the disk is full, which `error` already reports
                 self._write({"reading": []})
 
     def forget(self) -> None:

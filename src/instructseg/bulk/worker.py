@@ -74,9 +74,9 @@ class ShardWorker:
             Attempts(self.job.attempts, shard).forget()
         else:
             items_now = list(items)
-        self.segmenter  # noqa: B018  # loads it: a problem of the model is not a problem of an item
+        self.segmenter  # noqa: B018  # loads the model: if that fails, no item is to blame
         with Attempts(self.job.attempts, shard) as attempts:
-            rows = [*kept, *(row for row in self._rows(items_now, attempts))]
+            rows = [*kept, *self._rows(items_now, attempts)]
             rows.sort(key=lambda row: row["item"])  # stable: rows of an item keep their order
             self.job.commit(shard, to_table(rows, self.model))
         return _result(shard, items, rows)
@@ -176,7 +176,10 @@ def _load_group(group: Sequence[Item], attempts: Attempts) -> list[Loaded]:
 def _load(item: Item, attempts: Attempts) -> Loaded:
     if attempts.excludes(item):
         deaths = attempts.deaths[item.number]
-        return InstructSegError(f"the worker process died {deaths} times while it read {item.name}; it is left out")
+        return InstructSegError(
+            f"the worker process died {deaths} times while it read {item.name}; it is left out: check the file, then "
+            "use --retry-errors"
+        )
     if item.problem is not None:
         return InstructSegError(item.problem)
     try:

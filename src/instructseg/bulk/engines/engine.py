@@ -33,7 +33,7 @@ class Work:
 class Engine(Protocol):
     """Runs shards in some order; yields each result when the shard is written.
 
-    An engine starts a worker that died again. Raises InstructSegError or OSError when no worker can go on: the model
+    An engine restarts workers that died. Raises InstructSegError or OSError for what stops all workers: the model
     cannot be loaded, or the disk is full.
     """
 

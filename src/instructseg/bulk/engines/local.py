@@ -14,6 +14,7 @@ from typing import Any
 
 from instructseg.bulk.engines.engine import Work
 from instructseg.bulk.items import Item
+from instructseg.bulk.job_folder import ATTEMPTS
 from instructseg.bulk.worker import ShardResult, ShardWorker
 from instructseg.errors import InstructSegError
 from instructseg.threads import usable_cpus
@@ -37,20 +38,20 @@ def run_in_processes(work: Work, shards: Sequence[Shard], workers: int) -> Itera
     When a process dies, all start again with the shards that are not written; `attempts` finds the item that kills
     them. Raises InstructSegError when a process dies before it reads an item.
     """
-    waiting, before = dict(shards), -1
+    waiting, earlier_bytes = dict(shards), -1
     while waiting:
         try:
             for result in _run_pool(work, list(waiting.items()), workers):
                 del waiting[result.shard]
                 yield result
         except BrokenProcessPool as error:
-            now = sum(path.stat().st_size for path in (work.folder / "attempts").glob("*.jsonl"))
-            if now == before:
+            journal_bytes = sum(path.stat().st_size for path in (work.folder / ATTEMPTS).glob("*.jsonl"))
+            if journal_bytes == earlier_bytes:  # no journal has grown: starting again would change nothing
                 raise InstructSegError(
                     "a worker process died before it read an item; use fewer workers if memory is short, and guard the "
                     'call by `if __name__ == "__main__":` in a script'
                 ) from error
-            before = now
+            earlier_bytes = journal_bytes
 
 
 def _run_pool(work: Work, shards: Sequence[Shard], workers: int) -> Iterator[ShardResult]:

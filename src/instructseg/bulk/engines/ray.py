@@ -1,7 +1,7 @@
 """The Ray engine: actors of Ray Data on one machine or on the machines of a cluster.
 
-All machines must see the input and the output under the same paths. A Ray that runs already is used, see `ray_address`;
-without one, a local Ray is started and ended with the job.
+All machines must see the input and the output under the same paths. A Ray cluster that is already running is used, see
+`ray_address`; otherwise a local one is started for the job and ended with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from instructseg.threads import usable_cpus
 
 
 class ShardActor:
-    """A Ray actor with one worker; each batch is one shard. `threads`: of PyTorch; None: as many as Ray sets."""
+    """A Ray actor with one worker; each batch is one shard.
+
+    `threads` is the number of PyTorch's threads; None: the number that Ray sets.
+    """
 
     def __init__(self, work: Work, threads: int | None = None) -> None:
         os.chdir(work.current_folder)
@@ -34,7 +37,7 @@ class ShardActor:
         self.worker = work.worker()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """A JSON text with the result, or with the reason why no worker can go on."""
+        """The result of each shard as JSON text, or the error that must stop the whole job."""
         answers = []
         for shard, text in zip(batch["shard"], batch["items"], strict=True):
             items = [Item(**{**row, "instructions": tuple(row["instructions"])}) for row in json.loads(text)]
@@ -46,7 +49,7 @@ class ShardActor:
 
 
 def run_on_ray(work: Work, shards: Sequence[tuple[int, list[Item]]], workers: int) -> Iterator[ShardResult]:
-    """Run the shards on `workers` actors. Ray Data starts an actor that died again and repeats its shard.
+    """Run the shards on `workers` actors. Ray Data restarts an actor that died and repeats its shard.
 
     Raises InputError when ray is not installed, and InstructSegError for what stops a worker.
     """
@@ -115,7 +118,7 @@ def _connect(workers: int) -> bool:
     options: dict[str, Any] = {"address": running_cluster(), "log_to_driver": False, "logging_level": logging.WARNING}
     started = options["address"] is None
     if started:
-        # Ray starts one process per CPU it is told of. Its default priority of workers is low.
+        # Ray starts one process per CPU in num_cpus. It gives workers a low priority by default.
         options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
         os.environ.setdefault("RAY_worker_niceness", "0")
     try:

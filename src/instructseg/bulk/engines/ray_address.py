@@ -1,8 +1,8 @@
-"""The Ray that runs already: at `RAY_ADDRESS`, or started on this machine by "ray start".
+"""Find a Ray cluster that is already running: at `RAY_ADDRESS`, or started on this machine by "ray start".
 
-`ray.init("auto")` finds both, but waits for minutes at an address where nothing answers: "ray start" leaves its address
-in a file, which stays when Ray ends without "ray stop". It also joins the Ray that another job started for itself,
-which ends with that job, or is about to end because its job was killed.
+`ray.init("auto")` also finds both, but has two problems. It waits for minutes at an address where nothing answers, and
+there may be such an address: "ray start" writes it to a file, which remains if Ray ends without "ray stop". It also
+joins a local Ray that another job started for itself, and that ends with that job.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WAIT_SECONDS = 5.0
 
 
 def running_cluster() -> str | None:
-    """An address for `ray.init`; None: no Ray runs, the job starts its own.
+    """The address of a running cluster for `ray.init`; None: there is none, and the job starts its own.
 
     Raises InputError when nothing answers at `RAY_ADDRESS`.
     """
@@ -40,7 +40,7 @@ def running_cluster() -> str | None:
 
 
 def started_address() -> str | None:
-    """What the last "ray start" on this machine left in its file, see `ray.init`; Ray may have ended since."""
+    """The address that the last "ray start" on this machine wrote to its file; Ray may have ended since."""
     file = Path(_temporary_folder()) / "ray" / "ray_current_cluster"
     try:
         return file.read_text(encoding="utf-8").strip() or None

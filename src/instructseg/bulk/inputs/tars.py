@@ -34,7 +34,7 @@ def list_tar(path: Path) -> Iterator[Item]:
 
 
 def _check_end(path: Path, tar: tarfile.TarFile) -> None:
-    """Raises TarError if the file ends before its members do; tarfile itself stops without a word."""
+    """Raises TarError if the file ends before its last member does, which tarfile itself does not report."""
     end = max((member.offset_data + member.size for member in tar.getmembers()), default=0)
     size = path.stat().st_size
     if size < end:

@@ -1,4 +1,4 @@
-"""Names of columns and keys that hold a photo, a clip or its instructions; the same in every kind of list."""
+"""Names of the columns and keys that hold a photo, a clip or its instructions, the same for all kinds of lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SENTENCES = ("sentence", "sentences", "instruction", "instructions", "text", "ca
 
 
 def first_key(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    """The first of `names` among the keys of a row; keys match in both cases."""
+    """The first of `names` among the keys of a row, regardless of upper and lower case; None if there is none."""
     keys = {str(key).strip().lower(): key for key in row}
     return next((keys[name] for name in names if name in keys), None)
 

@@ -59,7 +59,7 @@ def read_table(path: Path, problems: Problems) -> dict[int, Row]:
 def read_rows(path: Path, kind: type[RowKind], columns: Sequence[str], problems: Problems) -> dict[int, RowKind]:
     """Line number, from 1, -> row of a .jsonl or .csv file. Invalid lines are added to `problems`.
 
-    `kind` is a pydantic dataclass, `columns` are those that a CSV must have. Names of columns match in both cases.
+    `kind` is a pydantic dataclass, `columns` are those that a CSV must have. Names of columns are case-insensitive.
     Raises DataError if the file is not UTF-8 or has no such columns.
     """
     is_json = path.suffix.lower() == ".jsonl"
