@@ -1,4 +1,4 @@
-"""The jobs of clips as the server knows them: state, progress, partial results, files; old ones are dropped."""
+"""The server's view of the jobs of clips: state, progress, partial results, files; old jobs are dropped."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ClipJobs:
         return name, folder
 
     def start(self, request: ClipRequest) -> ClipJob:
-        """Queue a clip whose file lies in its folder. Raises Overloaded when others have taken its place meanwhile."""
+        """Queue a clip whose file is in its folder. Raises Overloaded if too many clips were started meanwhile."""
         self._check_room()
         job = ClipJob(request.id, request.path.parent, request.texts)
         self.jobs[job.id] = job
@@ -111,7 +111,7 @@ class ClipJobs:
                 self._end(job, state, job.error or error)
 
     def cancel(self, name: str) -> ClipJob:
-        """Ask the worker to stop the clip; the results so far are kept. An ended one stays as it is."""
+        """Ask the worker to stop the clip; the results so far are kept. A clip that has ended is left unchanged."""
         job = self.get(name)
         self._cancel(job)
         return job
@@ -130,11 +130,11 @@ class ClipJobs:
             self._end(job, "failed", why)
 
     def sweep(self) -> None:
-        """Cancel what runs too long; forget results that nobody has used for long, and the oldest above the limit."""
+        """Cancel clips that run too long; delete results that are unused for long, and the oldest above the limit."""
         now = time.monotonic()
         for job in self.active:
             if job.seconds > self.limits.clip_seconds + self.limits.request_seconds:
-                self._on_stuck()  # it did not even stop when it was asked to
+                self._on_stuck()  # it was asked to stop and did not
             elif job.seconds > self.limits.clip_seconds and job.error is None:
                 self._cancel(job, TOO_LONG.format(self.limits.clip_seconds))
         ended = sorted((job for job in self.jobs.values() if job.state in ENDED), key=lambda job: job.used)

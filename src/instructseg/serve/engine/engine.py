@@ -3,9 +3,9 @@
     answer = await engine.ask(PhotoRequest(...))   # waits for its turn, is computed in a batch
     job = engine.clips.start(ClipRequest(...))     # runs in the background
 
-One batch is with the worker at a time; requests that arrive meanwhile are the next batch. When the worker ends
-unexpectedly it is started again. A batch of one then fails; those of a larger batch are computed once more, each alone,
-so that one bad request does not fail the others.
+The worker computes one batch at a time; requests that arrive meanwhile form the next batch. If the worker ends
+unexpectedly, it is restarted. If its batch had one request, that request fails; the requests of a larger batch are
+computed again, each alone, so that one bad request does not fail the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 STOP_SECONDS = 5.0
-"""How long the worker may take to end by itself; it has nothing to lose, so it is ended then."""
+"""How long the worker may take to end by itself before it is killed; it has no state to save."""
 RESTART_PAUSE = 1.0
 """Seconds before a worker that could not load the model, or ended while loading it, is started again."""
 CRASHED = (
@@ -71,7 +71,10 @@ class Engine:
     # Starting and stopping
 
     async def start(self) -> None:
-        """Load the model, unless that was done before. Raises CheckpointError when it fails."""
+        """Start the worker and wait until it has loaded the model, unless that was done before.
+
+        Raises CheckpointError when the model cannot be loaded.
+        """
         if self._link is not None:
             return
         self._open_link()
@@ -83,7 +86,7 @@ class Engine:
         self._spawn(self._sweep())
 
     async def stop(self) -> None:
-        """End the worker after what it computes now, and delete the files of clips."""
+        """End the worker after its current message, and delete the files of all clips."""
         self._stopping = True
         for task in self._tasks:
             task.cancel()
@@ -93,7 +96,7 @@ class Engine:
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was accepted is answered, and the ends of clips were seen."""
+        """Whether every accepted request is answered, and a client has fetched the end of every finished clip."""
         unseen = [job for job in self.clips.jobs.values() if job.state == "done" and not job.fetched]
         return not (len(self._queue) or self._in_work or self.clips.active or unseen)
 
@@ -104,7 +107,7 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether the worker is there and the server takes new requests."""
+        """Whether the worker has loaded the model and the server takes new requests."""
         return self._loaded.is_set() and self.model is not None and not self.draining
 
     # Requests
@@ -131,13 +134,13 @@ class Engine:
     ) -> messages.Answer | messages.ChatAnswer:
         self.refuse_when_draining()
         entry = self._queue.put(request)
-        while True:  # again when the time passed while it was computed; a batch that fails puts it back
+        while True:  # waits longer only if the request is being computed; a failed batch may put it back into the queue
             try:
                 answer = await asyncio.wait_for(asyncio.shield(entry.future), self.limits.request_seconds)
                 break
             except TimeoutError:
                 if self._queue.withdraw(entry):
-                    waited = f"the request waited {self.limits.request_seconds:g} s without a turn; repeat it later"
+                    waited = f"the request waited {self.limits.request_seconds:g} s in the queue; repeat it later"
                     raise Overloaded(waited, self._queue.retry_after) from None
         if isinstance(answer, messages.Failure):
             raise Refusal(answer.message, answer.status, "invalid_input" if answer.status == 422 else None)
@@ -234,7 +237,7 @@ class Engine:
                 entry.future.set_result(answer)
 
     def _fail(self, batch: list[Waiting], error: WorkerLost) -> None:
-        """A request alone fails; several are computed again, each alone."""
+        """Fail the request of a batch of one; return those of a larger batch to the queue, to be computed alone."""
         if len(batch) > 1:
             self._queue.put_back(batch)
         else:

@@ -69,7 +69,7 @@ class WorkerLink:
             thread.start()
 
     def send(self, message: Any) -> None:
-        """Queue a message for the worker; one to a worker that is gone is lost, and `on_end` is called."""
+        """Queue a message for the worker. If the worker has ended, the message is lost, and `on_end` is called."""
         self._outgoing.put(message)
 
     def kill(self) -> None:
@@ -77,7 +77,7 @@ class WorkerLink:
         self.process.kill()
 
     async def stop(self, seconds: float) -> None:
-        """Let the worker finish what it does, for at most `seconds`."""
+        """Let the worker finish its current message for at most `seconds`, then kill it."""
         self.send(Stop())
         await asyncio.to_thread(self.process.join, seconds)
         if self.process.exitcode is None:

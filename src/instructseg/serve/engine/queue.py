@@ -13,7 +13,7 @@ from instructseg.serve.messages import Answer, ChatAnswer, ChatRequest, Failure,
 
 MAX_RETRY_AFTER = 60
 FIRST_GUESS = 0.5
-"""Seconds a request is taken to compute before one was measured."""
+"""Assumed seconds to compute a request until the first one was measured."""
 
 
 @dataclass(eq=False)
@@ -23,8 +23,8 @@ class Waiting:
     request: PhotoRequest | ChatRequest
     future: asyncio.Future[Answer | ChatAnswer | Failure]
     alone: bool = False
-    """Compute it in a batch of its own: it is a question to be answered in words, or the worker ended while it computed
-    this request with others."""
+    """Compute it in a batch of its own: because it is a question to be answered in words, or because the worker ended
+    while it computed this request together with others."""
     since: float = field(default_factory=time.monotonic)
     started: bool = False
 
@@ -70,7 +70,7 @@ class PhotoQueue:
         return True
 
     async def take(self, most: int) -> list[Waiting]:
-        """Wait for a request; it and those behind it, at most `most`."""
+        """Wait for a request; returns it and those behind it that can be computed with it, at most `most`."""
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()

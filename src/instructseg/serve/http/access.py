@@ -14,7 +14,7 @@ scheme = HTTPBearer(auto_error=False, description="The token that the server was
 
 
 def is_token(given: str, expected: str) -> bool:
-    """Whether they are equal; the time does not depend on how much of them is."""
+    """Whether the tokens are equal, compared in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass"))
 
 

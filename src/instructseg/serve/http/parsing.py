@@ -44,12 +44,10 @@ async def read_photo(request: Request, schema: type[PhotoFields], limits: Limits
     return photo, parsed
 
 
-async def read_clip(
-    request: Request, schema: type[Fields], limits: Limits, target: Path
-) -> Fields:
+async def read_clip(request: Request, schema: type[Fields], limits: Limits, target: Path) -> Fields:
     """The fields beside the clip, which is written to `target`. Raises Refusal for a body that cannot be parsed."""
     if not is_multipart(request):
-        raise Refusal("expected multipart/form-data with the file `clip`", 415)
+        raise Refusal("expected multipart/form-data with the file `clip`, got another content type; send a form", 415)
     fields, file = await _read_form(request, "clip", limits)
     parsed = schema.model_validate(fields)
     check_texts(parsed, limits)
@@ -66,11 +64,12 @@ async def read_json(request: Request, schema: type[Fields]) -> Fields:
     """A JSON body. Raises Refusal unless it is JSON, ValidationError unless it fits the schema."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise Refusal("expected the content type multipart/form-data or application/json", 415)
+        expected = "the content type multipart/form-data or application/json"
+        raise Refusal(f"expected {expected}, got another; set the header Content-Type", 415)
     try:
         content = json.loads(await request.body())
     except (ValueError, RecursionError):
-        raise Refusal("expected a JSON object, got a body that is not JSON", 400) from None
+        raise Refusal("expected a JSON object, got a body that is not JSON; check its syntax", 400) from None
     return schema.model_validate(content)
 
 
@@ -95,7 +94,8 @@ def decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal("expected `photo` to be an image file in base64; addresses are not fetched", 422) from None
+        message = "expected `photo` to be an image file in base64, got other characters; URLs are not fetched"
+        raise Refusal(message, 422) from None
 
 
 def is_multipart(request: Request) -> bool:
@@ -109,18 +109,18 @@ async def _read_form(request: Request, name: str, limits: Limits) -> tuple[dict[
         form = await request.form(max_files=1, max_fields=limits.texts + 20, max_part_size=PART_BYTES)
     except (MultiPartException, HTTPException) as error:
         reason = getattr(error, "detail", None) or getattr(error, "message", "")
-        raise Refusal(f"expected multipart/form-data, got a damaged body ({reason})", 400) from None
+        raise Refusal(f"expected multipart/form-data, got a damaged body ({reason}); send it again", 400) from None
     except (KeyError, ValueError, AssertionError, UnicodeError, LookupError):
-        raise Refusal("expected multipart/form-data, got a damaged body", 400) from None
+        raise Refusal("expected multipart/form-data, got a damaged body; send it again", 400) from None
     file = form.get(name)
     if not isinstance(file, UploadFile):
-        raise Refusal(f"expected the file `{name}` in the form", 422)
+        raise Refusal(f"expected the file `{name}` in the form, got none; add it as a file field", 422)
     fields: dict[str, Any] = {}
     for key, value in form.multi_items():
         if key == name:
             continue
         if isinstance(value, UploadFile):
-            raise Refusal(f"expected one file, `{name}`", 422)
+            raise Refusal(f"expected one file, `{name}`, got several; send one request per file", 422)
         if key == "instructions":
             fields.setdefault(key, []).append(value)
         else:

@@ -21,8 +21,8 @@ TOO_LONG = (
 class ChatAnswerer:
     """Answers questions, one after the other.
 
-    An answer that takes longer than `max_seconds` is given up: the model writes no more tokens and the conversation is
-    as if the question had not been asked.
+    An answer that takes longer than `max_seconds` is given up: the model writes no more tokens, and the conversation is
+    left unchanged.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from instructseg.serve.worker.sessions import SessionStore
 logger = logging.getLogger(__name__)
 
 CHAT_SHARE = 0.75
-"""Share of a request's time after which an answer in words is given up; the rest is for what it waits for."""
+"""Share of a request's time limit after which an answer in words is given up; the rest is for its wait in the queue."""
 SWEEP_SECONDS = 1.0
 """How often sessions are checked for their age while nothing happens."""
 
@@ -33,9 +33,7 @@ def run_worker(connection: Connection, options: ServerOptions) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        segmenter = Segmenter.load(
-            options.model, device=options.device, dtype=options.dtype, revision=options.revision
-        )
+        segmenter = Segmenter.load(options.model, device=options.device, dtype=options.dtype, revision=options.revision)
         segmenter.segment(np.zeros((64, 64, 3), np.uint8), "warm up")  # the first pass takes several times longer
     except InstructSegError as error:
         connection.send(messages.StartFailure(str(error)))
