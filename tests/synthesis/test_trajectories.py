@@ -6,7 +6,7 @@ import pytest
 from instructseg.synthesis.motion import ObjectMotion
 from instructseg.synthesis.pixels import StoredInstance, StoredPhoto
 from instructseg.synthesis.scene import Scene
-from instructseg.synthesis.trajectories import Trajectory, crossing, draw_trajectory
+from instructseg.synthesis.trajectories import Trajectory, draw_trajectory, make_crossing
 
 PICTURE = (120, 160)
 MASK = np.full((30, 40), 255, np.uint8)
@@ -49,7 +49,7 @@ def test_two_meet_and_keep_their_motions():
             draw_trajectory(PHOTO, INSTANCE, ObjectMotion.towards(side, rng), PICTURE, rng)
             for side in ("left", "right")
         ]
-        first, second = crossing(pair, rng)
+        first, second = make_crossing(pair, rng)
         assert first == pair[0] and second.motion == pair[1].motion
         gaps = [
             np.hypot(*np.subtract(first.position_at(time)[:2], second.position_at(time)[:2]))
@@ -64,4 +64,5 @@ def test_trajectories_that_enter_or_stand_still_are_not_shifted():
     rng = np.random.default_rng(0)
     coming = draw_trajectory(PHOTO, INSTANCE, ObjectMotion.towards("left", rng, enters=True), PICTURE, rng)
     still = draw_trajectory(PHOTO, INSTANCE, ObjectMotion(), PICTURE, rng)
-    assert crossing([still, coming], rng) == [still, coming] and crossing([coming, still], rng) == [coming, still]
+    assert make_crossing([still, coming], rng) == [still, coming]
+    assert make_crossing([coming, still], rng) == [coming, still]

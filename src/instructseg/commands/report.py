@@ -84,9 +84,9 @@ def _version(package: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Make the standard streams usable: letters that a terminal cannot show are escaped, closed streams are replaced.
+    """Make the standard streams usable: escape letters that a terminal cannot show, and replace closed streams.
 
-    A closed descriptor would be given to the next file that is opened, and what a C library prints would land in it.
+    The system gives the number of a closed stream to the next file that is opened, and C libraries would print into it.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:

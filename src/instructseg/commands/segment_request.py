@@ -161,7 +161,7 @@ class Outcome:
     results: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str | None]] = field(default_factory=list)
     names: dict[Path, str] = field(default_factory=dict)
-    """What results and messages call a file, where that is not its path: a temporary file with what was piped in."""
+    """Names that results and messages use instead of a file's path, for temporary files with piped input."""
 
     def add_photo(self, photo: Path, prediction: Prediction, output: Path | None) -> None:
         """Save a prediction if there is an output folder, and add it."""

@@ -21,8 +21,8 @@ _CHUNK = 2**20
 def piped_file(source: str) -> Iterator[Path | None]:
     """A temporary file with everything that stdin gives, if `source` is "-"; else None.
 
-    A file, because a clip's decoder seeks in it, and a long clip does not fit in memory. Raises InputError when
-    nothing is piped in, and when there is no space for it.
+    It is a file because the decoder of a clip needs to seek, and a long clip does not fit in memory. Raises InputError
+    when nothing is piped in, and when there is no space for it.
     """
     if source != DASH:
         yield None

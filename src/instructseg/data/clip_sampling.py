@@ -41,7 +41,7 @@ class ClipSampler:
         no_target: bool = True,
     ) -> None:
         if not len(clips):
-            raise DataError("expected at least one annotated clip, got none")
+            raise DataError("expected at least one annotated clip, got none; choose a split with public masks")
         self.clips, self.references, self.expressions = clips, references, expressions
         self.empty_share, self.seed, self.no_target = empty_share, seed, no_target
 
@@ -138,7 +138,10 @@ def _key_frame(
             if mask is not None and (may_be_empty or mask.any()):
                 return index, expression
     names = ", ".join(f"{expression.id!r} ({expression.text})" for expression, _ in annotated[:3])
-    raise DataError(f"clip {clip.id}: no annotated frame shows the target of any expression, such as {names}")
+    raise DataError(
+        f"clip {clip.id}: no annotated frame shows the target of any expression, such as {names}; "
+        "check the dataset with `instructseg data check`"
+    )
 
 
 def _has_object(expression: Expression) -> bool:

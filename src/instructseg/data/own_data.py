@@ -1,4 +1,4 @@
-"""Your own data: which form a file or folder has, its reader, and a report of all that cannot be used."""
+"""Your own data: find out the form of a file or folder, choose its reader, and report all that cannot be used."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def find_form(path: Path) -> Form:
     if is_file:
         return _form_of_file(path)
     if not path.is_dir():
-        raise DataError(f"{path} does not exist")
+        raise DataError(f"{path} does not exist; check the path")
     if next(path.glob("*.prepared"), None):
         return Form.PREPARED
     if find_tables(path):
@@ -108,8 +108,9 @@ def readable(
     use: Callable[[Sample | InstancePhoto], None] = lambda item: None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> list[int]:
-    """The indices of the samples or photos that can be read; the others, and all that the reader leaves out, are added
-    to `problems`. `use` is called with each item.
+    """The indices of the samples or photos that can be read.
+
+    The others, and all that the reader leaves out, are added to `problems`. `use` is called with each readable item.
     """
     problems.extend(getattr(reader, "problems", Problems()))
     indices = []
@@ -151,7 +152,7 @@ def find_photos(annotations: Path) -> Path:
 def _has(listing: FolderListing, folder: Path, name: str) -> bool:
     try:
         return listing.find(folder, name) is not None
-    except DataError:  # it leads outside, which the reader reports
+    except DataError:  # the path leads outside the folder, which the reader reports
         return False
 
 

@@ -35,7 +35,7 @@ def hash_weights(folder: Path) -> str:
 
 
 def hash_model(folder: Path) -> str:
-    """Hash, 16 hex digits, of a model's tensors, configuration and tokenizer: of all that its predictions depend on."""
+    """Hash, 16 hex digits, of all that a model's predictions depend on: tensors, configuration and tokenizer."""
     paths = [path for pattern in MODEL_FILES for path in folder.glob(pattern) if path.name != MANIFEST]
     return hash_files(paths, folder)
 

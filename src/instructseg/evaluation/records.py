@@ -83,7 +83,7 @@ def write_lines(path: Path, lines: Iterable[Record]) -> None:
 
 
 def read_lines(path: Path, torn: bool = False) -> list[dict[str, Any]]:
-    """The lines of a JSON lines file, none if it does not exist; with `torn` the last line may be truncated.
+    """The lines of a JSON lines file, none if it does not exist; `torn` drops a last line without a line break.
 
     Raises DataError naming the first line that is not a JSON object.
     """

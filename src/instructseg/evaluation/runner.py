@@ -73,7 +73,7 @@ def run(
 ) -> Iterator[Record]:
     """Evaluate the samples without a record and yield this process's records as they are computed.
 
-    Exhaust the iterator: the sorted file is written at the end. Failed samples are evaluated again. Raises InputError
+    The sorted file is written when the iterator is exhausted. Failed samples are evaluated again. Raises InputError
     if `job.folder` has records of another plan.
     """
     folder = RecordFolder(job.folder)

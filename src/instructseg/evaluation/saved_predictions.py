@@ -50,7 +50,7 @@ class SavedPredictions:
     def answer(self, sample: Sample, expression: Expression) -> str:
         record = self._record(sample, sample.expressions.index(expression))
         if not isinstance(record.get("answer"), str):
-            raise DataError(f'{self.lines}: expected an "answer" as text for sample {sample.id}, got none')
+            raise DataError(f'{self.lines}: expected an "answer" as text for sample {sample.id}, got none; add it')
         return record["answer"]
 
     def _masks_of(self, sample: Sample, position: int) -> MaskPrediction:
@@ -72,7 +72,9 @@ class SavedPredictions:
         try:
             return self._records[sample.id][name]
         except KeyError:
-            raise DataError(f"{self.lines} has no prediction for expression {name} of sample {sample.id}") from None
+            raise DataError(
+                f"{self.lines} has no prediction for expression {name} of sample {sample.id}; add one"
+            ) from None
 
 
 def _by_name(line: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -24,7 +24,7 @@ from instructseg.synthesis.scene import ObjectGroup, Scene, union
 from instructseg.synthesis.text import CandidateExpression
 
 _MAX_PLURAL_TARGETS = 12  # COCO annotators turn larger groups into crowds, so larger unions may be incomplete
-_CONFUSABLE_WEIGHT = 6.0  # of an absent noun next to one that a model takes for it
+_CONFUSABLE_WEIGHT = 6.0  # of an absent noun if the picture has an object that models confuse with it
 _MIN_CLEAR_SHARE = 0.8  # area of a plural's target that belongs to clearly visible objects
 
 

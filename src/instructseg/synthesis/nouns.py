@@ -105,7 +105,7 @@ def lookalikes(noun: str) -> frozenset[str]:
 
 @cache
 def confusable(noun: str) -> frozenset[str]:
-    """The nouns that a model takes for `noun`."""
+    """The nouns of objects that a model confuses with `noun`."""
     return frozenset().union(*(group for group in noun_table().confusable if noun in group)) - {noun}
 
 

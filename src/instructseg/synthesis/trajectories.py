@@ -101,8 +101,8 @@ def _start(step: float, side: float, motion: ObjectMotion, rng: np.random.Genera
     return float(rng.uniform(low, high)) if low < high else (low + high) / 2
 
 
-def crossing(trajectories: Sequence[Trajectory], rng: np.random.Generator) -> list[Trajectory]:
-    """The same trajectories, the second shifted so that it meets the first; unchanged if there is no room for that."""
+def make_crossing(trajectories: Sequence[Trajectory], rng: np.random.Generator) -> list[Trajectory]:
+    """The same trajectories, with the second one shifted so that it meets the first; unchanged if there is no room."""
     first, second, *others = trajectories
     if not second.motion.direction or first.motion.crosses_edge or second.motion.crosses_edge:
         return list(trajectories)

@@ -17,7 +17,7 @@ from instructseg.synthesis.motion_expressions import motion_expressions
 from instructseg.synthesis.pixels import StoredInstance, StoredPhoto
 from instructseg.synthesis.scene import MIN_VISIBLE_SHARE
 from instructseg.synthesis.text import CandidateExpression, write_text
-from instructseg.synthesis.trajectories import Trajectory, crossing, draw_trajectory
+from instructseg.synthesis.trajectories import Trajectory, draw_trajectory, make_crossing
 from instructseg.types import Expression, InstancePhoto, Sample, Task
 
 CLIP_KINDS = ("apart", "crossing", "entering", "leaving", "covered")
@@ -101,12 +101,12 @@ class ValidationClips(Sequence[Sample]):
         if kind == "covered":
             still = draw_trajectory(*first, ObjectMotion(), size, rng, (0.02, 0.04))
             cover = draw_trajectory(*second, ObjectMotion.towards(sides[0], rng), size, rng, (0.06, 0.12))
-            return crossing([still, cover], rng)
+            return make_crossing([still, cover], rng)
         pair = [
             draw_trajectory(*drawn, ObjectMotion.towards(side, rng), size, rng, _AREA_SHARES)
             for drawn, side in zip((first, second), sides, strict=True)
         ]
-        return crossing(pair, rng) if kind == "crossing" else pair
+        return make_crossing(pair, rng) if kind == "crossing" else pair
 
 
 def _is_new_noun(photo: StoredPhoto, instance: StoredInstance) -> bool:

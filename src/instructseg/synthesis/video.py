@@ -16,7 +16,7 @@ from instructseg.synthesis.motion_questions import motion_questions
 from instructseg.synthesis.pixels import StoredPhoto
 from instructseg.synthesis.scene import SceneObject, union
 from instructseg.synthesis.text import CandidateExpression, write_text
-from instructseg.synthesis.trajectories import Trajectory, crossing, draw_trajectory
+from instructseg.synthesis.trajectories import Trajectory, draw_trajectory, make_crossing
 from instructseg.types import Expression, Sample, Task
 
 _STATIC_KINDS = ("unique", "color", "plural", "absent")  # true in every frame; positions and sizes change over time
@@ -133,4 +133,4 @@ def _draw_trajectories(
         noun = drawn[1].name if same_noun else None
         trajectories.append(draw_trajectory(*drawn, ObjectMotion.draw(rng), size, rng))
     crosses = len(trajectories) > 1 and rng.random() < _CROSSING_PROBABILITY
-    return crossing(trajectories, rng) if crosses else trajectories
+    return make_crossing(trajectories, rng) if crosses else trajectories

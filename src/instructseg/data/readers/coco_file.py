@@ -100,7 +100,9 @@ def load_annotations(path: Path) -> dict[str, Any]:
     keys = ("annotations", "categories", "images")
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
-        raise DataError(f"{path} is not a COCO instances file: it has no {', '.join(missing)}")
+        raise DataError(
+            f"{path} is not a COCO instances file: it has no {', '.join(missing)}; pass one, such as instances_*.json"
+        )
     for key in keys:
         if not isinstance(content[key], list):
             got = "null" if content[key] is None else type(content[key]).__name__

@@ -50,7 +50,7 @@ def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
     try:
         lines = split_lines(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as {what} ({error})") from error
+        raise DataError(f"{path} cannot be read as {what} ({error}); download it again") from error
     records = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -71,7 +71,7 @@ def split_lines(text: str) -> list[str]:
 def opened_image(path: Path) -> Iterator[Image.Image]:
     """An image file, decoded. Raises DataError naming the file when it is missing, damaged or too large."""
     if not path.exists():
-        raise DataError(f"{path} is missing")
+        raise DataError(f"{path} is missing; unpack the data again, or correct the path")
     try:
         with opened_picture(path, "the file") as picture:
             yield picture

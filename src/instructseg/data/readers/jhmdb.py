@@ -102,7 +102,9 @@ class PuppetMasks(Sequence[Any]):
         try:
             stack = loadmat(self.path)["part_mask"]
         except Exception as error:  # the decoder raises many exception types on damaged data
-            raise DataError(f"{self.path} cannot be read as a MATLAB file with part_mask ({error!r})") from error
+            raise DataError(
+                f"{self.path} cannot be read as a MATLAB file with part_mask ({error!r}); download it again"
+            ) from error
         if stack.shape != (*self.size, self.length):
             raise DataError(
                 f"{self.path}: masks are {stack.shape}, but the clip is {(*self.size, self.length)}; download it again"

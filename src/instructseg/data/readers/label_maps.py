@@ -64,7 +64,8 @@ class LabelMaps(Reader[InstancePhoto]):
         image = read_photo(path, labels.shape)
         if labels.shape != image.shape[:2]:
             raise DataError(
-                f"{self._mask_path(path)} is {labels.shape}, but its photo is {image.shape[:2]} (height, width)"
+                f"{self._mask_path(path)} is {labels.shape}, but its photo is {image.shape[:2]} (height, width); "
+                "use photo and label map of one release"
             )
         scale = shrink_scale(image, self.max_side)
         return InstancePhoto(
@@ -87,7 +88,7 @@ class LabelMaps(Reader[InstancePhoto]):
         if labels.ndim != 2 or labels.max(initial=0) >= len(self.names):
             raise DataError(
                 f"{path}: expected a label map with one channel and values below {len(self.names)}, got shape "
-                f"{labels.shape} and maximum {labels.max(initial=0)}"
+                f"{labels.shape} and maximum {labels.max(initial=0)}; use the list of names of these label maps"
             )
         return labels
 

@@ -13,7 +13,7 @@ from instructseg.types import Expression, InstancePhoto, Sample, Task
 
 
 class LabelledPhotos(Protocol):
-    """Annotated photos of one vocabulary, some of which show none of its objects."""
+    """Annotated photos of one vocabulary. Background photos show none of its objects."""
 
     problems: Problems
 

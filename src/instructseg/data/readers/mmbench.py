@@ -64,7 +64,7 @@ def decode_picture(text: str, name: str) -> np.ndarray:
     try:
         return load_image(base64.b64decode(text, validate=True))
     except (ValueError, TypeError) as error:  # InputError and binascii.Error are ValueErrors
-        raise DataError(f"{name} cannot be decoded ({error})") from error
+        raise DataError(f"{name} cannot be decoded ({error}); download the table again") from error
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -73,7 +73,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file, delimiter="\t"))
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as an MMBench table ({error})") from error
+        raise DataError(f"{path} cannot be read as an MMBench table ({error}); download it again") from error
     finally:
         csv.field_size_limit(limit)
 

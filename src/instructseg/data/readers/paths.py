@@ -1,4 +1,4 @@
-"""Where the photo that a file names lies: names are written on other machines, often on Windows."""
+"""Find the photo that an annotation file names: the names were written on other machines, often on Windows."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def listed_path(folder: Path, name: str) -> Path:
 def require_inside(folder: Path, path: Path) -> None:
     """Raises DataError for a path outside `folder`, links included, if INSTRUCTSEG_STRICT_PATHS=1.
 
-    People keep photos elsewhere, so absolute names and ".." are followed by default. A server that reads data of others
-    sets the variable.
+    By default, absolute names and ".." are followed, because people keep photos elsewhere. Set the variable where the
+    data comes from others, for example on a server.
     """
     if os.environ.get(STRICT_PATHS, "") in ("", "0"):
         return
@@ -78,7 +78,7 @@ class FolderListing:
         return found
 
     def beside(self, path: Path, suffixes: Sequence[str] = PHOTO_SUFFIXES) -> Path | None:
-        """The file in the same folder with the stem of `path` and the first possible of `suffixes`."""
+        """The file in the same folder with the stem of `path` and one of `suffixes`, tried in order; None if none."""
         found = (self._in(path.parent, path.stem + suffix) for suffix in suffixes)
         return next((file for file in found if file is not None), None)
 

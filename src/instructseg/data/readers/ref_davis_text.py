@@ -47,7 +47,8 @@ def _clip(folder: Path, name: str, frames: Path, files: Sequence[Sentences], lis
         ]
     if not stems or not expressions:
         raise DataError(
-            f"expected frames in {frames} and expressions in {folder}, got {len(stems)} and {len(expressions)}"
+            f"expected frames in {frames} and expressions in {folder}, got {len(stems)} and {len(expressions)}; "
+            "unpack both again"
         )
     return ClipRecord(name, tuple(stems), tuple(expressions))
 

@@ -81,7 +81,10 @@ class RefCoco(Reader[Sample]):
         image = read_photo(path, (ref.photo["height"], ref.photo["width"]))
         if image.shape[:2] != (ref.photo["height"], ref.photo["width"]):
             size = f"{ref.photo['width']} x {ref.photo['height']}"
-            raise DataError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but {self.references} says {size}")
+            raise DataError(
+                f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but {self.references} says {size}; "
+                "use COCO's original photos"
+            )
         return Sample(
             f"{self.name}/{ref.id}",
             Task.RES,
@@ -147,14 +150,14 @@ def _unpickle(path: Path) -> list[dict[str, Any]]:
     except pickle.UnpicklingError as error:
         raise DataError(f"{path} cannot be loaded because it is unsafe or damaged: it {error}") from error
     if not isinstance(content, list) or not all(isinstance(entry, dict) and "split" in entry for entry in content):
-        raise DataError(f'{path} is not a list of references that each have a "split"')
+        raise DataError(f'{path} is not a list of references that each have a "split"; pass a refs(...).p of REFER')
     return content
 
 
 def _released_refs(path: Path, split: str) -> list[_Ref]:
     content = read_json(path)
     if not isinstance(content, list) or not content:
-        raise DataError(f"{path} is not a list of references")
+        raise DataError(f"{path} is not a list of references; pass a JSON file of the released code, of one split")
     refs = []
     for number, record in enumerate(content):
         with parsing(path, f"entry {number}"):

@@ -77,7 +77,8 @@ class ScienceQa(Reader[Sample]):
         missing = [pid for pid in splits[self.split] if pid not in problems]
         if missing:
             raise DataError(
-                f"{self.question_file} lacks {len(missing)} problems of {pids_file}'s {self.split}, first {missing[0]}"
+                f"{self.question_file} lacks {len(missing)} problems of {pids_file}'s {self.split}, first "
+                f"{missing[0]}; use both files of one release"
             )
         return [(pid, problems[pid]) for pid in splits[self.split]]
 

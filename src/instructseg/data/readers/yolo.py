@@ -25,9 +25,9 @@ from instructseg.types import Instance, InstancePhoto
 class YoloPhotos(Reader[InstancePhoto]):
     """The labelled photos of a folder, each line of a label file one instance.
 
-    A label file lies beside its photo, or in `labels` where the photo lies in `images`. Photos with an empty label file
-    are background; photos without one are left out. If the folder has a part `train`, only that is read. Entries that
-    cannot be used are listed in `problems`; a photo that cannot be decoded raises DataError.
+    A label file is beside its photo, or in a folder `labels` that corresponds to the photo's folder `images`. Photos
+    with an empty label file are background; photos without one are left out. If there is a subfolder `train`, only it
+    is read. Entries that cannot be used are listed in `problems`; a photo that cannot be decoded raises DataError.
 
     folder: the folder with photos, label files and the names of the classes (data.yaml, classes.txt or obj.names).
     max_side: longest side in pixels to which photos and masks are shrunk; None keeps their size.
@@ -91,9 +91,12 @@ class YoloPhotos(Reader[InstancePhoto]):
 
 
 class Yolo(LabelSamples):
-    """One sample per photo, one expression per class: the union of its outlines. All have no target in a background.
+    """One sample per photo, one expression per class: the union of its outlines.
 
-    folder: as for `YoloPhotos`; prefix: name of the dataset and first part of sample ids.
+    In a background photo, whose label file is empty, every class is an expression without a target.
+
+    folder: as for `YoloPhotos`.
+    prefix: name of the dataset and first part of sample ids.
     """
 
     def __init__(self, folder: str | Path, prefix: str = "yolo") -> None:

@@ -138,7 +138,9 @@ class ConversationSource:
             turns = _answered_turns(sample)
             if turns and len(sample.frames):
                 return replace(sample, id=f"{sample.id}#{index}", expressions=turns[:MAX_TURNS])
-        raise DataError("expected conversations with a photo and an answer, got none that has both")
+        raise DataError(
+            "expected conversations with a photo and an answer, got none that has both; choose another source"
+        )
 
 
 def _answered_turns(sample: Sample) -> tuple[Expression, ...]:
