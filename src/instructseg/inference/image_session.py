@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -27,6 +27,14 @@ logger = logging.getLogger(__name__)
 
 MAX_PACKED = 16
 """Maximum number of instructions in one pass of the language model."""
+
+
+def packed_groups(tasks: Sequence[Task]) -> Iterator[tuple[Task, list[int]]]:
+    """The instructions of each pass of the language model, as indices: all of one task, at most `MAX_PACKED`."""
+    for task in dict.fromkeys(tasks):
+        members = [index for index, other in enumerate(tasks) if other is task]
+        for start in range(0, len(members), MAX_PACKED):
+            yield task, members[start : start + MAX_PACKED]
 
 
 class ImageSession:
@@ -99,13 +107,10 @@ class ImageSession:
             ]
             return explained[0] if isinstance(instruction, str) else explained
         predictions: dict[int, Prediction] = {}
-        for kind in dict.fromkeys(tasks):
-            rows = [row for row, other in enumerate(tasks) if other is kind]
-            for start in range(0, len(rows), MAX_PACKED):
-                chunk = rows[start : start + MAX_PACKED]
-                answers = self._segment_together([texts[row] for row in chunk], kind, max_masks, threshold)
-                predictions |= zip(chunk, answers, strict=True)
-        ordered = [predictions[row] for row in range(len(texts))]
+        for kind, members in packed_groups(tasks):
+            answers = self._segment_together([texts[member] for member in members], kind, max_masks, threshold)
+            predictions |= zip(members, answers, strict=True)
+        ordered = [predictions[index] for index in range(len(texts))]
         return ordered[0] if isinstance(instruction, str) else ordered
 
     @torch.inference_mode()

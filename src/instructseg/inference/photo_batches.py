@@ -10,7 +10,7 @@ import torch
 
 from instructseg.errors import InputError
 from instructseg.inference.arguments import choose_task
-from instructseg.inference.image_session import MAX_PACKED, ImageSession
+from instructseg.inference.image_session import MAX_PACKED, ImageSession, packed_groups
 from instructseg.inference.prediction import Prediction
 from instructseg.model.modeling import InstructSegModel
 from instructseg.model.outputs import VisualFeatures
@@ -70,16 +70,13 @@ def segment_photos(
     """
     tasks = [choose_task(task, text) for text in instructions]
     visual = encode_photos(sessions)
-    predictions: list[list[Prediction]] = [[] for _ in sessions]
-    order: list[int] = []
-    for kind in dict.fromkeys(tasks):
-        for columns in split((column for column, other in enumerate(tasks) if other is kind), MAX_PACKED):
-            order += columns
-            rows = [[instructions[column] for column in columns]] * len(sessions)
-            answers = segment_rows(sessions, visual, rows, [kind] * len(sessions), max_masks, threshold)
-            for before, new in zip(predictions, answers, strict=True):
-                before += new
-    return [[answers[order.index(column)] for column in range(len(order))] for answers in predictions]
+    predictions: list[dict[int, Prediction]] = [{} for _ in sessions]
+    for kind, members in packed_groups(tasks):
+        rows = [[instructions[member] for member in members]] * len(sessions)
+        answers = segment_rows(sessions, visual, rows, [kind] * len(sessions), max_masks, threshold)
+        for found, new in zip(predictions, answers, strict=True):
+            found |= zip(members, new, strict=True)
+    return [[found[index] for index in range(len(tasks))] for found in predictions]
 
 
 def encode_photos(sessions: Sequence[ImageSession]) -> VisualFeatures:
