@@ -66,9 +66,11 @@ class RecordLog:
         self._file = path.open("ab", buffering=0)
 
     def append(self, record: Record, seconds: float) -> None:
+        """Append a sample's record and the seconds it took, in a single write."""
         self._file.write(encode({"record": record, "seconds": round(seconds, 3)}))
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 

@@ -24,6 +24,7 @@ class ImageInputs:
     clip_pixel_values: Tensor | None
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ImageInputs:
+        """The images on a device and, if given, in a dtype."""
         return ImageInputs(_move(self.pixel_values, device, dtype), _move(self.clip_pixel_values, device, dtype))
 
 

@@ -18,6 +18,7 @@ IGNORE = -100
 """Label of a token without text loss; the default `ignore_index` of torch's cross-entropy."""
 
 PREFIX, PADDING, HIDDEN = 0, -1, -2
+"""Special values of `Layout.segments`; a hidden token of segment s has HIDDEN - s."""
 
 
 class Block(Enum):
@@ -93,6 +94,7 @@ class Layout:
         return self.token_ids.shape[1]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
+        """The layout with its tensors on a device."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "prefix_length"}
         moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
         return replace(self, **moved)

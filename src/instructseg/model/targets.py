@@ -66,6 +66,7 @@ class Targets:
     """Normalizers of the whole batch, if this is a micro-batch of it; None: this is the whole batch."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
+        """The targets with their tensors on a device; `normalizers` stay where they are."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
         return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()
                                 if isinstance(value, Tensor)})  # fmt: skip

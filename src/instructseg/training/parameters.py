@@ -149,6 +149,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
+        """Move the average towards the current values, after step number `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         # The foreach version is far faster than a loop over lerp_ for many small tensors; torch's stubs omit it.
         parameters = [parameter.detach() for parameter in self.parameters]
@@ -156,6 +157,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def swap(self) -> None:
+        """Exchange the average with the current values, in place; a second call undoes the first."""
         for shadow, parameter in zip(self.shadow, self.parameters, strict=True):
             current = parameter.detach().clone()
             parameter.copy_(shadow)

@@ -81,6 +81,7 @@ class Run:
 
     @property
     def step(self) -> int:
+        """Number of completed steps."""
         return self.progress.step
 
     def train(self) -> Path:

@@ -36,10 +36,12 @@ class TokenRow(nn.Module):
 
     @property
     def input(self) -> Tensor:
+        """The row of the word embeddings, (dim,)."""
         return self.get_parameter(f"input_{self.index}")
 
     @property
     def output(self) -> Tensor | None:
+        """The row of the output head, (dim,); None if the head has none."""
         return self.input if self._tied else self._parameters.get(f"output_{self.index}")
 
     def remove(self) -> None:

@@ -31,7 +31,7 @@ class VideoOptions(ReadOptions):
     behaviour). None: "offline" where the whole clip is read first (`Segmenter.segment_video`), "causal" where
     results are returned frame by frame (`track`, `open_video`)."""
     threshold: float | None = None
-    """Minimum score of a mask, 0..1; None: the model's default, 0: every frame has a mask. With linking, the model's
+    """Minimum score of a mask, 0..1. None: the model's default; 0: every frame has a mask. With linking, the model's
     `video_contrast` may require more: a score that is not far below those of the clip's best frames."""
     references: ReferencePolicy | None = None
     """Which frames the perceiver reads beside each frame, see `types.ReferencePolicy`: "nearest" (released behaviour),

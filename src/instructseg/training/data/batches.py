@@ -43,6 +43,7 @@ class BatchShare:
 
     @property
     def size(self) -> int:
+        """Samples per micro-batch."""
         return self.batch // (self.processes * self.micro_batches)
 
     def offsets(self) -> list[range]:

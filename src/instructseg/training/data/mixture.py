@@ -55,9 +55,11 @@ class Mixture:
             self.earlier_batches[source_steps] = np.arange(len(source_steps))
 
     def name(self, step: int) -> str:
+        """Name of the source of a step."""
         return self.names[self.source_of_step[step]]
 
     def sample(self, step: int, offset: int) -> Sample:
+        """Sample number `offset` of the batch of a step."""
         index = int(self.earlier_batches[step]) * self.batch + offset
         return self.sources[self.source_of_step[step]].sample(index)
 

@@ -19,6 +19,7 @@ class StepWindow:
         self.clear()
 
     def clear(self) -> None:
+        """Start an empty window."""
         self.sums: dict[str, float] = defaultdict(float)
         self.counts: dict[str, int] = defaultdict(int)
         self.steps = self.instructions = self.samples = 0

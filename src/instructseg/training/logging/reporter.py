@@ -54,6 +54,7 @@ class Reporter:
         console.print(f"step {step}: validation mIoU {json.dumps(kinds)}")
 
     def close(self) -> None:
+        """Finish the experiment trackers."""
         for tracker in self.accelerator.trackers:
             tracker.finish()
 

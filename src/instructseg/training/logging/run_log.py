@@ -28,6 +28,7 @@ class RunLog:
             raise self._write_error(error) from error
 
     def write(self, **values: Any) -> None:
+        """Append a line with these values and the time."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values | {"time": round(time.time(), 1)}) + "\n")
