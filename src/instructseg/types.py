@@ -19,7 +19,7 @@ Linking: TypeAlias = Literal["offline", "causal", "off"]
 clip, "causal" those on the best path up to each frame, "off" the best proposal of each frame (released behaviour)."""
 
 ReferencePolicy: TypeAlias = Literal["nearest", "uniform", "relevant"]
-"""Which frames the perceiver reads beside the key frame: the nearest ones (released behaviour), frames spread evenly
+"""Which frames the perceiver reads besides the key frame: the nearest ones (released behaviour), frames spread evenly
 over the clip, or the frames that match the instruction best."""
 
 Selection: TypeAlias = Literal["score", "score_x_quality"]

@@ -62,14 +62,18 @@ def explain(
     model: InstructSegModel, processor: InstructSegProcessor, visual: VisualFeatures, prefix: Cache | None,
     instruction: str, task: Task, max_new_tokens: int = 128, on_text: OnText | None = None, use_cache: bool = True,
 ) -> Explanation:  # fmt: skip
-    """Write an explanation by greedy decoding, then decode the masks from the mask tokens behind it.
+    """Write an explanation by greedy decoding, then decode the masks from the mask tokens that follow it.
 
     The sequence is that of a training sample with an explanation: prompt, explanation, [SEG], mask tokens. The text has
     at least one token; [SEG] or the end token ends it. A photo is its own reference frame.
 
     Args:
         prefix: the task's cached prompt before the instruction, from `read_prefix`; None computes it.
+        max_new_tokens: most tokens of the text.
+        on_text: called with each piece of the text as it is written.
         use_cache: False computes the whole sequence for each token, as a reference for tests; `prefix` must be None.
+
+    Raises InputError if the instruction leaves no room for a text.
     """
     layout = build_layout([[processor.prompts.explained_opening(instruction, task)]], [1], processor.token_counts)
     layout = layout.to(model.device)

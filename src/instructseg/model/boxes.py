@@ -79,7 +79,7 @@ def suppress(overlap: Tensor, limit: float) -> Tensor:
 
 
 def without_duplicates(keep: Tensor, duplicates: Tensor) -> Tensor:
-    """The rows that are no duplicate of an earlier row in `keep`; all values are 0 or 1.
+    """The rows that do not duplicate an earlier row in `keep`; all values are 0 or 1.
 
     Shapes: keep (batch, n), duplicates (batch, n, n) with [i, j] = row j is a duplicate of the earlier row i
     -> (batch, n).

@@ -144,7 +144,7 @@ class LossRecipe:
     initial model, for a model whose other parts already depend on them. 0: they may change freely."""
     text_loss: Literal["none", "reason_seg", "all"] = "none"
     """Segmentation samples whose reply, "Sure, the segmentation result is [SEG]", the language model learns (L_t of
-    Eq. 4), beside conversations: none, those of ReasonSeg (released code), or all (Eq. 4)."""
+    Eq. 4), in addition to conversations: none, those of ReasonSeg (released code), or all (Eq. 4)."""
     explanation_probability: float = Field(default=0.5, ge=0, le=1)
     """Probability, 0 to 1, that such a reply begins with the sample's explanation, if it has one (released: 0.5)."""
     mask_stride: int = Field(default=1, ge=1, le=1024)

@@ -37,7 +37,7 @@ class SeedObjective(nn.Module):
         super().__init__()
         assert model.seed_proposer is not None
         self.model, self.keep_features = model, keep_features
-        # In a list, so that it is no submodule: neither moved, sharded nor saved with the model.
+        # In a list, so that it is not a submodule and is not moved, sharded or saved with the model.
         self.initial_head = [copy.deepcopy(model.seed_proposer.head).requires_grad_(False)] if keep_features else []
 
     def forward(

@@ -26,7 +26,7 @@ def list_items(source: str, instructions: tuple[str, ...] | None, exclude: Path 
         source: a photo or clip, a folder (searched with its subfolders), a quoted pattern, a list (.txt, .csv, .jsonl),
             a parquet file, or a WebDataset tar; folders and patterns may contain tars and parquet files.
         instructions: instructions of all items; None: each item's own, from the list, the parquet file or the tar.
-        exclude: a folder that is passed over: the output, which may lie in the input.
+        exclude: a folder to skip: the output folder, which may lie inside the input folder.
 
     An item without instructions or that cannot be read has a `problem`. A photo that is listed several times is one
     item with all instructions. Raises InputError when there is no item.

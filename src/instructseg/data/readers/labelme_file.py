@@ -20,7 +20,7 @@ Kind = Literal[
     "polygon", "rectangle", "circle", "mask", "rotation", "oriented_rectangle", "point", "line", "linestrip", "points"
 ]  # fmt: skip
 _ROTATED, _WITHOUT_AREA = ("rotation", "oriented_rectangle"), ("point", "line", "linestrip", "points")
-_PASSED_OVER = ("__ignore__", "_background_")  # LabelMe's labels for pixels that are no object
+_PASSED_OVER = ("__ignore__", "_background_")  # LabelMe's labels for pixels that belong to no object
 
 
 @dataclass(slots=True, config=FILE)

@@ -99,7 +99,7 @@ def _yaml_names(path: Path) -> dict[int, str]:
     if not isinstance(content, dict) or "names" not in content:
         return {}
     if content.get("kpt_shape"):
-        raise DataError(f"{path} describes pose labels (kpt_shape), which are no outlines; use segmentation labels")
+        raise DataError(f"{path} describes pose labels (kpt_shape), which are not outlines; use segmentation labels")
     found = validate(YoloNames, [content], lambda _: str(path), "file", problems).get(0)
     if found is None:
         raise problems.refuse(f"{path} has no list of names")

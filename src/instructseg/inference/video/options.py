@@ -34,7 +34,7 @@ class VideoOptions(ReadOptions):
     """Minimum score of a mask, 0..1. None: the model's default; 0: every frame has a mask. With linking, the model's
     `video_contrast` may require more: a score that is not far below those of the clip's best frames."""
     references: ReferencePolicy | None = None
-    """Which frames the perceiver reads beside each frame, see `types.ReferencePolicy`: "nearest" (released behaviour),
+    """Which frames the perceiver reads besides each frame, see `types.ReferencePolicy`: "nearest" (released behaviour),
     "uniform" or "relevant", which read the clip twice. None: the model's default."""
     key_every: int = 1
     """The language model runs on every n-th frame, at least 1; the frames between reuse its mask queries."""

@@ -45,7 +45,10 @@ async def read_photo(request: Request, schema: type[PhotoFields], limits: Limits
 
 
 async def read_clip(request: Request, schema: type[Fields], limits: Limits, target: Path) -> Fields:
-    """The fields beside the clip, which is written to `target`. Raises Refusal for a body that cannot be parsed."""
+    """The form fields sent along with the clip; the clip is written to `target`.
+
+    Raises Refusal for a body that cannot be parsed.
+    """
     if not is_multipart(request):
         raise Refusal("expected multipart/form-data with the file `clip`, got another content type; send a form", 415)
     fields, file = await _read_form(request, "clip", limits)

@@ -54,7 +54,7 @@ def photo_routes(engine: Engine) -> APIRouter:
 
     @router.delete("/sessions/{session}", status_code=204, tags=["sessions"])
     async def close_session(session: str) -> Response:
-        """Forget a session; one that does not exist is no error."""
+        """Forget a session; deleting one that does not exist is not an error."""
         engine.close_session(session)
         return Response(status_code=204)
 

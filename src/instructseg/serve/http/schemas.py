@@ -95,7 +95,7 @@ class NextQuestion(Question):
 
 
 class ClipInstructions(Body):
-    """The fields beside the clip."""
+    """The form fields sent along with the clip."""
 
     instructions: Texts = Field(min_length=1)
     task: Annotated[ClipTask | None, BeforeValidator(_none_if_empty)] = None
