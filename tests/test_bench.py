@@ -7,11 +7,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from instructseg.bench import curves, metrics, models, onnx, photo, report, startup, timing, train, video
+from instructseg.bench import busy, curves, metrics, models, onnx, photo, report, startup, timing, train, video
 from instructseg.bench.gpu import answers, compiled, inference, training
 from instructseg.bench.gpu import part as gpu_part
 from instructseg.bench.gpu import run as gpu_run
@@ -140,6 +141,21 @@ def test_startup(options, monkeypatch):
     monkeypatch.setattr(startup, "LIBRARY", "import sys")
     section = without_failures(startup.run(options).content)["segment"]
     assert section["now, megabytes"]["median"] > 5 and section["library / now, seconds"]["median"] > 0
+
+
+def test_busy(options, monkeypatch):
+    """The variants differ in company and environment; the loops end with the block."""
+    show = "import os, time; time.sleep(0.01); assert os.environ['GOMP_SPINCOUNT'] in ('11', '300000')"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "11")
+    monkeypatch.setattr(busy, "commands", lambda clip: {f"{len(list(clip.iterdir()))} frames": ["-c", show]})
+    content = without_failures(busy.run(options).content)
+    section = content["8 frames"]
+    assert section["runs"] == 1 and section["busy / idle"]["median"] == content["largest busy / idle"] > 0
+    policy = section["policy / libgomp's spin, idle"]["median"]
+    assert content["largest cost of the policy, percent"] == pytest.approx(100 * (policy - 1), rel=1e-2, abs=0.1)
+    with busy.busy_loops(1):
+        assert [child.name() for child in psutil.Process().children()]
+    assert not psutil.Process().children()
 
 
 def test_the_model_is_the_same_for_the_same_seed(tiny):

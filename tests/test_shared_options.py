@@ -25,7 +25,8 @@ def facts(command, name):
 
 @pytest.mark.parametrize("name", ["device", "dtype", "revision"])
 def test_how_a_model_runs_is_asked_the_same_everywhere(name):
-    assert len({str(facts(command, name)) for command in LOADING}) == 1
+    commands = [*LOADING, "reproduce"] if name == "revision" else LOADING  # figures choose their device and format
+    assert len({str(facts(command, name)) for command in commands}) == 1
 
 
 def test_which_model_is_asked_the_same_everywhere():
@@ -52,12 +53,13 @@ def words_of(command, model):
         "batch": ["batch", "a.png", "out", "-i", "dog", *option],
         "chat": ["chat", "a.png", "what?", *option],
         "mcp": ["mcp", ".", *option],
+        "reproduce": ["reproduce", "figures", "--examples", "list.csv", *option],
         "evaluate": ["evaluate", model, "--on", "reason_seg/val", "--data", "data"],
         "serve": ["serve", model, "--port", "0"],
     }[command]
 
 
-@pytest.mark.parametrize("command", ["segment", "batch", "chat", "mcp"])
+@pytest.mark.parametrize("command", ["segment", "batch", "chat", "mcp", "reproduce"])
 def test_a_revision_reaches_the_hub_and_is_refused_elsewhere(command, photo, monkeypatch):
     asked = []
 

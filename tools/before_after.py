@@ -1,4 +1,4 @@
-"""Draw the masks of two models for ten instructions about held-out photos, failures included.
+"""Draw the masks of two models for ten instructions and for ten references to one of two, failures included.
 
     python -m tools.before_after --before FOLDER --after nano --data DATA [--recipe FILE]
 
@@ -7,13 +7,19 @@ predictions nor on masks: for each dataset and kind in SLOTS the unused photo wh
 instruction of that kind. Only photos that may be shown with attribution take part: of COCO those under CC BY, CC BY-SA,
 without known restrictions or works of the United States government, and Clothing Co-Parsing (Apache-2.0).
 A green label marks an IoU of at least 0.5 or a correct "no target", an orange one anything else.
-Writes docs/pictures/before_after.jpg, its photo credits to docs/pictures/README.md, docs/results/before_after.json.
+
+The second sheet asks for "the X on the left" and "the X on the right" of held-out COCO photos that show two of X, as
+benchmarks.scores.nano_references does: the five photos that may be shown whose hash comes first. Green: the right one.
+
+Writes docs/pictures/before_after.jpg and pairs.jpg, their credits to docs/pictures/README.md, and
+docs/results/before_after.json.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.harness import ROOT, ResultFile, make_parser, provenance
+from benchmarks.scores.nano_references import open_held_out, outcome, references, to_scene
 from instructseg.data.readers.coco_file import load_annotations
 from instructseg.errors import DataError
 from instructseg.evaluation.provenance import hash_weights
@@ -32,7 +39,7 @@ from instructseg.metrics.region import iou
 from instructseg.synthesis.composer import validation_set
 from instructseg.training.data.photos import compose_config, open_photos
 from instructseg.training.recipe import DataRecipe, load_recipe
-from instructseg.types import Expression, Sample
+from instructseg.types import Expression, InstancePhoto, Sample, Task
 from instructseg.visualization import NO_TARGET, PALETTE, overlay
 
 MODULE = "tools.before_after"
@@ -43,7 +50,7 @@ SLOTS = (  # Clothing Co-Parsing has no instructions about size and number
 )
 FREE_TO_SHOW = (4, 5, 7, 8)  # ids of COCO's licences
 CCP = ("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", "https://github.com/bearpaw/clothing-co-parsing")
-HEADING = "## before_after.jpg"
+PAIR_PHOTOS = 5
 PAGE, MARGIN, GAP = 1200, 12, 6  # pixels: width of the page, around and between cells, between pictures of a cell
 CELL = (PAGE - 3 * MARGIN) // 2
 PICTURE, HIGHEST = (CELL - 2 * GAP) // 3, 250  # pixels: at most so wide and so high
@@ -67,6 +74,8 @@ class Case:
 
     sample: Sample
     expression: Expression
+    other: np.ndarray | None = None
+    """The other object of a pair, bool (height, width)."""
 
     @property
     def photo(self) -> str:
@@ -116,6 +125,18 @@ def choose(samples: Sequence[Sample], credits: Mapping[str, Credit]) -> list[Cas
     return chosen
 
 
+def choose_pairs(photos: Iterable[InstancePhoto], credits: Mapping[str, Credit]) -> list[Case]:
+    """Both references to places of at most `PAIR_PHOTOS` photos that show two of a kind; of a photo, the first kind."""
+    cases = []
+    for photo in photos:
+        if photo.id in credits:
+            scene = to_scene(photo)
+            pairs = [item for item in references(scene, (), np.random.default_rng(SEED)) if item.kind == "pairs"]
+            sample = Sample(f"{photo.id}/pairs", Task.RES, (scene.image,), ())
+            cases += [Case(sample, Expression(item.text, item.targets[0], item.kind), item.other) for item in pairs[:2]]
+    return sorted(cases, key=_rank)[: 2 * PAIR_PHOTOS]
+
+
 def _rank(case: Case) -> str:
     return hashlib.sha256(f"{SEED}/{case.photo}".encode()).hexdigest()
 
@@ -128,8 +149,16 @@ def predict(segmenter: Segmenter, case: Case) -> CasePrediction:
     return CasePrediction(None if refused else best.mask, score)
 
 
-def judge(mask: np.ndarray | None, target: np.ndarray | None) -> tuple[str, bool, float | None]:
-    """The label under a mask, whether the mask is correct, and its IoU (None without a target)."""
+def judge(
+    mask: np.ndarray | None, target: np.ndarray | None, other: np.ndarray | None = None
+) -> tuple[str, bool, float | None]:
+    """The label under a mask, whether the mask is correct, and its IoU (None without a target).
+
+    Of a pair, a mask is correct if it shows the target and not the `other` object.
+    """
+    if target is not None and mask is not None and other is not None:
+        shown = outcome(mask, target, other)
+        return f"{shown}, IoU {iou(mask, target):.2f}", shown == "right", iou(mask, target)
     if target is None:
         return (f"{NO_TARGET}, right", True, None) if mask is None else ("a mask, wrong", False, None)
     if mask is None:
@@ -144,7 +173,7 @@ def draw_cell(case: Case, answers: Sequence[CasePrediction]) -> np.ndarray:
     truth = f"truth: {NO_TARGET}" if target is None else f"truth ({case.expression.kind})"
     columns = [_column(case.sample.image, target, truth, WHITE)]
     for name, answer in zip(("before", "after"), answers, strict=True):
-        words, right, _ = judge(answer.mask, target)
+        words, right, _ = judge(answer.mask, target, case.other)
         columns.append(_column(case.sample.image, answer.mask, f"{name}: {words}", RIGHT if right else WRONG))
     title = panel(f'"{case.expression.text}"', 18, CELL, WHITE, max_lines=2)[..., :3]
     pictures = np.concatenate([_at_corner(column, len(column), PICTURE + GAP) for column in columns], axis=1)
@@ -180,10 +209,10 @@ def draw_page(cells: Sequence[np.ndarray]) -> np.ndarray:
     return np.pad(np.concatenate(rows), ((MARGIN, 0), (MARGIN, 0), (0, 0)), constant_values=255)
 
 
-def credit_lines(cases: Sequence[Case], credits: Mapping[str, Credit]) -> str:
+def credit_lines(heading: str, cases: Sequence[Case], credits: Mapping[str, Credit]) -> str:
     """A heading and a table of who the photos come from, one line each."""
     lines = [
-        f"{HEADING}\n",
+        f"{heading}\n",
         "Photos are scaled down, with masks drawn over them; each remains under its own licence. COCO's files name no",
         "authors: the photo's page on Flickr does. Written by `tools/before_after.py`.\n",
         "| row | photo | licence | source |\n| --- | --- | --- | --- |",
@@ -207,26 +236,28 @@ def record(case: Case, answers: Sequence[CasePrediction]) -> dict[str, object]:
     entry = {"photo": case.photo, "task": case.sample.task.value, "kind": expression.kind, "text": expression.text,
              "area": round(expression.area, 4)}  # fmt: skip
     for name, answer in zip(("before", "after"), answers, strict=True):
-        _, right, value = judge(answer.mask, expression.mask)
+        _, right, value = judge(answer.mask, expression.mask, case.other)
         entry[name] = {"no_target": answer.mask is None, "score": round(answer.score, 4), "right": right,
                        "iou": None if value is None else round(value, 4)}  # fmt: skip
     return entry
 
 
-def write_all(
-    docs: Path, cases: Sequence[Case], answers: Sequence[Sequence[CasePrediction]],
-    credits: Mapping[str, Credit], facts: Mapping[str, object],
-) -> None:  # fmt: skip
-    """The picture, the table of its photos (the rest of that page stays) and the figures below `docs`."""
-    for folder in ("pictures", "results"):
-        (docs / folder).mkdir(parents=True, exist_ok=True)
+def write_sheet(
+    folder: Path, name: str, cases: Sequence[Case], answers: Sequence[Sequence[CasePrediction]],
+    credits: Mapping[str, Credit],
+) -> list[dict[str, object]]:  # fmt: skip
+    """Write the picture `name` and the table of its photos below `folder`; returns a record of each case."""
+    folder.mkdir(parents=True, exist_ok=True)
     page = draw_page([draw_cell(case, pair) for case, pair in zip(cases, answers, strict=True)])
-    Image.fromarray(page).save(docs / "pictures" / "before_after.jpg", quality=85)
-    readme = docs / "pictures" / "README.md"
-    above = readme.read_text(encoding="utf-8").partition(HEADING)[0] if readme.exists() else ""
-    readme.write_text(f"{above.rstrip()}\n\n{credit_lines(cases, credits)}".lstrip(), encoding="utf-8")
-    records = [record(case, pair) for case, pair in zip(cases, answers, strict=True)]
-    ResultFile(docs / "results" / "before_after.json", facts).add(cases=records)
+    Image.fromarray(page).save(folder / name, quality=85)
+    heading, readme = f"## {name}", folder / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    section = credit_lines(heading, cases, credits)
+    old = re.compile(rf"{re.escape(heading)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    replaced, count = old.subn(lambda _: f"{section}\n", text)
+    text = replaced if count else f"{text.rstrip()}\n\n{section}".lstrip()
+    readme.write_text(f"{text.rstrip()}\n", encoding="utf-8")
+    return [record(case, pair) for case, pair in zip(cases, answers, strict=True)]
 
 
 def describe(segmenter: Segmenter, name: str) -> dict[str, object]:
@@ -243,12 +274,17 @@ def main() -> None:
     recipe = load_recipe(options.recipe, [f"data.root={options.data}"]).data
     credits = coco_credits(recipe)
     cases = choose(validation_set(open_photos(recipe, validation=True), compose_config(recipe), seed=SEED), credits)
+    _, held_out = open_held_out(options.recipe, options.data)
+    coco = [row for source, rows in held_out.items() if source.startswith("coco ") for row in rows]
+    pairs = choose_pairs((reader[index] for reader, index in coco), credits)
     models = [Segmenter.load(name, device="cpu") for name in (options.before, options.after)]
-    predictions = [[predict(model, case) for model in models] for case in cases]
-    facts = provenance(MODULE, options, seed=SEED, samples=len(cases))
+    facts = provenance(MODULE, options, seed=SEED, samples=len(cases) + len(pairs))
     facts["command"] = facts["command"].replace(f"--before {options.before}", "--before BEFORE")
     facts |= {"before": describe(models[0], options.before), "after": describe(models[1], options.after)}
-    write_all(options.docs, cases, predictions, credits, facts)
+    result = ResultFile(options.docs / "results" / "before_after.json", facts)
+    for key, name, asked in ("cases", "before_after.jpg", cases), ("pairs", "pairs.jpg", pairs):
+        predictions = [[predict(model, case) for model in models] for case in asked]
+        result.update({key: write_sheet(options.docs / "pictures", name, asked, predictions, credits)})
     print((options.docs / "results" / "before_after.json").read_text(encoding="utf-8"))
 
 

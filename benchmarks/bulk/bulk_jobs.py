@@ -2,9 +2,10 @@
 
     python -m benchmarks.bulk.bulk_jobs SCRATCH [--photos 1000] [--engines local ray] [--workers 2]
 
-"Plain loop" is `Segmenter.segment` of the same files, one after another, in one process with all cores. The times of
-the engines include the start of all processes; `seconds_of_work` does not: it is what is left of them when the time of
-a job with one photo for each worker is subtracted.
+"Plain loop" is `Segmenter.segment` of the same files, one after another, in one process with all cores, once with all
+texts of a photo in one call, once with a call for each text (of photos; the clip has one call). The times of the
+engines include the start of all processes; `seconds_of_work` does not: it is what is left of them when the time of a
+job with one photo for each worker is subtracted.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ from benchmarks.harness import ResultFile, make_parser, provenance
 from instructseg.inference.segmenter import Segmenter
 
 
-def plain_loop(inputs: Path, model: str) -> float:
-    """Seconds of segmenting all photos and the clip with all texts, file by file; loading is not counted."""
+def plain_loop(inputs: Path, model: str, together: bool) -> float:
+    """Seconds of segmenting all photos and the clip with all texts, file by file; loading is not counted.
+
+    `together`: all texts of a photo in one call, otherwise one call for each.
+    """
     segmenter = Segmenter.load(model)
     start = time.monotonic()
     for path in sorted(inputs.iterdir()):
         if path.suffix == ".mp4":
             segmenter.segment_video(path, list(TEXTS))
         elif "broken" not in path.name:
-            segmenter.segment(path, list(TEXTS))
+            for texts in [list(TEXTS)] if together else [[text] for text in TEXTS]:
+                segmenter.segment(path, texts)
     return time.monotonic() - start
 
 
@@ -58,11 +63,12 @@ def main() -> None:
     work = {engine: result.content[engine]["seconds_of_work"] for engine in options.engines}
     if len(work) == 2:
         result.add(ray_overhead=work["ray"] / work["local"] - 1)
-    plain = plain_loop(inputs, options.model)
-    result.add(
-        plain_loop_photos_per_second=options.photos / plain,
-        times_the_plain_loop={engine: plain / seconds for engine, seconds in work.items()},
-    )
+    for name, together in ("plain_loop", True), ("plain_loop_text_by_text", False):
+        plain = plain_loop(inputs, options.model, together)
+        result.update({
+            f"{name}_photos_per_second": options.photos / plain,
+            f"times_the_{name}": {engine: plain / seconds for engine, seconds in work.items()},
+        })  # fmt: skip
 
 
 if __name__ == "__main__":

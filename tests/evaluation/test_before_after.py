@@ -10,7 +10,7 @@ from PIL import Image
 from instructseg.errors import DataError
 from instructseg.inference.segmenter import Segmenter
 from instructseg.training.recipe import DataRecipe
-from instructseg.types import Expression, Sample, Task
+from instructseg.types import Expression, Instance, InstancePhoto, Sample, Task
 from tools import before_after
 
 SHAPE = (48, 64)
@@ -98,14 +98,36 @@ def test_files(benchmark, samples, credits, tmp_path):
     (tmp_path / "pictures").mkdir()
     readme = tmp_path / "pictures" / "README.md"
     readme.write_text("By hand.\n")
-    for _ in range(2):
-        benchmark.write_all(tmp_path, cases, answers, credits, {"seed": 0})
+    for name in ("before_after.jpg", "pairs.jpg", "before_after.jpg"):
+        first, *_ = benchmark.write_sheet(tmp_path / "pictures", name, cases, answers, credits)
+        with readme.open("a") as file:
+            file.write(f"\n## By hand after {name}\n")
     text = readme.read_text()
-    assert text.startswith("By hand.\n") and text.count("## before_after.jpg") == 1
+    assert text.startswith("By hand.\n") and text.count("## By hand after") == 3
+    assert [line for line in text.splitlines() if line.startswith("## ")][::2] == [
+        "## before_after.jpg",
+        "## pairs.jpg",
+        "## By hand after before_after.jpg",
+    ]
     assert all(f"| {case.photo} |" in text for case in cases)
     number = cases[0].photo.split("/")[1]
-    assert f"photo.gne?id=77{number}>" in text and text.count("Apache-2.0](") == 4
+    assert f"photo.gne?id=77{number}>" in text and text.count("Apache-2.0](") == 2 * 4
     assert Image.open(tmp_path / "pictures" / "before_after.jpg").width == 1200
-    first = json.loads((tmp_path / "results" / "before_after.json").read_text())["cases"][0]
     assert first["before"] == {"no_target": True, "score": 0.1, "right": False, "iou": 0.0}
     assert first["after"]["iou"] == 1.0
+
+
+def test_pairs(benchmark, credits):
+    """Both references to each of five photos that may be shown; the other object does not count as right."""
+    left, right = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    left[10:30, 5:20], right[10:30, 40:60] = True, True
+    dogs = tuple(Instance("dog", mask) for mask in (left, right))
+    photos = [InstancePhoto(f"coco/{number}", tiny_model.photo(*SHAPE), dogs) for number in range(30)]
+    cases = benchmark.choose_pairs(photos, credits)
+    assert [case.expression.text for case in cases] == ["the dog on the left", "the dog on the right"] * 5
+    assert len({case.photo for case in cases}) == 5 and all(case.photo in credits for case in cases)
+    assert benchmark.choose_pairs(photos[::-1], credits)[0].photo == cases[0].photo
+    target, other = cases[0].expression.mask, cases[0].other
+    judged = [benchmark.judge(mask, target, other) for mask in (target, other, target | other, None)]
+    assert [words.split(",")[0] for words, _, _ in judged] == ["right", "wrong", "both", "no target"]
+    assert [correct for _, correct, _ in judged] == [True, False, False, False]

@@ -1,5 +1,6 @@
 """The decoders' own parts against plain references."""
 
+import pytest
 import tiny_model
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from instructseg.model.segmentation_decoder import (
     PixelDecoder,
     PixelFeatures,
     attended_cells,
+    shrink,
 )
 
 
@@ -27,6 +29,14 @@ def test_masks_open_where_the_proposal_is_and_everywhere_when_it_is_empty():
             expected = means >= 0 if (means >= 0).any() else torch.ones(16, dtype=torch.bool)
             assert torch.equal(cells[row, query], expected)
     assert cells[0, 5].all() and cells[1, 0].all()
+
+
+@pytest.mark.parametrize("size", [(2, 3), (4, 6), (8, 12), (16, 24), (5, 9), (16, 8), (8, 3)])
+def test_shrinking_is_bilinear_interpolation(size):
+    """Even factors, which are means of four cells, and others."""
+    maps = torch.randn(2, 5, 16, 24)
+    expected = torch.nn.functional.interpolate(maps, size=size, mode="bilinear")
+    torch.testing.assert_close(shrink(maps, size), expected, atol=1e-6, rtol=0)
 
 
 def test_attention_is_multi_head_attention():

@@ -71,14 +71,18 @@ def test_master_weights_are_float32_whatever_is_stored(start, stored):
     assert {tensor.dtype for tensor in saved if tensor.is_floating_point()} == {torch.float32}
 
 
+@pytest.mark.parametrize("words", ["frozen", "seg", "all"])
 @pytest.mark.parametrize(("kind", "chosen"), [("paper", "mixed"), ("nano", "mixed"), ("paper", "bfloat16")])
-def test_bfloat16_weights_by_choice(start, monkeypatch, kind, chosen):
+def test_bfloat16_weights_by_choice(start, monkeypatch, kind, chosen, words):
     """Frozen parts alone, or all weights: they train, are validated and saved, and the saved model loads."""
     monkeypatch.setattr(precision, "has_fast_bf16", lambda: True)
-    run = start(f"{kind}-float16", f"model.dtype={chosen}", "mixed_precision=bf16", "model.train=[mask_decoder]")
+    settings = ("mixed_precision=bf16", "model.train=[mask_decoder]", f"model.word_embeddings={words}")
+    run = start(f"{kind}-float16", f"model.dtype={chosen}", *settings)
     trained = {parameter.dtype for parameter in run.trained.values()}
     assert trained == {torch.float32 if chosen == "mixed" else torch.bfloat16}
-    frozen = [run.model.language_model.embed_tokens.weight, *run.model.backbone.parameters()]
+    table = run.model.get_input_embeddings().weight
+    assert (table.requires_grad and any(table is weight for weight in run.trained.values())) == (words == "all")
+    frozen = [*run.model.backbone.parameters(), *([] if words == "all" else [table])]
     assert {parameter.dtype for parameter in frozen} == {torch.bfloat16}
     before = {name: value.detach().clone() for name, value in run.trained.items()}
     folder = run.train()

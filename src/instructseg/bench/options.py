@@ -42,9 +42,9 @@ class Report(ResultFile):
     def __init__(self, kind: str, options: Options, **more: Any) -> None:
         self._say = options.say
         words = f"instructseg bench {kind}"
-        if kind not in ("metrics", "startup"):
+        if kind not in ("metrics", "startup", "busy"):
             words += f" --scale {options.scale}"
-        name = kind if kind in ("metrics", "startup", "gpu") else f"{kind}_{options.scale}"
+        name = kind if kind in ("metrics", "startup", "busy", "gpu") else f"{kind}_{options.scale}"
         super().__init__(options.output / f"bench_{name}.json", facts(words, kind=kind, **more))
 
     def _write(self) -> None:

@@ -70,12 +70,13 @@ def measure(report: Report, name: str, variants: Mapping[str, tuple[Path, Sequen
     report.section(name, report.content[name])
 
 
-def run_cold(source: Path, words: Sequence[str]) -> dict[str, float]:
+def run_cold(source: Path, words: Sequence[str], variables: Mapping[str, str] | None = None) -> dict[str, float]:
     """A new process: wall seconds, processor seconds and peak memory (MB). Raises RuntimeError if it fails.
 
-    The seconds include those of the process that watches it, about 0.01.
+    `variables`: added to its environment. The seconds include those of the process that watches it, about 0.01.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])}
+    path = os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, **(variables or {})}
     unix = hasattr(os, "wait4")
     watching = [sys.executable, "-I", "-S", "-c", WATCHED] if unix else [sys.executable]
     with tempfile.TemporaryDirectory() as folder:

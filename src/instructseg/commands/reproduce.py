@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from instructseg.commands.options import MODEL_VARIABLE, shipped_models
+from instructseg.commands.options import MODEL_VARIABLE, RevisionOption, shipped_models
 from instructseg.commands.report import FAILED, errors_in_one_line, note, say
 
 TABLES = ("table6", "table7", "table8", "table9")
@@ -61,6 +61,7 @@ def reproduce(
             help="figures: name of a shipped model, folder with weights, or hub id.",
         ),
     ] = "nano",
+    revision: RevisionOption = None,
 ) -> None:
     """Train and score every row of one of the paper's ablations; TABLE.md compares our figures with the paper's.
 
@@ -72,7 +73,7 @@ def reproduce(
     """
     with errors_in_one_line():
         if table == FIGURES:
-            _figures(examples, model, output or Path("figures"))
+            _figures(examples, model, revision, output or Path("figures"))
             return
         from instructseg.ablations.api import reproduce_table
 
@@ -84,7 +85,7 @@ def reproduce(
         typer.echo(written.read_text(encoding="utf-8"))
 
 
-def _figures(examples: Path | None, model: str, output: Path) -> None:
+def _figures(examples: Path | None, model: str, revision: str | None, output: Path) -> None:
     if examples is None:
         raise typer.BadParameter("expected a file with photos and sentences, got none", param_hint="--examples")
     from instructseg.data.problems import Problems
@@ -93,7 +94,7 @@ def _figures(examples: Path | None, model: str, output: Path) -> None:
 
     problems = Problems()
     try:
-        for path in write_figures(Segmenter.load(model), examples, output, problems, say):
+        for path in write_figures(Segmenter.load(model, revision=revision), examples, output, problems, say):
             typer.echo(path)
     finally:
         for problem in problems.faults:
