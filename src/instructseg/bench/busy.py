@@ -16,7 +16,7 @@ from PIL import Image
 from instructseg.bench.inputs import CLIP_TEXTS, clip_pictures, example_path
 from instructseg.bench.options import Options, Report, failures_recorded
 from instructseg.bench.startup import SOURCE, run_cold
-from instructseg.bench.timing import spread
+from instructseg.bench.timing import spread, turns
 from instructseg.threads import usable_cpus
 
 FRAMES = 8
@@ -70,7 +70,7 @@ def measure(report: Report, name: str, words: Sequence[str], rounds: int) -> Non
     """Run the variants in turn, one process each, and write the section after each round."""
     seconds: dict[str, list[float]] = {which: [] for which in VARIANTS}
     for number in range(rounds):
-        for which in list(VARIANTS)[:: -1 if number % 2 else 1]:
+        for which in turns(VARIANTS, number):
             variant = VARIANTS[which]
             with ExitStack() as stack:
                 if variant.busy:

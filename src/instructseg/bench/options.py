@@ -11,6 +11,8 @@ from typing import Any
 from instructseg.bench.models import Scale
 from instructseg.bench.results import ResultFile, facts, significant
 
+WITHOUT_SCALE = ("busy", "metrics", "startup")
+"""Measurements that have neither a scale nor a device to choose."""
 RUNS = {"nano": 7, "paper": 3, "tiny": 2}
 
 
@@ -42,9 +44,9 @@ class Report(ResultFile):
     def __init__(self, kind: str, options: Options, **more: Any) -> None:
         self._say = options.say
         words = f"instructseg bench {kind}"
-        if kind not in ("metrics", "startup", "busy"):
+        if kind not in WITHOUT_SCALE:
             words += f" --scale {options.scale}"
-        name = kind if kind in ("metrics", "startup", "busy", "gpu") else f"{kind}_{options.scale}"
+        name = kind if kind in (*WITHOUT_SCALE, "gpu") else f"{kind}_{options.scale}"
         super().__init__(options.output / f"bench_{name}.json", facts(words, kind=kind, **more))
 
     def _write(self) -> None:

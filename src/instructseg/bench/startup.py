@@ -14,7 +14,7 @@ from typing import Any
 
 from instructseg.bench.inputs import example_path
 from instructseg.bench.options import Options, Report, failures_recorded
-from instructseg.bench.timing import spread
+from instructseg.bench.timing import spread, turns
 
 SOURCE = Path(__file__).parents[2]
 LIBRARY = """
@@ -64,7 +64,7 @@ def measure(report: Report, name: str, variants: Mapping[str, tuple[Path, Sequen
     """Run the variants in turn, one process each, and write the section after each round."""
     runs: dict[str, list[dict[str, float]]] = {which: [] for which in variants}
     for number in range(rounds):
-        for which in list(variants)[:: -1 if number % 2 else 1]:
+        for which in turns(variants, number):
             runs[which].append(run_cold(*variants[which]))
         report.update({name: summarize(runs)})
     report.section(name, report.content[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import psutil
@@ -32,13 +32,18 @@ def seconds_of(call: Call, device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def turns(names: Iterable[str], number: int) -> list[str]:
+    """The order of a round, from 0: reversed in odd rounds, so that no call always follows the same one."""
+    return list(names)[:: -1 if number % 2 else 1]
+
+
 def take_turns(
     calls: Mapping[str, Call], runs: int, device: torch.device, warm_up: bool = True,
     on_round: Callable[[dict[str, Any]], None] = lambda table: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Seconds of each call, run in turn, and every other call's ratio to the first; `on_round` gets them each round.
 
-    In odd rounds the order is reversed, so that no call always follows the same one. `warm_up`: one round of each
+    The order is that of `turns`. `warm_up`: one round of each
     before, without a measurement. A ratio is that of a round's pair: seconds of the first call / seconds of the other.
     """
     if warm_up:
@@ -47,8 +52,7 @@ def take_turns(
     rounds: list[dict[str, float]] = []
     table: dict[str, Any] = {}
     for number in range(runs):
-        order = list(calls)[:: -1 if number % 2 else 1]
-        rounds.append({name: seconds_of(calls[name], device) for name in order})
+        rounds.append({name: seconds_of(calls[name], device) for name in turns(calls, number)})
         table = summarize(rounds, list(calls))
         on_round(table)
     return table

@@ -212,13 +212,15 @@ def everything(output: OutputOption = RESULTS) -> None:
     import subprocess
     import sys
 
+    from instructseg.bench.options import WITHOUT_SCALE
+
     with errors_in_one_line():
         failed = []
         for scale, kinds in EVERYTHING.items():
             for kind in kinds:
                 words = ["bench", kind, "-o", str(output)]
-                words += [] if kind in ("startup", "busy", "metrics") else ["--scale", scale]
-                words += ["--device", "cpu"] if kind not in ("startup", "busy", "metrics", "onnx") else []
+                words += [] if kind in WITHOUT_SCALE else ["--scale", scale]
+                words += [] if kind in (*WITHOUT_SCALE, "onnx") else ["--device", "cpu"]
                 note(f"instructseg {' '.join(words)}")
                 if subprocess.run([sys.executable, "-m", "instructseg", *words]).returncode:
                     failed.append(f"{kind} {scale}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -186,13 +186,6 @@ class Attention(nn.Module):
         return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
-class Level(NamedTuple):
-    """The tokens of one of the pixel decoder's maps, (batch, cells, dim), and their positions, (cells, dim)."""
-
-    tokens: Tensor
-    position: Tensor
-
-
 class MaskedAttentionLayer(nn.Module):
     """Masked cross-attention to one level, self-attention among one instruction's queries, feed-forward."""
 
@@ -204,19 +197,19 @@ class MaskedAttentionLayer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(size, config.ffn_size), nn.Linear(config.ffn_size, size)
         self.ffn_norm = nn.LayerNorm(size)
 
-    def forward(self, queries: Tensor, position: Tensor, memory: Level | tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """queries (batch, instructions, queries, dim), mask bool over them and cells; memory: a level, or the keys and
-        values that `read` returned for it."""
-        keys_and_values = self.read(memory) if isinstance(memory, Level) else memory
+    def forward(
+        self, queries: Tensor, position: Tensor, keys_and_values: tuple[Tensor, Tensor], mask: Tensor
+    ) -> Tensor:
+        """queries (batch, instructions, queries, dim), keys and values of `read`, mask bool over queries and cells."""
         crossed = self.cross_attn.attend((queries + position).flatten(1, 2), keys_and_values, mask).view_as(queries)
         queries = self.cross_attn_norm(queries + crossed)
         keys = (queries + position).flatten(0, 1)
         queries = self.self_attn_norm(queries + self.self_attn(keys, keys, queries.flatten(0, 1)).view_as(queries))
         return self.ffn_norm(queries + self.linear2(self.linear1(queries).relu()))
 
-    def read(self, level: Level) -> tuple[Tensor, Tensor]:
-        """Keys and values of a level for the cross-attention."""
-        return self.cross_attn.keys_and_values(level.tokens + level.position, level.tokens)
+    def read(self, tokens: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a level's tokens (batch, cells, dim) and positions (cells, dim), for `forward`."""
+        return self.cross_attn.keys_and_values(tokens + position, tokens)
 
 
 def _mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
@@ -264,8 +257,7 @@ class MaskedAttentionDecoder(nn.Module):
         instructions, queries, hidden_size), text E_v (batch, instructions, hidden_size) or (batch, instructions,
         tokens, hidden_size).
         """
-        levels = self._levels(pixels) if memory is None else memory.keys_and_values
-        seed_cells = self._seed_cells(pixels, seeds) if memory is None else memory.seed_cells
+        memory = memory or self.read(pixels, seeds)
         position = self.query_embed
         if seed_queries is not None:
             queries = torch.cat([seed_queries.queries.to(queries.dtype), queries], 2)
@@ -275,15 +267,22 @@ class MaskedAttentionDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             level = index % len(pixels.levels)
             cells = attended_cells(predictions[-1].learned_logits.flatten(1, 2), _size(pixels.levels[level]))
-            mask = _join_cells(seed_cells[level] if seed_cells else None, cells, queries.shape[1])
-            queries = layer(queries, position, levels[index], mask)
+            mask = _join_cells(memory.seed_cells[level] if memory.seed_cells else None, cells, queries.shape[1])
+            queries = layer(queries, position, memory.keys_and_values[index], mask)
             predictions.append(self.predict(pixels.mask_features, queries, text, seeds, seed_queries))
         return predictions
 
     def read(self, pixels: PixelFeatures, seeds: Seeds | None = None) -> DecoderMemory:
         """What `forward` computes from the images alone, for several calls about the same images."""
-        layers = cast(Iterable[MaskedAttentionLayer], self.layers)
-        keys_and_values = tuple(layer.read(level) for layer, level in zip(layers, self._levels(pixels), strict=True))
+        levels = [
+            (
+                level.flatten(2).transpose(1, 2) + embed,
+                sine_position(*_size(level), level.shape[1], level.device).to(level.dtype),
+            )
+            for level, embed in zip(pixels.levels, self.level_embed, strict=True)
+        ]
+        layers = enumerate(cast(Iterable[MaskedAttentionLayer], self.layers))
+        keys_and_values = tuple(layer.read(*levels[index % len(levels)]) for index, layer in layers)
         return DecoderMemory(keys_and_values, self._seed_cells(pixels, seeds))
 
     def score_seeds(self, pixels: PixelFeatures, text: Tensor, seeds: Seeds, seed_queries: SeedQueries) -> list[Tensor]:
@@ -292,26 +291,14 @@ class MaskedAttentionDecoder(nn.Module):
         The seeds' queries attend to each other as in `forward`, but to no learned query, so that the scores are an
         approximation at a small part of its cost. Shapes: (batch, instructions, seeds) each.
         """
-        levels = self._levels(pixels)
+        memory = self.read(pixels, seeds)
         queries, position = seed_queries.queries, seed_queries.position[:, None]
         scores = [self._seed_scores(self.norm(queries), text, seed_queries)]
-        seed_cells = self._seed_cells(pixels, seeds)
         for index, layer in enumerate(self.layers):
-            mask = seed_cells[index % len(seed_cells)].repeat(1, queries.shape[1], 1)[:, None]
-            queries = layer(queries, position, levels[index], mask)
+            mask = memory.seed_cells[index % len(memory.seed_cells)].repeat(1, queries.shape[1], 1)[:, None]
+            queries = layer(queries, position, memory.keys_and_values[index], mask)
             scores.append(self._seed_scores(self.norm(queries), text, seed_queries))
         return [score.masked_fill(~seeds.boxes.valid[:, None], PADDING_LOGIT) for score in scores]
-
-    def _levels(self, pixels: PixelFeatures) -> list[Level]:
-        """The level that each layer reads: the coarsest first, then in turn."""
-        levels = [
-            Level(
-                level.flatten(2).transpose(1, 2) + embed,
-                sine_position(*_size(level), level.shape[1], level.device).to(level.dtype),
-            )
-            for level, embed in zip(pixels.levels, self.level_embed, strict=True)
-        ]
-        return [levels[index % len(levels)] for index in range(len(self.layers))]
 
     def _seed_cells(self, pixels: PixelFeatures, seeds: Seeds | None) -> tuple[Tensor, ...]:
         """The cells of each level that a layer reads which the seeds attend to: bool (batch, seeds, cells); empty
