@@ -20,6 +20,7 @@ STAGES = {
     "base, again: masks of the seeds": ("nano_base_again",),
     "choice, choice (clothes)": ("nano_choice", "nano_choice_clothes"),
     "choice, again": ("nano_choice_again",),
+    "choice, questions about use": ("nano_choice_questions",),
 }
 TERMS = {"score": "score", "dice": "Dice", "mask": "mask BCE", "seed_dice": "Dice", "seed_mask": "mask BCE"}
 WINDOW = 10
@@ -27,7 +28,7 @@ WINDOW = 10
 
 def draw(results: Path) -> Figure:
     """One panel for each of STAGES; the steps of a panel's logs follow one another."""
-    figure = Figure(figsize=(12, 4))
+    figure = Figure(figsize=(15, 4))
     for axis, (title, names) in zip(figure.subplots(1, len(STAGES)), STAGES.items(), strict=True):
         lines, start = [], 0
         for name in names:
