@@ -28,7 +28,7 @@ WINDOW = 10
 
 def draw(results: Path) -> Figure:
     """One panel for each of STAGES; the steps of a panel's logs follow one another."""
-    figure = Figure(figsize=(15, 4))
+    figure = Figure(figsize=(3.75 * len(STAGES), 4))
     for axis, (title, names) in zip(figure.subplots(1, len(STAGES)), STAGES.items(), strict=True):
         lines, start = [], 0
         for name in names:

@@ -6,8 +6,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from PIL import Image
 
 from instructseg.bench.inputs import CLIP_TEXTS, clip_pictures, example_path
 from instructseg.bench.options import Options, Report, failures_recorded
-from instructseg.bench.startup import SOURCE, run_cold
-from instructseg.bench.timing import spread, turns
+from instructseg.bench.startup import SOURCE, measure, run_cold
+from instructseg.bench.timing import spread
 from instructseg.threads import usable_cpus
 
 FRAMES = 8
@@ -30,6 +31,11 @@ class Variant:
 
     busy: bool = False
     variables: Mapping[str, str] | None = None
+
+    def seconds(self, words: Sequence[str]) -> float:
+        """Wall seconds of a new process that runs `words` after `python`."""
+        with busy_loops(usable_cpus()) if self.busy else nullcontext():
+            return run_cold(SOURCE, words, self.variables)["seconds"]
 
 
 VARIANTS = {
@@ -61,23 +67,10 @@ def run(options: Options) -> Report:
             Image.fromarray(picture).save(clip / f"{number:03}.png")
         for name, words in commands(clip).items():
             with failures_recorded(report, name):
-                measure(report, name, words, options.rounds)
+                variants = {which: partial(variant.seconds, words) for which, variant in VARIANTS.items()}
+                measure(report, name, variants, options.rounds, summarize)
     add_worst(report)
     return report
-
-
-def measure(report: Report, name: str, words: Sequence[str], rounds: int) -> None:
-    """Run the variants in turn, one process each, and write the section after each round."""
-    seconds: dict[str, list[float]] = {which: [] for which in VARIANTS}
-    for number in range(rounds):
-        for which in turns(VARIANTS, number):
-            variant = VARIANTS[which]
-            with ExitStack() as stack:
-                if variant.busy:
-                    stack.enter_context(busy_loops(usable_cpus()))
-                seconds[which].append(run_cold(SOURCE, words, variant.variables)["seconds"])
-        report.update({name: summarize(seconds)})
-    report.section(name, report.content[name])
 
 
 @contextmanager

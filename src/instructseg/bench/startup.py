@@ -8,14 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from instructseg.bench.inputs import example_path
 from instructseg.bench.options import Options, Report, failures_recorded
 from instructseg.bench.timing import spread, turns
 
+Run = TypeVar("Run")
 SOURCE = Path(__file__).parents[2]
 LIBRARY = """
 import sys
@@ -52,21 +54,27 @@ def run(options: Options, before: Path | None = None) -> Report:
     """Write bench_startup.json; `before` is the checkout of another commit, measured in turn with this one."""
     report = Report("startup", options, before=before is not None, scale="nano")
     sources = {"now": SOURCE} | ({"before": before / "src"} if before else {})
-    cases = {name: {which: (path, words) for which, path in sources.items()} for name, words in commands().items()}
-    cases["segment"] |= {"library": (SOURCE, ["-c", LIBRARY, str(example_path("camera"))])}
+    cases = {
+        name: {which: partial(run_cold, path, words) for which, path in sources.items()}
+        for name, words in commands().items()
+    }
+    cases["segment"] |= {"library": partial(run_cold, SOURCE, ["-c", LIBRARY, str(example_path("camera"))])}
     for name, variants in cases.items():
         with failures_recorded(report, name):
-            measure(report, name, variants, options.rounds)
+            measure(report, name, variants, options.rounds, summarize)
     return report
 
 
-def measure(report: Report, name: str, variants: Mapping[str, tuple[Path, Sequence[str]]], rounds: int) -> None:
-    """Run the variants in turn, one process each, and write the section after each round."""
-    runs: dict[str, list[dict[str, float]]] = {which: [] for which in variants}
+def measure(
+    report: Report, name: str, variants: Mapping[str, Callable[[], Run]], rounds: int,
+    summary: Callable[[Mapping[str, list[Run]]], dict[str, Any]],
+) -> None:  # fmt: skip
+    """Run the variants in turn and write the section, the summary of all runs, after each round."""
+    runs: dict[str, list[Run]] = {which: [] for which in variants}
     for number in range(rounds):
         for which in turns(variants, number):
-            runs[which].append(run_cold(*variants[which]))
-        report.update({name: summarize(runs)})
+            runs[which].append(variants[which]())
+        report.update({name: summary(runs)})
     report.section(name, report.content[name])
 
 
@@ -109,7 +117,7 @@ def _watch(pid: int) -> float:
     return peak / 1e6
 
 
-def summarize(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+def summarize(runs: Mapping[str, list[dict[str, float]]]) -> dict[str, Any]:
     """The spread of each quantity, and of the ratios of each other variant to this checkout."""
     done = {which: measured for which, measured in runs.items() if measured}
     table: dict[str, Any] = {

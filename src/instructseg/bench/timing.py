@@ -43,8 +43,8 @@ def take_turns(
 ) -> dict[str, Any]:  # fmt: skip
     """Seconds of each call, run in turn, and every other call's ratio to the first; `on_round` gets them each round.
 
-    The order is that of `turns`. `warm_up`: one round of each
-    before, without a measurement. A ratio is that of a round's pair: seconds of the first call / seconds of the other.
+    The order is that of `turns`. `warm_up`: one round of each before, without a measurement. A ratio is that of a
+    round's pair: seconds of the first call / seconds of the other.
     """
     if warm_up:
         for call in calls.values():
