@@ -12,7 +12,7 @@ from benchmarks.video.cut_clips import annotated
 from instructseg.evaluation.scoring.clip_scorer import ResizedMasks
 from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.candidates import Candidates
-from instructseg.inference.video.linking import ABSENT, LinkWeights
+from instructseg.inference.video.linking import ABSENT, LinkWeights, PathLinker
 from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.presence import PresenceViterbi
 from instructseg.inference.video.tracker import FrameCandidates, Tracker
@@ -30,13 +30,15 @@ class PathScores:
     """The candidate of each frame along one path, before presence is decided.
 
     score: the candidate's score, None where there is none. j, f: J and F of its mask. follows: 0 the object of the
-        expression, 1 the similar object, -1 neither; empty for clips without a similar object.
+        expression, 1 the similar object, -1 neither; empty for clips without a similar object. overlap: IoU of the
+        frame's candidate with the previous frame's.
     """
 
     score: list[float | None]
     j: list[float]
     f: list[float]
     follows: list[int]
+    overlap: list[float]
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ class ExpressionTrace:
         scores = self.ways[way].score
         if way == "off":
             return [score is not None and score >= rule.threshold for score in scores]
-        along = PresenceViterbi(rule.threshold, LinkWeights().transition_cost, rule.contrast)
-        so_far = [along.step(score) for score in scores]
+        weights = LinkWeights()
+        along = PresenceViterbi(rule.threshold, weights.transition_cost, rule.contrast, weights.continuity_cost)
+        so_far = [along.step(*frame) for frame in zip(scores, self.ways[way].overlap, strict=True)]
         return so_far if way == "causal" else along.best_path()
 
     def scores(self, way: str, rule: PresenceRule, shown_only: bool = False) -> dict[str, float]:
@@ -94,26 +97,25 @@ def trace_clip(
     numbers = [number for number, _ in answered]
     columns = zip(*(seen for _, seen in answered), strict=True)
     return [
-        _trace(sample, place, numbers, column, linker.best_path())
+        _trace(sample, place, numbers, column, linker)
         for place, (column, linker) in enumerate(zip(columns, tracker.linkers, strict=True))
     ]
 
 
 def _trace(
-    sample: Sample, place: int, numbers: list[int], seen: Sequence[FrameCandidates], best: list[int]
+    sample: Sample, place: int, numbers: list[int], seen: Sequence[FrameCandidates], linker: PathLinker
 ) -> ExpressionTrace:
     expression, candidates = sample.expressions[place], [each.candidates for each in seen]
     paths = {
         "off": [0 if len(each) else ABSENT for each in candidates],
         "causal": [each.selected for each in seen],
-        "offline": best,
+        "offline": linker.best_path(),
     }
     truth = [annotated(expression, number) for number in numbers]
     areas = np.array([mask.sum() for mask in truth], float)
     visible = [float(share) for share in areas / max(1.0, areas.max())]
-    return ExpressionTrace(
-        sample.id, str(expression.kind), visible, _ways(candidates, paths, truth, _similar(sample, place, numbers))
-    )
+    ways = _ways(candidates, paths, linker, truth, _similar(sample, place, numbers))
+    return ExpressionTrace(sample.id, str(expression.kind), visible, ways)
 
 
 def _similar(sample: Sample, place: int, numbers: Sequence[int]) -> list[np.ndarray]:
@@ -125,7 +127,8 @@ def _similar(sample: Sample, place: int, numbers: Sequence[int]) -> list[np.ndar
 
 
 def _ways(
-    candidates: list[Candidates], paths: dict[str, list[int]], truth: list[np.ndarray], other: list[np.ndarray]
+    candidates: list[Candidates], paths: dict[str, list[int]], linker: PathLinker, truth: list[np.ndarray],
+    other: list[np.ndarray],
 ) -> dict[str, PathScores]:
     """The paths share most candidates, so each candidate is scored once."""
 
@@ -141,7 +144,7 @@ def _ways(
     ways = {}
     for way, path in paths.items():
         score, j, f, follows = map(list, zip(*(scored(*step) for step in enumerate(path)), strict=True))
-        ways[way] = PathScores(score, j, f, follows if other else [])
+        ways[way] = PathScores(score, j, f, follows if other else [], linker.overlaps(path))
     return ways
 
 

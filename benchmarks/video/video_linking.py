@@ -32,6 +32,19 @@ def composed(traces: Sequence[ExpressionTrace], rules: dict[str, PresenceRule]) 
         },
         "identity": by_kind(traces, identity, SIMILAR),
         "presence": by_kind(traces, lambda found, way: presence(found, way, own), PRESENCE),
+        "by photos": by_photos(traces, own),
+    }
+
+
+def by_photos(traces: Sequence[ExpressionTrace], rule: PresenceRule) -> dict[str, dict]:
+    """dataset of the photos -> way -> J and F where the object is shown, and presence."""
+    groups: dict[str, list[ExpressionTrace]] = {}
+    for trace in traces:
+        groups.setdefault(trace.clip.split("/")[0], []).append(trace)
+    return {
+        name: {"expressions": len(found)}
+        | {way: round_row(mean_scores(found, way, rule, True) | presence(found, way, rule)) for way in WAYS}
+        for name, found in groups.items()
     }
 
 

@@ -24,9 +24,9 @@ def observe(*candidates):
     return CandidateDescriptors(np.array(scores), np.array(masks), np.array(embeddings).reshape(-1, 2))
 
 
-def follow(frames, threshold=0.0, weights=None, flows=None, contrast=None):
+def follow(frames, threshold=0.0, weights=None, flows=None, contrast=None, motion=None):
     """The causal choices and the best path."""
-    linker = PathLinker(threshold, weights, contrast)
+    linker = PathLinker(threshold, weights, contrast, motion)
     flows = flows or [None] * len(frames)
     causal = [linker.step(frame, flow) for frame, flow in zip(frames, flows, strict=True)]
     return causal, linker.best_path()
@@ -122,13 +122,23 @@ def test_evidence_can_change_its_mind():
 
 class TestPresence:
     def scores(self, *scores):
-        return [observe((score, square(10 + number), RED)) for number, score in enumerate(scores)]
+        """One candidate per frame; those of low scores are elsewhere."""
+        tops = [8 if score >= 0.5 else 16 for score in scores]
+        return [
+            observe((score, square(10 + number, top), RED))
+            for number, (score, top) in enumerate(zip(scores, tops, strict=True))
+        ]
 
     def test_enters_and_leaves(self):
         frames = self.scores(*[0.02] * 5, *[0.7] * 6, *[0.02] * 5)
         causal, path = follow(frames, threshold=0.2)
         assert path == [ABSENT] * 5 + [0] * 6 + [ABSENT] * 5
         assert causal[:5] == [ABSENT] * 5 and causal[7:11] == [0] * 4 and causal[-2:] == [ABSENT] * 2
+
+    def test_an_object_that_stays_in_place_is_kept(self):
+        frames = [observe((score, square(10), RED)) for score in [0.7] * 6 + [0.1] * 4]
+        assert follow(frames, threshold=0.2)[1] == [0] * 10
+        assert follow(frames, 0.2, LinkWeights(continuity_cost=0.0))[1] == [0] * 6 + [ABSENT] * 4
 
     def test_one_weak_frame_is_bridged(self):
         assert follow(self.scores(0.7, 0.7, 0.1, 0.7, 0.7), threshold=0.2)[1] == [0] * 5
@@ -171,3 +181,38 @@ def test_pairwise_iou():
     first, second = np.array([square(0), square(4)]), np.array([square(0), square(40), np.zeros(SIZE, bool)])
     np.testing.assert_allclose(pairwise_iou(first, second), [[1, 0, 0], [32 / 96, 0, 0]])
     assert pairwise_iou(np.zeros((1, *SIZE), bool), second[2:])[0, 0] == 0
+
+
+class TestDescribedMotion:
+    """Two squares; the one with the higher score moves right, the other one left."""
+
+    FRAMES = [
+        observe((0.8, square(4 + 2 * number), RED), (0.4, square(36 - 2 * number), RED)) for number in range(6)
+    ]
+
+    def flows(self):
+        flows = [None]
+        for frame in self.FRAMES[1:]:
+            flow = np.zeros((*SIZE, 2), np.float32)
+            flow[frame.masks[0]], flow[frame.masks[1]] = (-2 / SIZE[1], 0), (2 / SIZE[1], 0)
+            flows.append(flow)
+        return flows
+
+    @pytest.mark.parametrize(("motion", "choice"), [(None, 0), ("right", 0), ("left", 1)])
+    def test_both_ways_of_linking(self, motion, choice):
+        causal, path = follow(self.FRAMES, flows=self.flows(), motion=motion)
+        assert path == [choice] * 6
+        assert causal == [0] + [choice] * 5
+
+    def test_weight_zero(self):
+        _, path = follow(self.FRAMES, flows=self.flows(), motion="left", weights=LinkWeights(motion=0.0))
+        assert path == [0] * 6
+
+
+def test_overlaps_along_a_path():
+    linker = PathLinker(0.0)
+    for frame in (observe((0.8, square(4), RED)), observe(), observe((0.8, square(20), RED), (0.7, square(8), RED))):
+        linker.step(frame, None)
+    linker.step(observe((0.8, square(8), RED), (0.2, square(16), BLUE)), None)
+    assert linker.overlaps([0, ABSENT, 1, 0]) == [0.0, 0.0, 0.0, 1.0]
+    assert linker.overlaps([0, ABSENT, 0, 1]) == [0.0, 0.0, 0.0, pytest.approx(4 / 12)]

@@ -2,19 +2,23 @@
 
 A path scores the clipped log-odds of each of its candidates, plus for each step between consecutive frames the
 agreement of the two candidates: the IoU of their masks after warping along the optical flow, and the cosine of their
-appearance embeddings. Agreement counts in absolute terms, not relative to the other steps of the frame. Whether the
-object is present is decided afterwards along the path, see `presence`. Not part of the paper, whose masks are predicted
-frame by frame.
+appearance embeddings. Agreement counts in absolute terms, not relative to the other steps of the frame. If the
+instruction says that the object moves in some direction, candidates that do are preferred. Whether the object is
+present is decided afterwards along the path, see `presence`. Not part of the paper, whose masks are predicted frame by
+frame.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from instructseg.errors import InputError
+from instructseg.inference.video.motion_text import Motion
+from instructseg.inference.video.object_motion import motion_agreement
 from instructseg.inference.video.optical_flow import warp_masks
 from instructseg.inference.video.presence import PresenceViterbi, clip_emission, log_odds
 from instructseg.media.option_checks import check_number
@@ -35,8 +39,14 @@ class LinkWeights:
     appearance: float = 2.0
     """Log-odds that a step between two candidates of cosine 1 adds to a path; proportional to the cosine of their
     appearance embeddings."""
+    motion: float = 8.0
+    """Log-odds that a candidate gains in a frame if it moves as the instruction says ("the dog running to the left"),
+    and loses if it moves the opposite way; proportional to `object_motion.motion_agreement`."""
     transition_cost: float = 2.0
     """Log-odds subtracted each time the object enters or leaves, see `presence.PresenceViterbi`."""
+    continuity_cost: float = 16.0
+    """Log-odds subtracted in addition, proportional to the IoU (after warping) of the masks of the two frames between
+    which it enters or leaves."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -50,17 +60,27 @@ class PathLinker:
     threshold: score in 0..1 at which the object is as likely present as absent; 0 means present in every frame with a
         candidate.
     contrast: see `presence.PresenceViterbi`.
+    motion: the motion that the instruction describes, see `motion_text.read_motion`.
 
     A step compares n * m pairs of candidates (at most 6 * 6). It keeps the previous frame's descriptors, and per frame
-    n scores and back-pointers: a few hundred bytes.
+    n scores and back-pointers and n * m overlaps: a few hundred bytes.
     """
 
-    def __init__(self, threshold: float, weights: LinkWeights | None = None, contrast: float | None = None):
+    def __init__(
+        self,
+        threshold: float,
+        weights: LinkWeights | None = None,
+        contrast: float | None = None,
+        motion: Motion | None = None,
+    ):
         self.threshold, self.weights, self.contrast = threshold, weights or LinkWeights(), contrast
+        self.motion: Motion | None = motion
         self._path_scores = np.zeros(0)  # of the best paths that end in each candidate of the previous frame
         self._previous: CandidateDescriptors | None = None
         self._back_pointers: list[np.ndarray] = []
         self._scores: list[np.ndarray] = []
+        self._overlaps: list[np.ndarray] = []
+        self._last_state = 0
         self._presence = self._new_presence()
 
     def step(self, current: CandidateDescriptors, flow: np.ndarray | None) -> int:
@@ -68,19 +88,23 @@ class PathLinker:
 
         `flow` is what `OpticalFlow.step` returned for this frame. A frame without candidates has one empty state.
         """
-        emissions = clip_emission(log_odds(current.scores)) if len(current.scores) else np.zeros(1)
+        emissions = self._emissions(current, flow) if len(current.scores) else np.zeros(1)
+        overlap = self._overlap(current, flow)
         if self._previous is None:
             self._path_scores, origins = emissions, np.zeros(len(emissions), dtype=int)
         else:
-            transitions = self._path_scores[:, None] + self._agreement(self._previous, current, flow)
+            transitions = self._path_scores[:, None] + self._agreement(self._previous, current, overlap)
             origins = transitions.argmax(0)
             self._path_scores = transitions.max(0) + emissions
         self._path_scores = self._path_scores - self._path_scores.max()  # only differences matter; keeps values small
         self._back_pointers.append(origins)
         self._scores.append(current.scores)
+        self._overlaps.append(overlap)
         self._previous = current
-        state = int(self._path_scores.argmax())
-        return state if self._presence.step(_state_score(current.scores, state)) else ABSENT
+        previous_state, self._last_state = self._last_state, int(self._path_scores.argmax())
+        score = _state_score(current.scores, self._last_state)
+        is_present = self._presence.step(score, float(overlap[previous_state, self._last_state]))
+        return self._last_state if is_present else ABSENT
 
     def best_path(self) -> list[int]:
         """The candidate of each frame, or ABSENT, on the best path over all frames."""
@@ -91,22 +115,48 @@ class PathLinker:
             state = int(origins[state])
         path.reverse()
         presence = self._new_presence()
-        for scores, state in zip(self._scores, path, strict=True):
-            presence.step(_state_score(scores, state))
+        for scores, state, overlap in zip(self._scores, path, self.overlaps(path), strict=True):
+            presence.step(_state_score(scores, state), overlap)
         return [state if present else ABSENT for state, present in zip(path, presence.best_path(), strict=True)]
 
+    def overlaps(self, path: Sequence[int]) -> list[float]:
+        """IoU of each frame's candidate on `path` with the previous frame's, after warping; 0 where there is none."""
+        states = [max(state, 0) for state in path]
+        return [
+            float(overlap[previous, state])
+            for overlap, previous, state in zip(self._overlaps, [0, *states], states, strict=False)
+        ]
+
     def _new_presence(self) -> PresenceViterbi:
-        return PresenceViterbi(self.threshold, self.weights.transition_cost, self.contrast)
+        weights = self.weights
+        return PresenceViterbi(self.threshold, weights.transition_cost, self.contrast, weights.continuity_cost)
+
+    def _emissions(self, current: CandidateDescriptors, flow: np.ndarray | None) -> np.ndarray:
+        """What each candidate adds to a path by itself, in log-odds: its score, and its motion if one is described."""
+        emissions = clip_emission(log_odds(current.scores))
+        if self.motion is None:
+            return emissions
+        return emissions + self.weights.motion * motion_agreement(current.masks, flow, self.motion)
+
+    def _overlap(self, current: CandidateDescriptors, flow: np.ndarray | None) -> np.ndarray:
+        """IoU of the previous frame's masks, warped, with this frame's: (previous, current).
+
+        A frame without candidates, and the one before the first, counts as one empty mask.
+        """
+        previous = np.zeros(0) if self._previous is None else self._previous.scores
+        if self._previous is None or not (len(previous) and len(current.scores)):
+            return np.zeros((max(1, len(previous)), max(1, len(current.scores))))
+        warped = warp_masks(self._previous.masks, flow, (current.masks.shape[1], current.masks.shape[2]))
+        return pairwise_iou(warped, current.masks)
 
     def _agreement(
-        self, previous: CandidateDescriptors, current: CandidateDescriptors, flow: np.ndarray | None
+        self, previous: CandidateDescriptors, current: CandidateDescriptors, overlap: np.ndarray
     ) -> np.ndarray:
-        """Agreement of each step, in log-odds: (previous, current); a frame without candidates counts as one."""
+        """Agreement of each step, in log-odds: (previous, current); 0 for a frame without candidates."""
         if not (len(previous.scores) and len(current.scores)):
-            return np.zeros((max(1, len(previous.scores)), max(1, len(current.scores))))
-        warped = warp_masks(previous.masks, flow, (current.masks.shape[1], current.masks.shape[2]))
+            return overlap
         cosine = previous.appearance_embeddings @ current.appearance_embeddings.T
-        return self.weights.overlap * pairwise_iou(warped, current.masks) + self.weights.appearance * cosine
+        return self.weights.overlap * overlap + self.weights.appearance * cosine
 
 
 def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:

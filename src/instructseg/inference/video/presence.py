@@ -1,8 +1,9 @@
 """Whether an object is in each frame: a two-state hidden Markov model over the scores of the linked candidates.
 
-The states are absent and present. The transition cost is paid for each change of state; the emission of the present
-state is the margin, in log-odds, by which the frame's score exceeds a decision threshold (absent emits 0). The Viterbi
-algorithm finds the best state sequence, online (`step`) or over the whole clip (`best_path`). Not part of the paper.
+The states are absent and present. A change of state has a cost, which is higher where the candidates of both frames
+are the same object: an object that is still seen has not left. The emission of the present state is the margin, in
+log-odds, by which the frame's score exceeds a decision threshold (absent emits 0). The Viterbi algorithm finds the best
+state sequence, online (`step`) or over the whole clip (`best_path`). Not part of the paper.
 """
 
 from __future__ import annotations
@@ -23,25 +24,37 @@ class PresenceViterbi:
 
     threshold: score in 0..1 at which both states are equally likely; 0 means present in every frame with a candidate.
     transition_cost: log-odds subtracted for each change of state.
+    continuity_cost: log-odds subtracted in addition, proportional to the overlap of the two frames' candidates.
     contrast: log-odds, or None. If set, the decision threshold is at least the score of the clip's best frames minus
         `contrast`: the scores of visible objects differ between instructions.
 
-    A step takes O(frames) to insert the score in order; memory is two floats per frame.
+    A step takes O(frames) to insert the score in order; memory is three floats per frame.
     """
 
-    def __init__(self, threshold: float, transition_cost: float, contrast: float | None = None):
-        self.threshold, self.transition_cost, self.contrast = threshold, transition_cost, contrast
+    def __init__(
+        self, threshold: float, transition_cost: float, contrast: float | None = None, continuity_cost: float = 0.0
+    ):
+        self.threshold, self.contrast = threshold, contrast
+        self.transition_cost, self.continuity_cost = transition_cost, continuity_cost
         self._path_scores = np.zeros(2)  # of the best state sequences that end in absent, present
         self._log_odds: list[float | None] = []
+        self._transition_costs: list[float] = []
         self._sorted_log_odds: list[float] = []
 
-    def step(self, score: float | None) -> bool:
-        """Add the next frame's score (None: no candidate); return whether the object is present, judging so far."""
+    def step(self, score: float | None, overlap: float = 0.0) -> bool:
+        """Add the next frame's candidate; return whether the object is present, judging so far.
+
+        score: in 0..1; None: there is no candidate. overlap: IoU of its mask with that of the previous frame's
+        candidate, 0..1.
+        """
         odds = None if score is None else float(log_odds(score))
         self._log_odds.append(odds)
+        self._transition_costs.append(self.transition_cost + self.continuity_cost * overlap)
         if odds is not None:
             insort(self._sorted_log_odds, odds)
-        self._path_scores, _ = self._advance(self._path_scores, odds, self._decision_threshold())
+        self._path_scores, _ = self._advance(
+            self._path_scores, odds, self._transition_costs[-1], self._decision_threshold()
+        )
         absent, present = self._path_scores
         return odds is not None and (self.threshold == 0 or bool(present >= absent))
 
@@ -49,8 +62,8 @@ class PresenceViterbi:
         """Whether the object is present in each frame, decoded over all frames."""
         path_scores, decision_threshold = np.zeros(2), self._decision_threshold()
         back_pointers = []
-        for odds in self._log_odds:
-            path_scores, origins = self._advance(path_scores, odds, decision_threshold)
+        for odds, cost in zip(self._log_odds, self._transition_costs, strict=True):
+            path_scores, origins = self._advance(path_scores, odds, cost, decision_threshold)
             back_pointers.append(origins)
         state, path = int(path_scores[1] >= path_scores[0]), []
         for origins in reversed(back_pointers):
@@ -63,10 +76,10 @@ class PresenceViterbi:
         ]
 
     def _advance(
-        self, path_scores: np.ndarray, odds: float | None, decision_threshold: float
+        self, path_scores: np.ndarray, odds: float | None, transition_cost: float, decision_threshold: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Path scores of both states after one more frame (the best is 0), and the state each came from."""
-        transitions = path_scores[:, None] - self.transition_cost * (1 - np.eye(2))
+        transitions = path_scores[:, None] - transition_cost * (1 - np.eye(2))
         scores = transitions.max(0) + np.array([0.0, self._emission(odds, decision_threshold)])
         return scores - scores.max(), transitions.argmax(0)
 

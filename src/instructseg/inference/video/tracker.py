@@ -26,6 +26,7 @@ from instructseg.inference.video.features import BufferedFrame
 from instructseg.inference.video.frames import StreamedFramePrediction
 from instructseg.inference.video.instructions import choose_video_tasks
 from instructseg.inference.video.linking import ABSENT, PathLinker
+from instructseg.inference.video.motion_text import read_motion
 from instructseg.inference.video.optical_flow import OpticalFlow
 from instructseg.inference.video.options import VideoOptions
 from instructseg.inference.video.reference_buffer import pair_with_references
@@ -79,7 +80,9 @@ class Tracker:
         )
         thresholds = (options.threshold, self.config.video_threshold, self.config.score_threshold)
         self.threshold = float(next(value for value in thresholds if value is not None))
-        self.linkers = [PathLinker(self.threshold, options.weights, self.config.video_contrast) for _ in texts]
+        self.linkers = [
+            PathLinker(self.threshold, options.weights, self.config.video_contrast, read_motion(text)) for text in texts
+        ]
         self.reference_policy: ReferencePolicy = options.references or self.config.reference_policy
         self._optical_flow = OpticalFlow()
 
