@@ -86,8 +86,8 @@ def test_file_hash_follows_names_and_bytes(tmp_path):
     assert hash_files(paths, tmp_path) != first
 
 
-def record(index, *worths):
-    return {"index": index, "expressions": [{"id": str(at), "iou": worth} for at, worth in enumerate(worths)]}
+def record(index, *scores):
+    return {"index": index, "expressions": [{"id": str(at), "iou": score} for at, score in enumerate(scores)]}
 
 
 def test_pictures_are_of_the_best_the_median_and_the_worst():

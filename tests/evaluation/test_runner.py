@@ -44,8 +44,8 @@ def test_records_are_sorted_complete_and_without_times(reference):
     assert [record["index"] for record in records] == list(range(7))
     assert records[3]["id"] == "tiny/3"
     there, absent = records[3]["expressions"]
-    # 8 x 8 moved by one column: 7 x 8 shared, 9 x 8 joined
-    assert (there["shared"], there["joined"], there["iou"]) == (56, 72, 56 / 72)
+    # 8 x 8 moved by one column: 7 x 8 in both, 9 x 8 in one
+    assert (there["intersection"], there["union"], there["iou"]) == (56, 72, 56 / 72)
     assert (absent["refused"], absent["score"], there["score"]) == (True, 0.0, 0.123457)
     assert b"seconds" not in reference
 
@@ -140,7 +140,7 @@ def test_a_failed_sample_is_recorded_as_wrong_and_tried_again(tmp_path, referenc
     record = read_lines(folder / "samples.jsonl")[2]
     assert record["error"] == "RuntimeError: no answer to tiny/2"
     there, absent = record["expressions"]
-    assert (there["shared"], there["joined"], there["iou"]) == (0, 64, 0.0)
+    assert (there["intersection"], there["union"], there["iou"]) == (0, 64, 0.0)
     assert absent["refused"] is False
     repaired = Shifted()
     list(run(job(folder, predictor=repaired)))

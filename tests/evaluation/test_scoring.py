@@ -48,8 +48,8 @@ def test_ignored_pixels_count_neither_way_unless_released():
     (repaired,), (released,) = (
         SCORERS[name].score_sample(sample, answers, None) for name in ("region", "released_region")
     )
-    assert (repaired["shared"], repaired["joined"], repaired["iou"]) == (64, 64, 1.0)
-    assert (released["shared"], released["joined"]) == (64, 128)
+    assert (repaired["intersection"], repaired["union"], repaired["iou"]) == (64, 64, 1.0)
+    assert (released["intersection"], released["union"]) == (64, 128)
     assert released["iou"] == 64 / (128 + 1e-5)
 
 
@@ -150,9 +150,9 @@ def test_ref_davis_matches_within_an_annotator_and_leaves_void_out(labels):
     answers = [MaskPrediction(exact[2]), MaskPrediction(exact[1]), MaskPrediction(exact[1]), MaskPrediction(nothing)]
     scorer = SCORERS["ref_davis"]
     records = json.loads(json.dumps(scorer.score_sample(sample, answers, labels)))
-    worth = {record["id"]: record["J&F"] for record in records}
-    assert worth["10"] == worth["20"] == worth["11"] == 1.0
-    assert worth["21"] == 0.0
+    score = {record["id"]: record["J&F"] for record in records}
+    assert score["10"] == score["20"] == score["11"] == 1.0
+    assert score["21"] == 0.0
     scores = scorer.compute(records)
     assert (scores["0/J"], scores["1/J"], scores["J&F"]) == (1.0, 0.5, 0.75)
 
@@ -197,7 +197,7 @@ def test_questions_keep_the_words_and_score_like_the_metric(tmp_path):
     for sample in samples:
         direct.update("Yes, there is.", sample.expressions[0].answer, {"category": "random"})
     records = json.loads(json.dumps(made))
-    assert [record["worth"] for record in records] == [1.0, 0.0, 1.0, 0.0]
+    assert [record["score"] for record in records] == [1.0, 0.0, 1.0, 0.0]
     assert scorer.compute(records) == direct.compute()
     failed = [scorer.score_sample(sample, None, None)[0] for sample in samples]
     assert scorer.compute(failed)["accuracy"] == 0.0
@@ -216,5 +216,5 @@ def test_a_question_whose_answer_is_not_public_is_kept_unscored():
     sample = question(0)
     sample = replace(sample, expressions=(replace(sample.expressions[0], answer=None, details={}),))
     (record,) = SCORERS["vqav2"].score_sample(sample, ["yes"], None)
-    assert record["answer"] == "yes" and "worth" not in record
+    assert record["answer"] == "yes" and "score" not in record
     assert SCORERS["vqav2"].compute([record]) == {}

@@ -24,6 +24,8 @@ from instructseg.evaluation.scoring.scorer import Scorer, round_score
 from instructseg.types import Sample
 
 PLAN = "plan.jsonl"
+RECORD_FORMAT = 2
+"""Changes with the fields of records: a run is not continued with records of another format."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def run(
     if `job.folder` has records of another plan.
     """
     folder = RecordFolder(job.folder)
-    plan = {**job.plan, "save": job.save_masks.value}
+    plan = {**job.plan, "save": job.save_masks.value, "record_format": RECORD_FORMAT}
     _check_plan(job.folder / PLAN, plan)
     records, _ = folder.read()
     processes.wait()  # all processes read before any writes

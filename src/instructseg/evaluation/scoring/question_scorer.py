@@ -31,16 +31,16 @@ class QuestionScorer(Scorer[str]):
     """
 
     method: ClassVar[Method] = "answer"
-    rank_by: ClassVar[str] = "worth"
+    rank_by: ClassVar[str] = "score"
 
     def __init__(self, make_metric: Callable[[], QuestionMetric], reference: str, **details: Any) -> None:
         self.make_metric = make_metric
         self.unreadable = {
-            "kind": "unreadable", "answer": None, "truth": reference, "details": details, "worth": 0.0
+            "kind": "unreadable", "answer": None, "truth": reference, "details": details, "score": 0.0
         }  # fmt: skip
 
     def score_expression(self, sample: Sample, position: int, prediction: str | None, truth: None) -> ExpressionRecord:
-        """The predicted "answer", the reference ("truth") and the score ("worth"), if the reference is public."""
+        """The predicted "answer", the reference ("truth") and the score ("score"), if the reference is public."""
         expression = sample.expressions[position]
         record = {
             **expression_fields(sample, position),
@@ -48,12 +48,12 @@ class QuestionScorer(Scorer[str]):
         }  # fmt: skip
         if expression.answer is None:
             return record
-        return {**record, "worth": self.make_metric().update(prediction, expression.answer, protocol_details(record))}
+        return {**record, "score": self.make_metric().update(prediction, expression.answer, protocol_details(record))}
 
     def compute(self, records: Iterable[ExpressionRecord]) -> Scores:
         metric = self.make_metric()
         for record in records:
-            if "worth" in record:
+            if "score" in record:
                 metric.update(record["answer"], record["truth"], protocol_details(record))
         return metric.compute()
 

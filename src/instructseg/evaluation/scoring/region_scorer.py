@@ -29,7 +29,7 @@ class RegionScorer(Scorer[MaskPrediction]):
 
     method: ClassVar[Method] = "segment_image"
     rank_by: ClassVar[str] = "iou"
-    unreadable = {"kind": "unreadable", "shared": 0, "joined": 1, "iou": 0.0}
+    unreadable = {"kind": "unreadable", "intersection": 0, "union": 1, "iou": 0.0}
 
     def __init__(self, released: bool = False) -> None:
         self.released = released
@@ -37,7 +37,7 @@ class RegionScorer(Scorer[MaskPrediction]):
     def score_expression(
         self, sample: Sample, position: int, prediction: MaskPrediction | None, truth: None
     ) -> ExpressionRecord:
-        """Intersection ("shared") and union ("joined") in pixels with "iou"; without a target, "refused".
+        """"intersection" and "union" in pixels with "iou"; without a target, "refused".
 
         Raises InputError for a mask that is not bool of the photo's size.
         """
@@ -55,8 +55,8 @@ class RegionScorer(Scorer[MaskPrediction]):
                 record["score"] = round_score(prediction.scores[0])
         if expression.mask is None:
             return {**record, "refused": bool(value)}
-        (shared,), (joined,) = metric.intersections[record["kind"]], metric.unions[record["kind"]]
-        return {**record, "shared": shared, "joined": joined, "iou": value}
+        (intersection,), (union,) = metric.intersections[record["kind"]], metric.unions[record["kind"]]
+        return {**record, "intersection": intersection, "union": union, "iou": value}
 
     def compute(self, records: Iterable[ExpressionRecord]) -> Scores:
         """giou (mean IoU), ciou and p@X over expressions with a target; n_acc: share of the others without a mask."""
@@ -65,8 +65,8 @@ class RegionScorer(Scorer[MaskPrediction]):
             if "refused" in record:
                 metric.refusals[record["kind"]].append(record["refused"])
             else:
-                metric.intersections[record["kind"]].append(record["shared"])
-                metric.unions[record["kind"]].append(record["joined"])
+                metric.intersections[record["kind"]].append(record["intersection"])
+                metric.unions[record["kind"]].append(record["union"])
         table = {
             kind: {NAMES.get(name, name): value for name, value in scores.items()}
             for kind, scores in metric.compute().items()
