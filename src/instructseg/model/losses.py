@@ -138,21 +138,28 @@ class Criterion:
         if choice_quality is not None:
             loss = choice_loss(scores, choice_quality, valid.sum(-1))
             return losses | {"score": loss[expression_mask].sum() / normalizers.expressions}
+        if self.weights.all_queries:
+            losses["all_queries"] = _all_queries_loss(logits, unions, valid, points, normalizers)
         scores = scores[:, head.num_seeds :]
-        quality = torch.zeros_like(scores)
+        target = self._score_target(logits.detach(), unions, valid, points, (samples, queries)).to(scores.dtype)
+        return losses | {"score": self._score_loss(scores[expression_mask], target[expression_mask], normalizers)}
+
+    def _score_target(
+        self, logits: Tensor, unions: Tensor, valid: Tensor, points: Tensor, matched: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """The target of each proposal's score, float (n, proposals), see `score_target`.
+
+        Shapes: logits (n, proposals, h, w), unions (n, 1, H, W), valid bool (n, objects); `matched` are the indices of
+        matched proposals: (pairs,) of the first axis and (pairs,) of the second.
+        """
         if self.score_target == "matched":
-            quality[samples, queries] = 1
-        if self.weights.all_queries or self.score_target != "matched":
-            sampled, target = sample_points(logits, points), sample_points(unions, points)
-            present = valid.any(-1)
-            if self.score_target != "matched":
-                quality = _point_iou(sampled.detach() > 0, (target > 0.5) & present[:, None, None])
-            if self.weights.all_queries:
-                count = (normalizers.present * logits.shape[1]).clamp(min=1)
-                losses["all_queries"] = _sum_over_queries(sampled[present], target[present]) / count
-        if self.score_target == "present_iou":
-            quality = (quality + valid.any(-1, keepdim=True)) / 2
-        return losses | {"score": self._score_loss(scores[expression_mask], quality[expression_mask], normalizers)}
+            target = logits.new_zeros(logits.shape[:2])
+            target[matched] = 1
+            return target
+        present = valid.any(-1, keepdim=True)
+        covered = (sample_points(unions, points) > 0.5) & present[..., None]
+        iou = _point_iou(sample_points(logits, points) > 0, covered)
+        return iou if self.score_target == "iou" else (iou + present) / 2
 
     def _mask_losses(self, logits: Tensor, masks: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Per-pair binary cross-entropy and dice on sampled points: (pairs, 1, h, w) and (pairs, 1, H, W)."""
@@ -209,10 +216,17 @@ def _point_iou(predicted: Tensor, target: Tensor) -> Tensor:
     return shared / (predicted | target).sum(-1).clamp(min=1)
 
 
-def _sum_over_queries(logits: Tensor, target: Tensor) -> Tensor:
-    """Mask plus dice loss of all queries, a scalar: (n, queries, points), (n, 1, points)."""
-    bce, dice = point_losses(logits.flatten(0, 1), target.expand_as(logits).flatten(0, 1))
-    return (bce + dice).sum()
+def _all_queries_loss(
+    logits: Tensor, unions: Tensor, valid: Tensor, points: Tensor, normalizers: LossNormalizers
+) -> Tensor:
+    """Mask plus dice loss of every proposal against the union of the instruction's objects, a scalar.
+
+    Shapes as in `Criterion._score_target`.
+    """
+    present = valid.any(-1)
+    sampled, target = sample_points(logits, points)[present], sample_points(unions, points)[present]
+    bce, dice = point_losses(sampled.flatten(0, 1), target.expand_as(sampled).flatten(0, 1))
+    return (bce + dice).sum() / (normalizers.present * logits.shape[1]).clamp(min=1)
 
 
 def point_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,32 +45,42 @@ class SeedObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss, a scalar, and its terms by name; `targets` has one object per instruction."""
         generator = torch.Generator().manual_seed(seed)
-        proposer, pixels = self.model.seed_proposer, inputs.pixel_values
-        assert proposer is not None
-        with torch.no_grad():
-            pyramid = tuple(self.model.backbone(pixels).feature_maps)
-            size = (pixels.shape[-2], pixels.shape[-1])
-            config = proposer.config
-            found = select_boxes(proposer.detect(pixels), size, config.num_candidates, config.box_nms_iou)
-        masks = nn.functional.adaptive_avg_pool2d(targets.masks[:, :, 0].float(), pyramid[0].shape[-2:])
-        boxes, valid = tight_boxes(masks)
-        valid = valid & targets.valid[:, :, 0]
-        candidates, index = training_boxes(boxes, valid, found, generator)
-        objects = masks.gather(1, index[..., None, None].expand(-1, -1, *masks.shape[2:]))
+        pyramid, boxes, objects = self._examples(inputs.pixel_values, targets, generator)
         same_dropout = generator.clone_state()
-        features, logits = proposer.head(pyramid, candidates, generator)
-        bce, dice = self._losses(logits, objects, candidates)
-        used = candidates.valid.float()
-        count = normalizers.present.clamp(min=1) * used.sum() / valid.sum().clamp(min=1)
+        assert self.model.seed_proposer is not None
+        features, logits = self.model.seed_proposer.head(pyramid, boxes, generator)
+        bce, dice = self._losses(logits, objects, boxes)
+        used = boxes.valid.float()
+        labelled = boxes.valid[:, : boxes.valid.shape[1] // 2].sum()  # the second half are detected boxes
+        count = normalizers.present.clamp(min=1) * used.sum() / labelled.clamp(min=1)
         terms = {"seed_mask": (bce * used).sum() / count, "seed_dice": (dice * used).sum() / count}
         total = terms["seed_mask"] + terms["seed_dice"]
         for head in self.initial_head:
             with torch.no_grad():
-                before = head.describe(*head.maps(pyramid), candidates, same_dropout)
+                before = head.describe(*head.maps(pyramid), boxes, same_dropout)
             change = (_normalize(features) - _normalize(before)).square().mean(-1)
             terms["seed_features"] = (change * used).sum() / count
             total = total + self.keep_features * terms["seed_features"]
         return total, {name: term.detach() for name, term in terms.items()}
+
+    @torch.no_grad()
+    def _examples(
+        self, pixels: Tensor, targets: Targets, generator: torch.Generator
+    ) -> tuple[tuple[Tensor, ...], Boxes, Tensor]:
+        """Features of the photos, boxes to learn from (`training_boxes`), and the mask of each box's object.
+
+        Shapes: features (batch, dim, h, w) by level, masks (batch, 2 n, h, w) in the resolution of the finest level.
+        """
+        proposer = self.model.seed_proposer
+        assert proposer is not None
+        pyramid = tuple(self.model.backbone(pixels).feature_maps)
+        size = (pixels.shape[-2], pixels.shape[-1])
+        detected = proposer.detect(pixels)
+        found = select_boxes(detected, size, proposer.config.num_candidates, proposer.config.box_nms_iou)
+        masks = nn.functional.adaptive_avg_pool2d(targets.masks[:, :, 0].float(), pyramid[0].shape[-2:])
+        boxes, valid = tight_boxes(masks)
+        boxes, index = training_boxes(boxes, valid & targets.valid[:, :, 0], found, generator)
+        return pyramid, boxes, masks.gather(1, index[..., None, None].expand(-1, -1, *masks.shape[2:]))
 
     def _losses(self, logits: Tensor, objects: Tensor, boxes: Boxes) -> tuple[Tensor, Tensor]:
         """Cross-entropy within the enlarged box and dice of each box: (batch, boxes, h, w) -> two (batch, boxes)."""
