@@ -175,13 +175,7 @@ class InstructSegProcessor(ProcessorMixin):
             raise InputError("expected frames, instructions and tasks, got only some; or pass images= and text=")
         keys = [0] * len(frames) if keys is None else keys
         check_batch(frames, instructions, tasks, keys)
-        images = [check_frame(visual[key]) for visual, key in zip(frames, keys, strict=True)]
-        references, times = [], []
-        for index, (visual, key) in enumerate(zip(frames, keys, strict=True)):
-            others = [check_frame(frame) for position, frame in enumerate(visual) if position != key]
-            references.append(list(range(len(images), len(images) + len(others))) or [index])
-            times.append([position - key for position in range(len(visual)) if position != key] or [0])
-            images += others
+        images, references, times = _list_frames(frames, keys)
         pixel_values, clip_pixel_values = self._prepare_frames(images, len(frames))
         return ModelInputs(
             pixel_values=pixel_values,
@@ -336,6 +330,20 @@ class InstructSegProcessor(ProcessorMixin):
         threshold = max(min_score, min_share * float(scores.max())) if len(scores) else min_score
         selected = select_proposals(mask_logits > 0, scores, limit, threshold)
         return selected, scores[selected]
+
+
+def _list_frames(
+    frames: Sequence[Sequence[np.ndarray]], keys: Sequence[int]
+) -> tuple[list[np.ndarray], list[list[int]], list[list[int]]]:
+    """All frames of a batch, the key frames first; of each visual, its reference frames' indices and relative times."""
+    images = [check_frame(visual[key]) for visual, key in zip(frames, keys, strict=True)]
+    references, times = [], []
+    for index, (visual, key) in enumerate(zip(frames, keys, strict=True)):
+        others = [check_frame(frame) for position, frame in enumerate(visual) if position != key]
+        references.append(list(range(len(images), len(images) + len(others))) or [index])
+        times.append([position - key for position in range(len(visual)) if position != key] or [0])
+        images += others
+    return images, references, times
 
 
 def _options_of(config: InstructSegConfig, side: int) -> dict[str, Any]:
