@@ -23,7 +23,7 @@ from benchmarks.video.trace_scores import PRESENCE, ScoreRow, mean_scores, prese
 
 MODULE = "benchmarks.video.video_presence"
 THRESHOLDS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.2, 0.25, 0.3, 0.4)
-CONTRASTS = (None, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+CONTRASTS = (None, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
 
 
 def row(groups: dict[str, list[ExpressionTrace]], threshold: float, contrast: float | None) -> dict[str, object]:

@@ -133,6 +133,14 @@ def test_offline_masks_are_the_candidates_of_the_best_path(tiny):
             assert answer.scores[frame, number] == seen[frame][number].candidates.scores[choice]
 
 
+def test_instructions_about_motion(tiny):
+    tracker = Tracker(tiny, ["the dog running to the left", "the dog on the left"], VideoOptions(threshold=0.0))
+    assert [linker.motion for linker in tracker.linkers] == ["left", None]
+    frames = pictures(4, 40, 56)
+    counts = [[len(each.candidates) for each in seen] for _, seen in tracker.run(open_clip(frames))]
+    assert len(counts) == 4 and all(0 < count <= 10 for row in counts for count in row)
+
+
 @pytest.mark.parametrize("linking", ["offline", "causal", "off"])
 def test_absence(tiny, linking):
     frames = pictures(4, 40, 56)

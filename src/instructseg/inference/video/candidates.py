@@ -17,6 +17,8 @@ from instructseg.model.segmentation_decoder import PixelFeatures, Proposals
 
 MAX_CANDIDATES = 6
 """Maximum number of candidates per frame and instruction when objects are tracked."""
+MAX_CANDIDATES_BY_MOTION = 10
+"""The same for an instruction that describes a motion, which the score does not tell from that of similar objects."""
 MIN_SCORE_SHARE = 0.2
 """Minimum score of a candidate as a fraction of the frame's best score."""
 

@@ -62,8 +62,8 @@ class PathLinker:
     contrast: see `presence.PresenceViterbi`.
     motion: the motion that the instruction describes, see `motion_text.read_motion`.
 
-    A step compares n * m pairs of candidates (at most 6 * 6). It keeps the previous frame's descriptors, and per frame
-    n scores and back-pointers and n * m overlaps: a few hundred bytes.
+    A step compares n * m pairs of candidates, at most 10 * 10. It keeps the previous frame's descriptors, and per frame
+    n scores and back-pointers and n * m overlaps: at most about a kilobyte.
     """
 
     def __init__(

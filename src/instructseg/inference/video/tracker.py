@@ -20,7 +20,12 @@ import numpy as np
 
 from instructseg.errors import InputError
 from instructseg.inference.arguments import list_texts
-from instructseg.inference.video.candidates import MAX_CANDIDATES, Candidates, rank_candidates
+from instructseg.inference.video.candidates import (
+    MAX_CANDIDATES,
+    MAX_CANDIDATES_BY_MOTION,
+    Candidates,
+    rank_candidates,
+)
 from instructseg.inference.video.engine import ReferenceLookup, VideoEngine
 from instructseg.inference.video.features import BufferedFrame
 from instructseg.inference.video.frames import StreamedFramePrediction
@@ -83,6 +88,7 @@ class Tracker:
         self.linkers = [
             PathLinker(self.threshold, options.weights, self.config.video_contrast, read_motion(text)) for text in texts
         ]
+        self._limits = [self._max_candidates(linker) for linker in self.linkers]
         self.reference_policy: ReferencePolicy = options.references or self.config.reference_policy
         self._optical_flow = OpticalFlow()
 
@@ -97,9 +103,9 @@ class Tracker:
         proposals, pixels = self.engine.propose(frame, references)
         processor, is_linked = self.engine.processor, self.options.linking != "off"
         geometry = processor.image_processor.geometry(*frame.image.shape[:2])
-        limit = MAX_CANDIDATES if is_linked else 1
         ranked = [
-            rank_candidates(entry, pixels, processor, geometry, self.config.selection, limit) for entry in proposals
+            rank_candidates(entry, pixels, processor, geometry, self.config.selection, limit)
+            for entry, limit in zip(proposals, self._limits, strict=True)
         ]
         if not is_linked:
             return [FrameCandidates(candidates, self._best_present(candidates)) for candidates in ranked]
@@ -118,6 +124,12 @@ class Tracker:
         return StreamedFramePrediction(
             frame.index, frame.time, frame.name, frame.image, self.engine.instructions, masks, scores
         )  # fmt: skip
+
+    def _max_candidates(self, linker: PathLinker) -> int:
+        """How many candidates per frame one instruction needs."""
+        if self.options.linking == "off":
+            return 1
+        return MAX_CANDIDATES if linker.motion is None else MAX_CANDIDATES_BY_MOTION
 
     def _best_present(self, candidates: Candidates) -> int:
         """The best candidate of a frame without linking, or ABSENT if it is below the threshold."""
