@@ -29,9 +29,9 @@ _MIN_IOU = 0.1  # minimum IoU of a mask with the object that it counts as follow
 class PathScores:
     """The candidate of each frame along one path, before presence is decided.
 
-    score: the candidate's score, None where there is none. j, f: J and F of its mask. follows: 0 the object of the
-        expression, 1 the similar object, -1 neither; empty for clips without a similar object. overlap: IoU of the
-        frame's candidate with the previous frame's.
+    score: the score by which presence is judged, None where there is no candidate. j, f: J and F of the candidate's
+        mask. follows: 0 the object of the expression, 1 the similar object, -1 neither; empty for clips without a
+        similar object. overlap: IoU of the candidate with the previous frame's.
     """
 
     score: list[float | None]
@@ -139,7 +139,8 @@ def _ways(
         mask = ResizedMasks([own], own.shape, target.shape)[0]
         assert mask is not None  # masks in, masks out
         follows = _follows(mask, [target, other[number]]) if other else 0
-        return None if choice == ABSENT else float(frame.scores[choice]), *frame_scores(mask, target), follows
+        score = None if choice == ABSENT else linker.presence_score(frame.scores, choice)
+        return score, *frame_scores(mask, target), follows
 
     ways = {}
     for way, path in paths.items():

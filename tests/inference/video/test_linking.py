@@ -204,6 +204,12 @@ class TestDescribedMotion:
         assert path == [choice] * 6
         assert causal == [0] + [choice] * 5
 
+    def test_presence_is_judged_by_the_best_score(self):
+        """The followed square has a score below the threshold, the other one not."""
+        _, path = follow(self.FRAMES, 0.6, flows=self.flows(), motion="left")
+        assert path == [1] * 6
+        assert follow(self.FRAMES, 0.9, flows=self.flows(), motion="left")[1] == [ABSENT] * 6
+
     def test_weight_zero(self):
         _, path = follow(self.FRAMES, flows=self.flows(), motion="left", weights=LinkWeights(motion=0.0))
         assert path == [0] * 6

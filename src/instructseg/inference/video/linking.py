@@ -102,7 +102,7 @@ class PathLinker:
         self._overlaps.append(overlap)
         self._previous = current
         previous_state, self._last_state = self._last_state, int(self._path_scores.argmax())
-        score = _state_score(current.scores, self._last_state)
+        score = self.presence_score(current.scores, self._last_state)
         is_present = self._presence.step(score, float(overlap[previous_state, self._last_state]))
         return self._last_state if is_present else ABSENT
 
@@ -116,8 +116,18 @@ class PathLinker:
         path.reverse()
         presence = self._new_presence()
         for scores, state, overlap in zip(self._scores, path, self.overlaps(path), strict=True):
-            presence.step(_state_score(scores, state), overlap)
+            presence.step(self.presence_score(scores, state), overlap)
         return [state if present else ABSENT for state, present in zip(path, presence.best_path(), strict=True)]
+
+    def presence_score(self, scores: np.ndarray, state: int) -> float | None:
+        """The score by which presence is judged in a frame, None without candidates: that of the path's candidate.
+
+        If a motion is described, it is the frame's best score: a single frame does not show motion, so "moving left"
+        changes the scores of similar objects in a meaningless way.
+        """
+        if not len(scores):
+            return None
+        return float(scores.max() if self.motion else scores[state])
 
     def overlaps(self, path: Sequence[int]) -> list[float]:
         """IoU of each frame's candidate on `path` with the previous frame's, after warping; 0 where there is none."""
@@ -164,7 +174,3 @@ def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     first, second = (masks.reshape(len(masks), -1).astype(np.float32) for masks in (first, second))
     intersection = first @ second.T
     return intersection / np.maximum(first.sum(1)[:, None] + second.sum(1) - intersection, 1)
-
-
-def _state_score(scores: np.ndarray, state: int) -> float | None:
-    return float(scores[state]) if len(scores) else None
