@@ -24,6 +24,9 @@ DIRECTIONS = {"left", "right", "up", "down", "still"}
         ("the people that do not move", "still"),
         ("the car that isn't moving", "still"),
         ("the dog that stays in place", "still"),
+        ("the person standing still", "still"),
+        ("the cars that are not in motion", "still"),
+        ("the ball falling", "down"),
     ],
 )
 def test_motion(instruction, motion):
@@ -50,6 +53,9 @@ def test_motion(instruction, motion):
         "a black car that is not moving away from the camera",
         "the dog that moves",
         "the left shoe",
+        "the person running right behind the dog",
+        "the car moving in the right lane",
+        "the man moving his left arm",
     ],
 )
 def test_no_direction(instruction):

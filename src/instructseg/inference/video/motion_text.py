@@ -22,6 +22,9 @@ _OTHER_WORDS = r"(?: (?!\w+ing\b)[\w'-]+){0,8}?"  # without another verb: "movin
 _ADVERBS = r"(?: (?:away|fast|further|off|quickly|slightly|slowly|steadily|straight))*"
 _PICTURE = r"(?: the)? (?:clip|frame|image|photo|picture|scene|screen|video|view)\b"
 _NOT_A_PLACE = rf"(?!(?: hand)?(?: side)? of(?!{_PICTURE}))(?! hand\b)"
+_NOT_BEFORE = (  # "right behind the dog", "the left side", "the right lane"
+    r"(?! (?:above|after|before|behind|below|beside|corner|in front|lane|most|next|past|side|through|under)\b)"
+)
 _CLAUSE_END = r"(?= *(?:$|[,.;:?!]|(?:and|at all|in|out)\b))"
 
 _DIRECTIONS = tuple(
@@ -29,15 +32,15 @@ _DIRECTIONS = tuple(
     for pattern in (
         rf"{_VERB}{_OTHER_WORDS} (?<!next )(?<!close )to(?:wards?)?(?: the)?(?: far)? (left|right)\b{_NOT_A_PLACE}",
         rf"{_VERB}{_OTHER_WORDS} (left|right|up|down)wards?\b",
-        rf"{_VERB}{_ADVERBS} (left|right)\b(?! (?:behind|corner|most|side)\b){_NOT_A_PLACE}",
+        rf"{_VERB}{_ADVERBS} (left|right)\b{_NOT_BEFORE}{_NOT_A_PLACE}",
         rf"{_VERB}{_ADVERBS} (?!up and down|down and up)(up|down)\b{_CLAUSE_END}",
     )
 )
-_UP, _DOWN = re.compile(r"\b(?:ris(?:e|es|ing)|ascend(?:s|ing)?)\b"), re.compile(r"\bdescend(?:s|ing)?\b")
+_UP, _DOWN = re.compile(r"\b(?:ris(?:e|es|ing)|ascend(?:s|ing)?)\b"), re.compile(r"\b(?:descend|fall)(?:s|ing)?\b")
 _STILL = re.compile(
     rf"(?:\bnot|\bnever|n't) mov(?:e|es|ing)\b{_CLAUSE_END}"
-    r"|\b(?:stay|remain|keep)(?:s|ing)? (?:in place|motionless|stationary|still)\b|\b(?:motionless|stationary)\b"
-    r"|\bwithout (?:any )?(?:motion|movement|moving)\b"
+    r"|\b(?:keep|remain|sitt?|stand|stay)(?:s|ing)? (?:in place|still)\b|\b(?:motionless|stationary)\b"
+    r"|\b(?:not in|without|without any) (?:motion|movement)\b|\bwithout moving\b"
 )
 _NEGATION = re.compile(r"\b(?:not|never|neither)\b|n't\b")
 
