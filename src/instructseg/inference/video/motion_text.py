@@ -23,7 +23,7 @@ _ADVERBS = r"(?: (?:away|fast|further|off|quickly|slightly|slowly|steadily|strai
 _PICTURE = r"(?: the)? (?:clip|frame|image|photo|picture|scene|screen|video|view)\b"
 _NOT_A_PLACE = rf"(?!(?: hand)?(?: side)? of(?!{_PICTURE}))(?! hand\b)"
 _NOT_BEFORE = (  # "right behind the dog", "the left side", "the right lane"
-    r"(?! (?:above|after|before|behind|below|beside|corner|in front|lane|most|next|past|side|through|under)\b)"
+    r"(?! (?:above|after|away|before|behind|below|beside|corner|in front|lane|most|next|past|side|through|under)\b)"
 )
 _CLAUSE_END = r"(?= *(?:$|[,.;:?!]|(?:and|at all|in|out)\b))"
 
@@ -36,6 +36,7 @@ _DIRECTIONS = tuple(
         rf"{_VERB}{_ADVERBS} (?!up and down|down and up)(up|down)\b{_CLAUSE_END}",
     )
 )
+_FROM = re.compile(rf"{_VERB}{_ADVERBS} from(?: the)?(?: far)? (left|right)\b{_NOT_A_PLACE}")
 _UP, _DOWN = re.compile(r"\b(?:ris(?:e|es|ing)|ascend(?:s|ing)?)\b"), re.compile(r"\b(?:descend|fall)(?:s|ing)?\b")
 _STILL = re.compile(
     rf"(?:\bnot|\bnever|n't) mov(?:e|es|ing)\b{_CLAUSE_END}"
@@ -55,6 +56,8 @@ def read_motion(instruction: str) -> Motion | None:
     for pattern in _DIRECTIONS:
         if found := pattern.search(text):
             return cast(Motion, found.group(1))
+    if found := _FROM.search(text):
+        return "right" if found.group(1) == "left" else "left"
     if _UP.search(text):
         return "up"
     return "down" if _DOWN.search(text) else None
