@@ -108,4 +108,5 @@ def add_worst(report: Report) -> None:
     if sections:
         worst = lambda name: max(section[name]["median"] for section in sections)  # noqa: E731
         report.section("largest busy / idle", worst("busy / idle"))
-        report.section("largest cost of the policy, percent", 100 * (worst("policy / libgomp's spin, idle") - 1))
+        cost = 100 * (worst("policy / libgomp's spin, idle") - 1)
+        report.section("largest cost of the policy, percent", round(cost, 1))
