@@ -4,9 +4,9 @@
 
 The clips are composed of two example photos (CC0 and public domain, examples/README.md), cut out along their hand-drawn
 masks, on the lawn of the man's photo. In the first, a raccoon comes into the picture, passes before the man and leaves;
-in the second, the man meets himself. All texts are segmented in one pass with offline linking. Below some
-of the frames, one line per instruction shows every frame: coloured above where the object is in the picture, below
-where the model predicts it. Mean J and the share of frames with correct presence go to
+in the second, two copies of the man walk past each other. The texts of a clip are segmented in one pass with offline
+linking. Below some of the frames, one line per text shows every frame: coloured above where the object is in the
+picture, below where the model predicts it. Mean J and the share of frames with correct presence go to
 docs/results/video_clip_strip.json.
 """
 

@@ -14,7 +14,6 @@ from instructseg.inference.segmenter import Segmenter
 from instructseg.inference.video.candidates import Candidates
 from instructseg.inference.video.linking import ABSENT, LinkWeights, PathLinker
 from instructseg.inference.video.options import VideoOptions
-from instructseg.inference.video.presence import PresenceViterbi
 from instructseg.inference.video.tracker import FrameCandidates, Tracker
 from instructseg.media.video import open_clip
 from instructseg.metrics.video import frame_scores
@@ -66,8 +65,7 @@ class ExpressionTrace:
         scores = self.ways[way].score
         if way == "off":
             return [score is not None and score >= rule.threshold for score in scores]
-        weights = LinkWeights()
-        along = PresenceViterbi(rule.threshold, weights.transition_cost, rule.contrast, weights.continuity_cost)
+        along = LinkWeights().presence(rule.threshold, rule.contrast)
         so_far = [along.step(*frame) for frame in zip(scores, self.ways[way].overlap, strict=True)]
         return so_far if way == "causal" else along.best_path()
 

@@ -40,7 +40,7 @@ class QuestionScorer(Scorer[str]):
         }  # fmt: skip
 
     def score_expression(self, sample: Sample, position: int, prediction: str | None, truth: None) -> ExpressionRecord:
-        """The predicted "answer", the reference ("truth") and the score ("score"), if the reference is public."""
+        """The predicted "answer", the reference ("truth") and, if that is public, the "score"."""
         expression = sample.expressions[position]
         record = {
             **expression_fields(sample, position),

@@ -37,7 +37,7 @@ class RegionScorer(Scorer[MaskPrediction]):
     def score_expression(
         self, sample: Sample, position: int, prediction: MaskPrediction | None, truth: None
     ) -> ExpressionRecord:
-        """"intersection" and "union" in pixels with "iou"; without a target, "refused".
+        """The "intersection" and "union" in pixels and "iou"; without a target, "refused".
 
         Raises InputError for a mask that is not bool of the photo's size.
         """

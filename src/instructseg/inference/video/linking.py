@@ -53,6 +53,10 @@ class LinkWeights:
             if check_number(name, value) < 0:
                 raise InputError(f"expected {name} to be at least 0, got {value}")
 
+    def presence(self, threshold: float, contrast: float | None) -> PresenceViterbi:
+        """The decoder of one instruction's presence with these costs; see `presence.PresenceViterbi`."""
+        return PresenceViterbi(threshold, self.transition_cost, contrast, self.continuity_cost)
+
 
 class PathLinker:
     """Viterbi search for one instruction: online with `step`, over the whole clip with `best_path`.
@@ -81,7 +85,7 @@ class PathLinker:
         self._scores: list[np.ndarray] = []
         self._overlaps: list[np.ndarray] = []
         self._last_state = 0
-        self._presence = self._new_presence()
+        self._presence = self.weights.presence(threshold, contrast)
 
     def step(self, current: CandidateDescriptors, flow: np.ndarray | None) -> int:
         """Add the next frame's candidates; return the index at which the best path so far ends, or ABSENT.
@@ -114,7 +118,7 @@ class PathLinker:
             path.append(state)
             state = int(origins[state])
         path.reverse()
-        presence = self._new_presence()
+        presence = self.weights.presence(self.threshold, self.contrast)
         for scores, state, overlap in zip(self._scores, path, self.overlaps(path), strict=True):
             presence.step(self.presence_score(scores, state), overlap)
         return [state if present else ABSENT for state, present in zip(path, presence.best_path(), strict=True)]
@@ -136,10 +140,6 @@ class PathLinker:
             float(overlap[previous, state])
             for overlap, previous, state in zip(self._overlaps, [0, *states], states, strict=False)
         ]
-
-    def _new_presence(self) -> PresenceViterbi:
-        weights = self.weights
-        return PresenceViterbi(self.threshold, weights.transition_cost, self.contrast, weights.continuity_cost)
 
     def _emissions(self, current: CandidateDescriptors, flow: np.ndarray | None) -> np.ndarray:
         """What each candidate adds to a path by itself, in log-odds: its score, and its motion if one is described."""
